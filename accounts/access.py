@@ -1,0 +1,34 @@
+"""The one place that answers "may they?". Git, LFS, HF, web and SSH all ask `decide`."""
+
+from storage.errors import Forbidden, RepoNotFound, Unauthenticated
+from storage.records import Access, Principal, Repo, RepoName
+
+
+def decide(principal: Principal, repo: Repo) -> Access:
+    """What `principal` may do with `repo`, already bounded by the scope of the credential."""
+    if principal.is_anonymous:
+        return Access.NONE if repo.is_private else Access.READ
+    if principal.is_admin or principal.name.lower() == repo.name.namespace.lower():
+        return min(Access.ADMIN, principal.scope.access)
+    return Access.NONE if repo.is_private else Access.READ
+
+
+def require(principal: Principal, repo: Repo | None, name: RepoName, needs: Access) -> Repo:
+    """`repo` if `principal` may do `needs`. Missing and unreadable give the same answer, byte for byte (I8).
+
+    Raises Unauthenticated for an anonymous caller, RepoNotFound for a signed-in stranger, Forbidden for a reader who wants more.
+    """
+    have = decide(principal, repo) if repo is not None else Access.NONE
+    if repo is not None and have >= needs:
+        return repo
+    if principal.is_anonymous:
+        raise Unauthenticated(f"Sign in to use {name.full}: it is private, does not exist, or needs a right that anonymous callers lack.")
+    if have is Access.NONE:
+        raise RepoNotFound(f"{name.kind.value.capitalize()} repository {name.full} not found.")
+    raise Forbidden(f"You may read {name.full}, but this needs the {needs.name.lower()} right; ask its owner, or use a token with that scope.")
+
+
+def may_create_in(principal: Principal, namespace: str) -> bool:
+    """Whether repositories may be made or removed in `namespace`."""
+    owns = principal.is_admin or principal.name.lower() == namespace.lower()
+    return not principal.is_anonymous and owns and principal.scope.access >= Access.WRITE

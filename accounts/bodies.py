@@ -1,0 +1,85 @@
+"""Bodies in and out as streams: bounded, decoded once, with back-pressure. Shared by every door."""
+
+import asyncio
+import json
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, BinaryIO
+
+from aiohttp import web
+
+from storage.errors import Invalid, TooLarge, Unsupported
+
+CHUNK = 256 * 1024
+
+
+async def chunks(request: web.Request, limit: int) -> AsyncIterator[bytes]:
+    """The request body, gzip undone, never more than `limit` bytes of it.
+
+    The application is made with `auto_decompress=False`. Raises TooLarge, Unsupported (another encoding) or Invalid (broken gzip).
+    """
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in ("identity", "", "gzip", "x-gzip"):
+        raise Unsupported(f"Content-Encoding {encoding!r} is not understood; send gzip or none.")
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 16) if "gzip" in encoding else None
+    total = 0
+    async for data in request.content.iter_chunked(CHUNK):
+        for piece in _inflate(inflater, data) if inflater else (data,):
+            total += len(piece)
+            if total > limit:
+                raise TooLarge(f"The request body is larger than the limit of {limit} bytes.")
+            yield piece
+    if inflater is not None and not inflater.eof:
+        raise Invalid("The gzip body ends too early. Send the request again.")
+
+
+def _inflate(inflater: "zlib._Decompress", data: bytes) -> Iterator[bytes]:
+    try:
+        while data:
+            if inflater.eof:
+                raise Invalid("There are bytes after the end of the gzip body.")
+            yield inflater.decompress(data, CHUNK)
+            data = inflater.unconsumed_tail or inflater.unused_data
+    except zlib.error as error:
+        raise Invalid(f"The gzip body is broken ({error}). Send the request again.") from error
+
+
+async def spool(request: web.Request, file: BinaryIO, limit: int) -> int:
+    """Write the body to `file`, off the event loop; how many bytes it was."""
+    total = 0
+    pending: list[bytes] = []
+    size = 0
+    async for data in chunks(request, limit):
+        pending.append(data)
+        size += len(data)
+        if size >= CHUNK:
+            await asyncio.to_thread(file.writelines, pending)
+            total, size, pending = total + size, 0, []
+    file.writelines(pending)
+    return total + size
+
+
+async def read_all(request: web.Request, limit: int) -> bytes:
+    """A small body in memory."""
+    return b"".join([data async for data in chunks(request, limit)])
+
+
+async def read_json(request: web.Request, limit: int) -> Any:
+    """A JSON body; raises Invalid that says what is wrong with it."""
+    body = await read_all(request, limit)
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Invalid("The body is not JSON that this server reads. Check the request.") from error
+
+
+async def send(response: web.StreamResponse, pieces: Iterator[bytes]) -> None:
+    """Write what a synchronous producer makes, one piece a thread hop; `write` waits while the client is slow."""
+    try:
+        while piece := await asyncio.to_thread(next, pieces, b""):
+            await response.write(piece)
+        await response.write_eof()
+    finally:
+        close = getattr(pieces, "close", None)
+        if close is not None:
+            await asyncio.to_thread(close)

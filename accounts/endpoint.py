@@ -1,0 +1,104 @@
+"""A route exists only as a row of the endpoint table, with the right that it needs (I9).
+
+The row's wrapper signs the caller in, finds the repository named by the path, asks `access.require`, runs the view and renders
+errors in the row's dialect. A view parses, calls one service method and renders.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from aiohttp import web
+
+from accounts.access import require
+from storage.errors import HubError, Unauthenticated, Unavailable
+from storage.records import Access, Principal, Repo, RepoKind, RepoName
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the wrapper found out before the view runs."""
+
+    principal: Principal
+    named_repo: Repo | None
+
+    @property
+    def repo(self) -> Repo:
+        """The repository of the path; only rows with a `repo_kind` or a `{kind}` have one."""
+        if self.named_repo is None:
+            raise LookupError("this endpoint row names no repository")
+        return self.named_repo
+
+
+Handler: TypeAlias = Callable[[web.Request, Call], Awaitable[web.StreamResponse]]
+Render: TypeAlias = Callable[[web.Request, HubError], web.Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One row. `path` is aiohttp's pattern; where it holds `{ns}` and `{name}` the repository is looked up and `needs` is asked
+    of it, with `kind` (or the path's `{kinds}`: models|datasets|spaces) telling which. Otherwise `needs` above NONE means
+    "signed in, with a credential of at least that scope".
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    needs: Access
+    render: Render
+    kind: RepoKind | None = None
+    needs_session: bool = False  # only a browser session or password will do (minting tokens)
+
+
+class Doorman(Protocol):
+    """Turns the credentials of a request into a Principal; raises Unauthenticated for wrong ones, Throttled for too many guesses."""
+
+    def admit(self, headers: Mapping[str, str], cookies: Mapping[str, str], address: str, *, method: str) -> Principal: ...
+
+
+class RepoFinder(Protocol):
+    def find(self, name: RepoName) -> Repo | None: ...
+
+
+STOPPING = web.AppKey("stopping", asyncio.Event)
+
+
+def add_endpoints(app: web.Application, rows: Iterable[Endpoint], doorman: Doorman, repos: RepoFinder) -> None:
+    """Register every row. GET rows do not answer HEAD by themselves: a HEAD is a row of its own."""
+    for row in rows:
+        app.router.add_route(row.method, row.path, _wrap(row, doorman, repos))
+
+
+def _wrap(row: Endpoint, doorman: Doorman, repos: RepoFinder) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            if request.app[STOPPING].is_set():
+                raise Unavailable("The hub is stopping. Try again in a moment.")
+            call = await asyncio.to_thread(_admit, row, request, doorman, repos)
+            return await row.handler(request, call)
+        except HubError as error:
+            return row.render(request, error)
+
+    return handle
+
+
+def _admit(row: Endpoint, request: web.Request, doorman: Doorman, repos: RepoFinder) -> Call:
+    principal = doorman.admit(request.headers, request.cookies, request.remote or "", method=request.method)
+    if "name" in request.match_info and "ns" in request.match_info:
+        name = _named(row, request)
+        return Call(principal, require(principal, repos.find(name), name, row.needs))
+    if row.needs > Access.NONE and principal.is_anonymous:
+        raise Unauthenticated("Sign in first: send an access token as 'Authorization: Bearer <token>'.")
+    if principal.scope.access < row.needs or (row.needs_session and not principal.from_session):
+        raise Unauthenticated("This needs a signed-in session or a password, or a token with more scope.")
+    return Call(principal, None)
+
+
+def _named(row: Endpoint, request: web.Request) -> RepoName:
+    kinds = request.match_info.get("kinds", "")
+    kind = row.kind or (RepoKind(kinds.removesuffix("s")) if kinds else RepoKind.MODEL)
+    return RepoName.parse(kind, request.match_info["ns"], request.match_info["name"])

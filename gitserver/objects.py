@@ -1,0 +1,286 @@
+"""The objects of one repository, read from its packs: by id, inflated one at a time, delta chains walked without recursion."""
+
+import hashlib
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from dulwich.pack import apply_delta
+
+from gitserver.parse import CommitNode, TreeItem, parse_commit_node, parse_tree
+from storage.errors import ObjectNotFound
+from storage.limits import MIB, Limits
+from storage.packs import PackFile, PackStore
+from storage.records import Oid
+
+OFS_DELTA = 6
+REF_DELTA = 7
+_BASE_CACHE_BYTES = 32 * MIB
+_COMMIT_CACHE = 200_000
+
+
+class Kind(IntEnum):
+    """Object types by their number in packs."""
+
+    COMMIT = 1
+    TREE = 2
+    BLOB = 3
+    TAG = 4
+
+    @property
+    def text(self) -> bytes:
+        return self.name.lower().encode()
+
+
+@dataclass(frozen=True, slots=True)
+class RawObject:
+    kind: Kind
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    pack: PackFile
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntryHeader:
+    """The head of a pack entry: `size` is that of the inflated data (of the delta, for deltas)."""
+
+    kind_or_delta: int
+    size: int
+    data_offset: int
+    base_offset: int | None = None
+    base_oid: Oid | None = None
+
+
+def object_id(kind: Kind, data: bytes) -> Oid:
+    return hashlib.sha1(b"%s %d\0" % (kind.text, len(data)) + data, usedforsecurity=False).digest()
+
+
+def read_entry_header(data: "memoryview | bytes | object", offset: int) -> EntryHeader:
+    """The header of the entry at `offset` of pack bytes (gitformat-pack); `data` is indexable by int and slice."""
+    buf: bytes = data  # type: ignore[assignment]
+    byte = buf[offset]
+    start = offset
+    kind, size, shift = (byte >> 4) & 7, byte & 15, 4
+    offset += 1
+    while byte & 0x80:
+        byte = buf[offset]
+        size |= (byte & 0x7F) << shift
+        shift += 7
+        offset += 1
+    if kind == OFS_DELTA:
+        byte = buf[offset]
+        offset += 1
+        distance = byte & 0x7F
+        while byte & 0x80:
+            byte = buf[offset]
+            distance = ((distance + 1) << 7) | (byte & 0x7F)
+            offset += 1
+        return EntryHeader(kind, size, offset, base_offset=start - distance)
+    if kind == REF_DELTA:
+        return EntryHeader(kind, size, offset + 20, base_oid=bytes(buf[offset : offset + 20]))
+    return EntryHeader(kind, size, offset)
+
+
+class Objects:
+    """One repository's objects. Safe for threads; packs that other workers add are found by a look at the rows on a miss."""
+
+    def __init__(self, repo_id: str, packs: PackStore, limits: Limits) -> None:
+        self._repo_id = repo_id
+        self._store = packs
+        self._limits = limits
+        self._packs: list[PackFile] = []
+        self._lock = threading.Lock()
+        self._bases: OrderedDict[tuple[str, int], RawObject] = OrderedDict()
+        self._base_bytes = 0
+        self._commits: dict[Oid, CommitNode] = {}
+        self.refresh()
+
+    def packs(self) -> list[PackFile]:
+        return self._packs
+
+    def refresh(self) -> None:
+        """Look at the rows again."""
+        self._packs = [self._store.open(self._repo_id, info) for info in self._store.list(self._repo_id)]
+
+    def find(self, oid: Oid) -> Location | None:
+        packs = self._packs
+        found = _locate(packs, oid)
+        if found is None:
+            self.refresh()
+            if self._packs != packs:
+                found = _locate(self._packs, oid)
+        return found
+
+    def contains(self, oid: Oid) -> bool:
+        return self.find(oid) is not None
+
+    def get(self, oid: Oid) -> RawObject:
+        """The object, whole. Objects are at most `Limits.object_bytes`. Raises ObjectNotFound."""
+        return self._read(self._location(oid))
+
+    def header(self, oid: Oid) -> tuple[Kind, int]:
+        """Kind and size, from entry headers and the first bytes of a delta. Raises ObjectNotFound."""
+        place = self._location(oid)
+        head = read_entry_header(place.pack.data, place.offset)
+        size = head.size if head.kind_or_delta < OFS_DELTA else _result_size(place.pack, head)
+        while head.kind_or_delta >= OFS_DELTA:
+            place = self._base(place, head)
+            head = read_entry_header(place.pack.data, place.offset)
+        return Kind(head.kind_or_delta), size
+
+    def commit(self, oid: Oid) -> CommitNode:
+        """What a walk needs of a commit. Raises ObjectNotFound, also for an object that is no commit."""
+        node = self._commits.get(oid)
+        if node is None:
+            raw = self.get(oid)
+            if raw.kind is not Kind.COMMIT:
+                raise ObjectNotFound(f"{oid.hex()} is a {raw.kind.text.decode()}, not a commit.")
+            node = parse_commit_node(oid, raw.data)
+            if len(self._commits) >= _COMMIT_CACHE:
+                self._commits.clear()
+            self._commits[oid] = node
+        return node
+
+    def tree(self, oid: Oid) -> tuple[TreeItem, ...]:
+        raw = self.get(oid)
+        if raw.kind is not Kind.TREE:
+            raise ObjectNotFound(f"{oid.hex()} is a {raw.kind.text.decode()}, not a tree.")
+        return parse_tree(raw.data)
+
+    def stream(self, oid: Oid, piece: int = 256 * 1024) -> Iterator[bytes]:
+        """A blob's bytes in pieces; only a delta is built in memory first."""
+        place = self._location(oid)
+        head = read_entry_header(place.pack.data, place.offset)
+        if head.kind_or_delta >= OFS_DELTA:
+            data = self._read(place).data
+            yield from (data[i : i + piece] for i in range(0, len(data), piece))
+            return
+        inflater = zlib.decompressobj()
+        compressed = memoryview(place.pack.data)[head.data_offset : self.entry_end(place)]
+        for start in range(0, len(compressed), piece):
+            pending: bytes | memoryview = compressed[start : start + piece]
+            while pending:
+                if data := inflater.decompress(pending, piece):
+                    yield data
+                pending = inflater.unconsumed_tail
+        if tail := inflater.flush():
+            yield tail
+
+    def entry_end(self, place: Location) -> int:
+        """Where the entry's compressed bytes end."""
+        return place.pack.end(place.offset)
+
+    def _location(self, oid: Oid) -> Location:
+        place = self.find(oid)
+        if place is None:
+            raise ObjectNotFound(f"Object {oid.hex()} is not in this repository.")
+        return place
+
+    def _read(self, place: Location) -> RawObject:
+        deltas: list[tuple[Location, EntryHeader]] = []
+        raw = self._cached(place)
+        while raw is None:
+            head = read_entry_header(place.pack.data, place.offset)
+            if head.kind_or_delta < OFS_DELTA:
+                raw = RawObject(Kind(head.kind_or_delta), _inflate(place.pack, head))
+                self._keep(place, raw)
+            else:
+                deltas.append((place, head))
+                place = self._base(place, head)
+                raw = self._cached(place)
+        for at, head in reversed(deltas):
+            raw = RawObject(raw.kind, b"".join(apply_delta(raw.data, _inflate(at.pack, head))))
+            self._keep(at, raw)
+        return raw
+
+    def _base(self, place: Location, head: EntryHeader) -> Location:
+        if head.base_offset is not None:
+            return Location(place.pack, head.base_offset)
+        assert head.base_oid is not None
+        inside = place.pack.offset(head.base_oid)
+        return Location(place.pack, inside) if inside is not None else self._location(head.base_oid)
+
+    def _cached(self, place: Location) -> RawObject | None:
+        key = (place.pack.info.id, place.offset)
+        with self._lock:
+            raw = self._bases.get(key)
+            if raw is not None:
+                self._bases.move_to_end(key)
+            return raw
+
+    def _keep(self, place: Location, raw: RawObject) -> None:
+        if len(raw.data) > _BASE_CACHE_BYTES // 8:
+            return
+        key = (place.pack.info.id, place.offset)
+        with self._lock:
+            if key in self._bases:
+                return
+            self._bases[key] = raw
+            self._base_bytes += len(raw.data)
+            while self._base_bytes > _BASE_CACHE_BYTES:
+                self._base_bytes -= len(self._bases.popitem(last=False)[1].data)
+
+
+class ObjectStores:
+    """The Objects of each repository in use, kept for the next request."""
+
+    def __init__(self, packs: PackStore, limits: Limits, keep: int = 64) -> None:
+        self._packs = packs
+        self._limits = limits
+        self._keep = keep
+        self._stores: OrderedDict[str, Objects] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, repo_id: str) -> Objects:
+        with self._lock:
+            store = self._stores.get(repo_id)
+            if store is None:
+                store = self._stores[repo_id] = Objects(repo_id, self._packs, self._limits)
+                if len(self._stores) > self._keep:
+                    self._stores.popitem(last=False)
+            self._stores.move_to_end(repo_id)
+            return store
+
+    def forget(self, repo_id: str) -> None:
+        with self._lock:
+            self._stores.pop(repo_id, None)
+
+
+def _locate(packs: list[PackFile], oid: Oid) -> Location | None:
+    for pack in packs:
+        offset = pack.offset(oid)
+        if offset is not None:
+            return Location(pack, offset)
+    return None
+
+
+def _inflate(pack: PackFile, head: EntryHeader) -> bytes:
+    """The whole data of an entry. Its size was judged when the pack was received."""
+    inflater = zlib.decompressobj()
+    data = inflater.decompress(memoryview(pack.data)[head.data_offset :], head.size)
+    return data if len(data) == head.size else data + inflater.flush()
+
+
+def _result_size(pack: PackFile, head: EntryHeader) -> int:
+    """The second number of a delta: the size of what it makes."""
+    start = zlib.decompressobj().decompress(pack.data[head.data_offset : head.data_offset + 64], 20)
+    sizes: list[int] = []
+    position = 0
+    for _ in range(2):
+        size = shift = 0
+        while True:
+            byte = start[position]
+            size |= (byte & 0x7F) << shift
+            shift += 7
+            position += 1
+            if not byte & 0x80:
+                break
+        sizes.append(size)
+    return sizes[1]

@@ -1,0 +1,53 @@
+"""What git objects say, read without building more than a walk needs. Only objects that passed fsck come here."""
+
+from dataclasses import dataclass
+
+from dulwich.objects import parse_tree as _dulwich_parse_tree
+
+from storage.records import Oid
+
+
+@dataclass(frozen=True, slots=True)
+class CommitNode:
+    """A commit for walks; `time` is the committer's, in seconds."""
+
+    oid: Oid
+    tree: Oid
+    parents: tuple[Oid, ...]
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class TreeItem:
+    mode: int
+    name: bytes
+    oid: Oid
+
+    @property
+    def is_tree(self) -> bool:
+        return self.mode == 0o40000
+
+    @property
+    def is_gitlink(self) -> bool:
+        return self.mode == 0o160000
+
+
+def parse_commit_node(oid: Oid, data: bytes) -> CommitNode:
+    tree = bytes.fromhex(data[5:45].decode("ascii"))
+    parents = []
+    position = 46
+    while data.startswith(b"parent ", position):
+        parents.append(bytes.fromhex(data[position + 7 : position + 47].decode("ascii")))
+        position += 48
+    start = data.find(b"\ncommitter ", position - 1)
+    line = data[start + 1 : data.find(b"\n", start + 1)] if start >= 0 else b""
+    return CommitNode(oid, tree, tuple(parents), _time(line))
+
+
+def _time(line: bytes) -> int:
+    parts = line[line.rfind(b">") + 1 :].split()
+    return int(parts[0]) if parts and parts[0].isdigit() else 0
+
+
+def parse_tree(data: bytes) -> tuple[TreeItem, ...]:
+    return tuple(TreeItem(mode, name, bytes.fromhex(oid.decode("ascii"))) for name, mode, oid in _dulwich_parse_tree(data, 20))

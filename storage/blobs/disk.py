@@ -1,0 +1,76 @@
+"""The pool on local disk, under the same keys as on S3: `pool/sha256/ab/cd/<sha256>`."""
+
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+from storage.errors import Invalid, ObjectNotFound
+from storage.files import publish
+from storage.records import BlobRef
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class DiskUpload:
+    def __init__(self, store: "DiskBlobStore", folder: Path) -> None:
+        self._store = store
+        fd, name = tempfile.mkstemp(prefix="upload-", dir=folder)
+        self._file = os.fdopen(fd, "wb")
+        self._path = Path(name)
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        self._hash.update(data)
+        self._file.write(data)
+        self.size += len(data)
+
+    def commit(self, expected: BlobRef) -> None:
+        self._file.close()
+        got = BlobRef(self._hash.hexdigest(), self.size)
+        if got != expected:
+            self.abort()
+            raise Invalid(f"The bytes sent are {got.sha256} of {got.size} bytes, not {expected.sha256} of {expected.size}. Send the file again.")
+        if self._store.exists(expected):
+            self.abort()
+            return
+        publish(self._path, self._store.key_path(expected.sha256))
+
+    def abort(self) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+class DiskBlobStore:
+    """BlobStore in a folder. `incoming` holds what is being uploaded and is on the same file system."""
+
+    def __init__(self, root: Path, incoming: Path) -> None:
+        self._root = root
+        self._incoming = incoming
+
+    def upload(self) -> DiskUpload:
+        return DiskUpload(self, self._incoming)
+
+    def exists(self, blob: BlobRef) -> bool:
+        try:
+            return self.key_path(blob.sha256).stat().st_size == blob.size
+        except FileNotFoundError:
+            return False
+
+    def open(self, sha256: str) -> BinaryIO:
+        try:
+            return self.key_path(sha256).open("rb")
+        except FileNotFoundError as error:
+            raise ObjectNotFound(f"Object {sha256} is not stored here.") from error
+
+    def path(self, sha256: str) -> Path | None:
+        path = self.key_path(sha256)
+        return path if path.exists() else None
+
+    def key_path(self, sha256: str) -> Path:
+        if not _SHA256.fullmatch(sha256):
+            raise Invalid(f"{sha256[:80]!r} is not a sha256: 64 lower-case hex digits are needed.")
+        return self._root / "sha256" / sha256[:2] / sha256[2:4] / sha256

@@ -1,0 +1,109 @@
+"""Every error that a caller may be told of, drawn once. Each door renders it in its client's dialect.
+
+    HubError                    500
+    ├── Invalid                 400  the request is malformed or says something impossible
+    │   ├── BadName             400  a user, repository, ref or path name that may not exist
+    │   ├── BadPack             400  a pack that is corrupt, incomplete or fails fsck
+    │   └── TooLarge            413  over a limit from Limits
+    ├── Unauthenticated         401  credentials are missing or wrong
+    ├── Forbidden               403  known, but may not do this
+    ├── NotFound                404
+    │   ├── RepoNotFound        404  missing, or private to somebody else: never told apart
+    │   ├── RevisionNotFound    404
+    │   ├── EntryNotFound       404  no such path in that revision
+    │   └── ObjectNotFound      404  no such git object or stored blob
+    ├── Conflict                409
+    │   ├── AlreadyExists       409  a name that is taken
+    │   └── StaleParent         412  the ref is no longer where the caller believed
+    ├── Unsupported             415  a media type or encoding that this route does not take
+    ├── Throttled               429  carries retry_after seconds
+    └── Unavailable             503  stopping, overloaded, or a dependency is down: try again
+
+A message says what happened, to what, and what to do next. It never holds a secret.
+"""
+
+
+class HubError(Exception):
+    """Root of the tree; `status` is the HTTP status that fits, whatever the dialect around it."""
+
+    status = 500
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Invalid(HubError):
+    status = 400
+
+
+class BadName(Invalid):
+    pass
+
+
+class BadPack(Invalid):
+    pass
+
+
+class TooLarge(Invalid):
+    status = 413
+
+
+class Unauthenticated(HubError):
+    status = 401
+
+
+class Forbidden(HubError):
+    status = 403
+
+
+class NotFound(HubError):
+    status = 404
+
+
+class RepoNotFound(NotFound):
+    pass
+
+
+class RevisionNotFound(NotFound):
+    pass
+
+
+class EntryNotFound(NotFound):
+    """`commit` is the 40-hex commit that was searched; HF clients cache the absence under it."""
+
+    def __init__(self, message: str, commit: str = "") -> None:
+        super().__init__(message)
+        self.commit = commit
+
+
+class ObjectNotFound(NotFound):
+    pass
+
+
+class Conflict(HubError):
+    status = 409
+
+
+class AlreadyExists(Conflict):
+    pass
+
+
+class StaleParent(Conflict):
+    status = 412
+
+
+class Unsupported(HubError):
+    status = 415
+
+
+class Throttled(HubError):
+    status = 429
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unavailable(HubError):
+    status = 503

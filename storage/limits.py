@@ -1,0 +1,41 @@
+"""Every limit on what strangers may send (I10), in bytes, counts or seconds. Settings may change each."""
+
+from dataclasses import dataclass
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    # git
+    object_bytes: int = 64 * MIB  # one git object inflated, and one delta's result; larger files belong in LFS
+    pack_bytes: int = 2 * GIB  # a pushed pack on the wire
+    pack_inflated_bytes: int = 8 * GIB
+    pack_objects: int = 2_000_000
+    delta_depth: int = 4095
+    tree_depth: int = 256
+    path_bytes: int = 1024
+    ref_commands: int = 2000
+    ref_name_bytes: int = 250
+    command_bytes: int = 3 * MIB
+    fetch_request_bytes: int = 16 * MIB
+    haves: int = 100_000
+    wants: int = 100_000
+    # LFS
+    lfs_object_bytes: int = 1 << 44
+    lfs_batch_objects: int = 1000
+    lfs_batch_bytes: int = 4 * MIB
+    # JSON and forms
+    json_bytes: int = MIB
+    paths_info: int = 1000
+    page: int = 1000
+    # time
+    action_seconds: int = 3600  # life of an LFS action URL
+    session_seconds: int = 30 * 86400
+    body_seconds: int = 3600  # a whole upload
+    stop_seconds: int = 60  # running transfers may finish for so long after SIGTERM
+    # guesses of passwords and tokens
+    guesses_account: int = 10
+    guesses_address: int = 100
+    guess_window_seconds: int = 900

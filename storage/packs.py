@@ -1,0 +1,119 @@
+"""Git packs on disk, `git/<repo id>/pack-<id>.{pack,idx}`, immutable. A pack is part of its repository when its row exists (I4)."""
+
+import mmap
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from pathlib import Path
+
+from dulwich.pack import PackIndex, load_pack_index
+
+from storage.database.base import Database, Tx
+from storage.files import publish
+from storage.records import Oid, PackInfo
+
+_TRAILER = 20
+
+
+class PackFile:
+    """One stored pack, mapped into memory: offsets by id, and the raw compressed bytes of entries."""
+
+    def __init__(self, info: PackInfo, pack: Path, index: Path) -> None:
+        self.info = info
+        self.path = pack
+        with pack.open("rb") as file:
+            self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._index: PackIndex = load_pack_index(str(index))
+        self._offsets: list[int] | None = None
+        self._lock = threading.Lock()
+
+    def offset(self, oid: Oid) -> int | None:
+        """Where the entry of `oid` begins, or None."""
+        try:
+            return int(self._index.object_offset(oid))
+        except KeyError:
+            return None
+
+    def offsets(self) -> list[int]:
+        """All entry offsets in pack order, then the offset of the trailer; an entry ends where the next begins."""
+        with self._lock:
+            if self._offsets is None:
+                self._offsets = [*sorted(offset for _, offset, _ in self._index.iterentries()), len(self.data) - _TRAILER]
+            return self._offsets
+
+    def oids(self) -> list[tuple[int, Oid]]:
+        """(offset, id) of every object, in pack order."""
+        return sorted((offset, bytes(oid)) for oid, offset, _ in self._index.iterentries())
+
+
+class PackStore:
+    """Packs of all repositories below one folder."""
+
+    def __init__(self, root: Path, incoming: Path, database: Database, open_packs: int = 256) -> None:
+        self._root = root
+        self._incoming = incoming
+        self._database = database
+        self._limit = open_packs
+        self._open: OrderedDict[tuple[str, str], PackFile] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def quarantine(self) -> Path:
+        """A new private folder for one push, on the same file system; the caller removes it."""
+        return Path(tempfile.mkdtemp(prefix="push-", dir=self._incoming))
+
+    def add(self, repo_id: str, info: PackInfo, pack: Path, index: Path) -> None:
+        """Move a checked pack into place, durably; it shows once `record` ran in the transaction that moves the refs."""
+        folder = self._root / repo_id
+        publish(pack, folder / f"pack-{info.id}.pack")
+        publish(index, folder / f"pack-{info.id}.idx")
+
+    def record(self, tx: Tx, repo_id: str, info: PackInfo) -> None:
+        tx.run(
+            "INSERT INTO packs (repo_id, id, objects, size, created_at) VALUES (:repo, :id, :objects, :size, :now) ON CONFLICT DO NOTHING",
+            {"repo": repo_id, "id": info.id, "objects": info.objects, "size": info.size, "now": time.time_ns() // 1000},
+        )
+
+    def list(self, repo_id: str) -> list[PackInfo]:
+        """The repository's packs, newest first."""
+        sql = "SELECT id, objects, size FROM packs WHERE repo_id = :repo ORDER BY created_at DESC, id"
+        rows = self._database.read(lambda tx: tx.all(sql, {"repo": repo_id}))
+        return [PackInfo(row["id"], row["objects"], row["size"]) for row in rows]
+
+    def open(self, repo_id: str, info: PackInfo) -> PackFile:
+        """The mapped pack; kept open for the next caller, the longest unused ones are let go."""
+        key = (repo_id, info.id)
+        with self._lock:
+            if key in self._open:
+                self._open.move_to_end(key)
+                return self._open[key]
+            folder = self._root / repo_id
+            pack = PackFile(info, folder / f"pack-{info.id}.pack", folder / f"pack-{info.id}.idx")
+            self._open[key] = pack
+            if len(self._open) > self._limit:
+                self._open.popitem(last=False)  # closed when its last reader lets go
+            return pack
+
+    def remove_repo(self, repo_id: str) -> None:
+        """Drop a deleted repository's packs; called after its rows are gone."""
+        with self._lock:
+            for key in [k for k in self._open if k[0] == repo_id]:
+                del self._open[key]
+        shutil.rmtree(self._root / repo_id, ignore_errors=True)
+
+
+def sweep_incoming(incoming: Path, older_than_seconds: float) -> int:
+    """Remove what crashed uploads and pushes left behind; how many entries went."""
+    gone = 0
+    limit = time.time() - older_than_seconds
+    for entry in os.scandir(incoming):
+        if entry.stat(follow_symlinks=False).st_mtime > limit:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            Path(entry.path).unlink(missing_ok=True)
+        gone += 1
+    return gone

@@ -1,0 +1,58 @@
+"""The port to the version store: where the refs of a repository stand, and how they move.
+
+Embedded: the refs table alone. Cluster: LakeFS, with the same table as its index.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from storage.database.base import Tx
+from storage.records import Oid, Principal, RefUpdate, Repo
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    name: bytes
+    oid: Oid
+    peeled: Oid | None = None  # the commit (or other object) an annotated tag leads to
+
+
+@dataclass(frozen=True, slots=True)
+class Refs:
+    """All refs of a repository at one moment, sorted by name; `head` is what HEAD points to, born or not."""
+
+    head: bytes
+    refs: tuple[Ref, ...]
+
+    def get(self, name: bytes) -> Ref | None:
+        return next((ref for ref in self.refs if ref.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class RefResult:
+    """What became of one update: `reason` is empty when it was made, else the words for the client."""
+
+    update: RefUpdate
+    reason: str = ""
+
+
+class VersionStore(Protocol):
+    def refs(self, repo_id: str) -> Refs: ...
+
+    def append(
+        self,
+        repo: Repo,
+        updates: Sequence[RefUpdate],
+        *,
+        actor: Principal,
+        peeled: dict[Oid, Oid],
+        atomic: bool,
+        rows: Callable[[Tx], None],
+    ) -> list[RefResult]:
+        """Compare-and-swap every ref in one transaction together with `rows` (which names the pack, links …).
+
+        `peeled` gives what each new annotated tag leads to. A stale old value, a name that conflicts with another (`a` and
+        `a/b`) or a duplicate is refused with a reason; with `atomic` one refusal refuses all and nothing is written.
+        If no update succeeds, `rows` is not run. The first branch pushed becomes HEAD while HEAD is unborn.
+        """

@@ -1,0 +1,121 @@
+"""The refs table as the version store of the embedded default."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from storage.database.base import Database, Tx
+from storage.errors import RepoNotFound
+from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo
+from storage.versions.base import Ref, RefResult, Refs
+
+
+class _Refused(Exception):
+    """Rolls the transaction back and carries the results out of it."""
+
+    def __init__(self, results: list[RefResult]) -> None:
+        self.results = results
+
+
+class TableVersionStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def refs(self, repo_id: str) -> Refs:
+        def work(tx: Tx) -> Refs:
+            head = tx.one("SELECT head FROM repos WHERE id = :id", {"id": repo_id})
+            if head is None:
+                raise RepoNotFound("The repository is gone.")
+            rows = tx.all("SELECT name, oid, peeled FROM refs WHERE repo_id = :id ORDER BY name", {"id": repo_id})
+            return Refs(bytes(head["head"]), tuple(Ref(bytes(r["name"]), bytes(r["oid"]), r["peeled"] and bytes(r["peeled"])) for r in rows))
+
+        return self._database.read(work)
+
+    def append(
+        self,
+        repo: Repo,
+        updates: Sequence[RefUpdate],
+        *,
+        actor: Principal,
+        peeled: dict[Oid, Oid],
+        atomic: bool,
+        rows: Callable[[Tx], None],
+    ) -> list[RefResult]:
+        def work(tx: Tx) -> list[RefResult]:
+            results = _apply(tx, repo, updates, peeled)
+            made = [r for r in results if not r.reason]
+            if not made or (atomic and len(made) < len(results)):
+                raise _Refused(results)
+            rows(tx)
+            _journal(tx, repo, [r.update for r in made], actor)
+            return results
+
+        try:
+            return self._database.write(work)
+        except _Refused as refused:
+            return [r if r.reason else RefResult(r.update, "atomic push failed: another ref was refused") for r in refused.results]
+
+
+def _apply(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], peeled: dict[Oid, Oid]) -> list[RefResult]:
+    if tx.run("UPDATE repos SET updated_at = :now WHERE id = :id", {"now": time.time_ns() // 1000, "id": repo.id}) == 0:
+        raise RepoNotFound(f"Repository {repo.name.full} is gone.")
+    current = {bytes(r["name"]): bytes(r["oid"]) for r in tx.all("SELECT name, oid FROM refs WHERE repo_id = :id", {"id": repo.id})}
+    # Deletions first, so that replacing `a` by `a/b` in one push works.
+    ordered = sorted(updates, key=lambda u: u.new != ZERO_OID)
+    reasons: dict[int, str] = {}
+    seen: set[bytes] = set()
+    for update in ordered:
+        reason = "multiple updates for this ref in one push" if update.ref in seen else _refusal(current, update)
+        seen.add(update.ref)
+        reasons[id(update)] = reason
+        if not reason:
+            _move(tx, repo, update, peeled)
+            _note(current, update)
+    _adopt_head(tx, repo, current)
+    return [RefResult(update, reasons[id(update)]) for update in updates]
+
+
+def _refusal(current: dict[bytes, Oid], update: RefUpdate) -> str:
+    have = current.get(update.ref, ZERO_OID)
+    if have != update.old:
+        return "already exists" if update.old == ZERO_OID else "stale info: the ref has moved; fetch first" if have != ZERO_OID else "the ref does not exist"
+    if update.new == ZERO_OID:
+        return "" if have != ZERO_OID else "the ref does not exist"
+    parts = update.ref.split(b"/")
+    above = {b"/".join(parts[:n]) for n in range(1, len(parts))}
+    clash = next((name for name in current if name in above or name.startswith(update.ref + b"/")), None)
+    return f"name conflicts with {clash.decode(errors='replace')}" if clash else ""
+
+
+def _note(current: dict[bytes, Oid], update: RefUpdate) -> None:
+    if update.new == ZERO_OID:
+        current.pop(update.ref, None)
+    else:
+        current[update.ref] = update.new
+
+
+def _move(tx: Tx, repo: Repo, update: RefUpdate, peeled: dict[Oid, Oid]) -> None:
+    row = {"repo": repo.id, "name": update.ref, "oid": update.new, "peeled": peeled.get(update.new)}
+    if update.new == ZERO_OID:
+        tx.run("DELETE FROM refs WHERE repo_id = :repo AND name = :name", row)
+    else:
+        tx.run(
+            "INSERT INTO refs (repo_id, name, oid, peeled) VALUES (:repo, :name, :oid, :peeled)"
+            " ON CONFLICT (repo_id, name) DO UPDATE SET oid = excluded.oid, peeled = excluded.peeled",
+            row,
+        )
+
+
+def _adopt_head(tx: Tx, repo: Repo, current: dict[bytes, Oid]) -> None:
+    """HEAD follows the first branch while its own target is unborn, so that a first push of `master` can be cloned."""
+    head = tx.one("SELECT head FROM repos WHERE id = :id", {"id": repo.id})
+    branches = sorted(name for name in current if name.startswith(b"refs/heads/"))
+    if head is not None and bytes(head["head"]) not in current and branches:
+        tx.run("UPDATE repos SET head = :head WHERE id = :id", {"head": branches[0], "id": repo.id})
+
+
+def _journal(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], actor: Principal) -> None:
+    now = time.time_ns() // 1000
+    tx.many(
+        "INSERT INTO ref_log (repo_id, name, old, new, user_id, at) VALUES (:repo, :name, :old, :new, :user, :at)",
+        [{"repo": repo.id, "name": u.ref, "old": u.old, "new": u.new, "user": actor.user_id, "at": now} for u in updates],
+    )
