@@ -25,7 +25,9 @@ def require(principal: Principal, repo: Repo | None, name: RepoName, needs: Acce
         raise Unauthenticated(f"Sign in to use {name.full}: it is private, does not exist, or needs a right that anonymous callers lack.")
     if have is Access.NONE:
         raise RepoNotFound(f"{name.kind.value.capitalize()} repository {name.full} not found.")
-    raise Forbidden(f"You may read {name.full}, but this needs the {needs.name.lower()} right; ask its owner, or use a token with that scope.")
+    raise Forbidden(
+        f"You may read {name.full}, but this needs the {needs.name.lower()} right; ask its owner, or use a token with that scope."
+    )
 
 
 def may_create_in(principal: Principal, namespace: str) -> bool:

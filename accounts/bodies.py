@@ -55,7 +55,7 @@ async def spool(request: web.Request, file: BinaryIO, limit: int) -> int:
         if size >= CHUNK:
             await asyncio.to_thread(file.writelines, pending)
             total, size, pending = total + size, 0, []
-    file.writelines(pending)
+    await asyncio.to_thread(file.writelines, pending)
     return total + size
 
 

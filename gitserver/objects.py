@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from mmap import mmap
 
 from dulwich.pack import apply_delta
 
@@ -62,29 +63,28 @@ def object_id(kind: Kind, data: bytes) -> Oid:
     return hashlib.sha1(b"%s %d\0" % (kind.text, len(data)) + data, usedforsecurity=False).digest()
 
 
-def read_entry_header(data: "memoryview | bytes | object", offset: int) -> EntryHeader:
-    """The header of the entry at `offset` of pack bytes (gitformat-pack); `data` is indexable by int and slice."""
-    buf: bytes = data  # type: ignore[assignment]
-    byte = buf[offset]
+def read_entry_header(data: mmap | bytes | memoryview, offset: int) -> EntryHeader:
+    """The header of the entry at `offset` of pack bytes (gitformat-pack)."""
+    byte = data[offset]
     start = offset
     kind, size, shift = (byte >> 4) & 7, byte & 15, 4
     offset += 1
     while byte & 0x80:
-        byte = buf[offset]
+        byte = data[offset]
         size |= (byte & 0x7F) << shift
         shift += 7
         offset += 1
     if kind == OFS_DELTA:
-        byte = buf[offset]
+        byte = data[offset]
         offset += 1
         distance = byte & 0x7F
         while byte & 0x80:
-            byte = buf[offset]
+            byte = data[offset]
             distance = ((distance + 1) << 7) | (byte & 0x7F)
             offset += 1
         return EntryHeader(kind, size, offset, base_offset=start - distance)
     if kind == REF_DELTA:
-        return EntryHeader(kind, size, offset + 20, base_oid=bytes(buf[offset : offset + 20]))
+        return EntryHeader(kind, size, offset + 20, base_oid=bytes(data[offset : offset + 20]))
     return EntryHeader(kind, size, offset)
 
 

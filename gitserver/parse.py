@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from dulwich.objects import parse_tree as _dulwich_parse_tree
-
 from storage.records import Oid
 
 
@@ -50,4 +48,16 @@ def _time(line: bytes) -> int:
 
 
 def parse_tree(data: bytes) -> tuple[TreeItem, ...]:
-    return tuple(TreeItem(mode, name, bytes.fromhex(oid.decode("ascii"))) for name, mode, oid in _dulwich_parse_tree(data, 20))
+    items = []
+    position, end = 0, len(data)
+    while position < end:
+        space = data.index(b" ", position)
+        nul = data.index(b"\0", space)
+        items.append(TreeItem(int(data[position:space], 8), data[space + 1 : nul], data[nul + 1 : nul + 21]))
+        position = nul + 21
+    return tuple(items)
+
+
+def parse_tag_target(data: bytes) -> tuple[Oid, bytes]:
+    """What a tag object points to: its id, and its type as git writes it (b"commit")."""
+    return bytes.fromhex(data[7:47].decode("ascii")), data[53 : data.index(b"\n", 53)]

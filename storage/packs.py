@@ -1,5 +1,6 @@
 """Git packs on disk, `git/<repo id>/pack-<id>.{pack,idx}`, immutable. A pack is part of its repository when its row exists (I4)."""
 
+import bisect
 import mmap
 import os
 import shutil
@@ -9,6 +10,8 @@ import time
 from collections import OrderedDict
 from pathlib import Path
 
+from dulwich.object_format import DEFAULT_OBJECT_FORMAT
+from dulwich.objects import RawObjectID
 from dulwich.pack import PackIndex, load_pack_index
 
 from storage.database.base import Database, Tx
@@ -26,14 +29,14 @@ class PackFile:
         self.path = pack
         with pack.open("rb") as file:
             self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._index: PackIndex = load_pack_index(str(index))
+        self._index: PackIndex = load_pack_index(str(index), DEFAULT_OBJECT_FORMAT)
         self._offsets: list[int] | None = None
         self._lock = threading.Lock()
 
     def offset(self, oid: Oid) -> int | None:
         """Where the entry of `oid` begins, or None."""
         try:
-            return int(self._index.object_offset(oid))
+            return int(self._index.object_offset(RawObjectID(oid)))
         except KeyError:
             return None
 
@@ -43,6 +46,11 @@ class PackFile:
             if self._offsets is None:
                 self._offsets = [*sorted(offset for _, offset, _ in self._index.iterentries()), len(self.data) - _TRAILER]
             return self._offsets
+
+    def end(self, offset: int) -> int:
+        """Where the entry that begins at `offset` ends."""
+        offsets = self.offsets()
+        return offsets[bisect.bisect_right(offsets, offset)]
 
     def oids(self) -> list[tuple[int, Oid]]:
         """(offset, id) of every object, in pack order."""

@@ -33,7 +33,9 @@ class DiskUpload:
         got = BlobRef(self._hash.hexdigest(), self.size)
         if got != expected:
             self.abort()
-            raise Invalid(f"The bytes sent are {got.sha256} of {got.size} bytes, not {expected.sha256} of {expected.size}. Send the file again.")
+            raise Invalid(
+                f"The bytes sent are {got.sha256} of {got.size} bytes, not {expected.sha256} of {expected.size}. Send the file again."
+            )
         if self._store.exists(expected):
             self.abort()
             return

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
-from storage.database.base import Database, Tx
+from storage.database.base import Database, Row, Tx
 from storage.errors import RepoNotFound
 from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo
 from storage.versions.base import Ref, RefResult, Refs
@@ -26,7 +26,7 @@ class TableVersionStore:
             if head is None:
                 raise RepoNotFound("The repository is gone.")
             rows = tx.all("SELECT name, oid, peeled FROM refs WHERE repo_id = :id ORDER BY name", {"id": repo_id})
-            return Refs(bytes(head["head"]), tuple(Ref(bytes(r["name"]), bytes(r["oid"]), r["peeled"] and bytes(r["peeled"])) for r in rows))
+            return Refs(bytes(head["head"]), tuple(map(_ref, rows)))
 
         return self._database.read(work)
 
@@ -55,6 +55,10 @@ class TableVersionStore:
             return [r if r.reason else RefResult(r.update, "atomic push failed: another ref was refused") for r in refused.results]
 
 
+def _ref(row: Row) -> Ref:
+    return Ref(bytes(row["name"]), bytes(row["oid"]), bytes(row["peeled"]) if row["peeled"] is not None else None)
+
+
 def _apply(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], peeled: dict[Oid, Oid]) -> list[RefResult]:
     if tx.run("UPDATE repos SET updated_at = :now WHERE id = :id", {"now": time.time_ns() // 1000, "id": repo.id}) == 0:
         raise RepoNotFound(f"Repository {repo.name.full} is gone.")
@@ -77,13 +81,19 @@ def _apply(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], peeled: dict[Oid, O
 def _refusal(current: dict[bytes, Oid], update: RefUpdate) -> str:
     have = current.get(update.ref, ZERO_OID)
     if have != update.old:
-        return "already exists" if update.old == ZERO_OID else "stale info: the ref has moved; fetch first" if have != ZERO_OID else "the ref does not exist"
+        return _stale(have, update.old)
     if update.new == ZERO_OID:
         return "" if have != ZERO_OID else "the ref does not exist"
     parts = update.ref.split(b"/")
     above = {b"/".join(parts[:n]) for n in range(1, len(parts))}
     clash = next((name for name in current if name in above or name.startswith(update.ref + b"/")), None)
     return f"name conflicts with {clash.decode(errors='replace')}" if clash else ""
+
+
+def _stale(have: Oid, believed: Oid) -> str:
+    if believed == ZERO_OID:
+        return "already exists"
+    return "stale info: the ref has moved; fetch first" if have != ZERO_OID else "the ref does not exist"
 
 
 def _note(current: dict[bytes, Oid], update: RefUpdate) -> None:
