@@ -270,7 +270,7 @@ def _inflate(pack: PackFile, head: EntryHeader) -> bytes:
 
 def _result_size(pack: PackFile, head: EntryHeader) -> int:
     """The second number of a delta: the size of what it makes."""
-    start = zlib.decompressobj().decompress(pack.data[head.data_offset : head.data_offset + 64], 20)
+    start = zlib.decompressobj().decompress(pack.data[head.data_offset : head.data_offset + 1024], 20)
     sizes: list[int] = []
     position = 0
     for _ in range(2):

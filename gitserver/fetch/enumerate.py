@@ -1,0 +1,106 @@
+"""The objects that new commits need and their parents' trees do not have.
+
+A tree is read once; against what the client has, only the differing subtrees are read: the cost follows the change.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from gitserver.fetch.filters import Filter
+from gitserver.fetch.graph import TICK, Difference
+from gitserver.objects import Objects
+from storage.records import Oid
+
+# Only trees that passed fsck are stored, so the matches follow each other without gaps.
+_ENTRIES = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
+_TREE = b"40000"
+_GITLINK = b"160000"
+
+
+class Enumeration:
+    """`sent` grows to all objects of the pack; `known` to those, met on the way, that the client has (bases for thin packs)."""
+
+    def __init__(self, objects: Objects, chosen: Filter) -> None:
+        self._objects = objects
+        self._blob_limit = chosen.blob_limit
+        self._tree_depth = chosen.tree_depth
+        self._depths: dict[Oid, int] = {}  # with a tree filter: at which depth a tree was walked
+        self.sent: set[Oid] = set()
+        self.known: set[Oid] = set()
+
+    def commits(self, walk: Difference, edges: Sequence[Oid]) -> Iterator[int]:
+        """Add the new commits of `walk` and their trees; yields the object count now and then.
+
+        `edges` are commits that the client has; they serve where a commit has no parent to compare with.
+        """
+        edge_trees = tuple(self._objects.commit(oid).tree for oid in edges)
+        for count, node in enumerate(walk.commits, 1):
+            sent_parent = any(parent in self.sent for parent in node.parents)
+            self.sent.add(node.oid)
+            if node.tree not in self.sent:
+                olds = tuple(self._objects.commit(oid).tree for oid in node.parents if walk.has(oid))
+                self.tree(node.tree, olds if olds or sent_parent else edge_trees)
+            if count % TICK == 0:
+                yield len(self.sent)
+
+    def tree(self, root: Oid, olds: tuple[Oid, ...] = (), *, is_wanted: bool = False) -> None:
+        """Add a tree and what is below it, but not what `olds` (root trees that the client has) hold at the same path."""
+        self.known.update(olds)
+        if root in self.known or (self._tree_depth == 0 and not is_wanted):
+            return
+        if self._tree_depth is not None:
+            self._limited_tree(root, max(self._tree_depth, 1))
+            return
+        stack = [(root, olds)]
+        while stack:
+            tree, old_trees = stack.pop()
+            if tree not in self.sent and tree not in self.known:
+                stack += self._tree(tree, self._old_subtrees(old_trees))
+
+    def blob(self, oid: Oid) -> None:
+        self.sent.add(oid)
+
+    def _tree(self, tree: Oid, olds: dict[bytes, tuple[Oid, ...]]) -> list[tuple[Oid, tuple[Oid, ...]]]:
+        """Add one tree and its blobs; its subtrees with their old counterparts."""
+        sent, known = self.sent, self.known
+        sent.add(tree)
+        below = []
+        for mode, name, oid in _ENTRIES.findall(self._objects.get(tree).data):
+            if oid in sent or oid in known:
+                continue
+            if mode == _TREE:
+                below.append((oid, olds.get(name, ())))
+            elif mode != _GITLINK and self._keeps(oid):
+                sent.add(oid)
+        return below
+
+    def _old_subtrees(self, trees: tuple[Oid, ...]) -> dict[bytes, tuple[Oid, ...]]:
+        found: dict[bytes, tuple[Oid, ...]] = {}
+        for tree in dict.fromkeys(trees):
+            for mode, name, oid in _ENTRIES.findall(self._objects.get(tree).data):
+                self.known.add(oid)
+                if mode == _TREE:
+                    found[name] = (*found.get(name, ()), oid)
+        return found
+
+    def _limited_tree(self, root: Oid, limit: int) -> None:
+        """With a tree filter: what stands above depth `limit`; a tree met again nearer to the root is walked again."""
+        stack = [(root, 0)]
+        while stack:
+            tree, depth = stack.pop()
+            if depth >= limit or tree in self.known or self._depths.get(tree, limit) <= depth:
+                continue
+            self._depths[tree] = depth
+            self.sent.add(tree)
+            if depth + 1 >= limit:
+                continue
+            for mode, _, oid in _ENTRIES.findall(self._objects.get(tree).data):
+                if mode == _TREE:
+                    stack.append((oid, depth + 1))
+                elif mode != _GITLINK and oid not in self.known and self._keeps(oid):
+                    self.sent.add(oid)
+
+    def _keeps(self, blob: Oid) -> bool:
+        if self._blob_limit is None:
+            return True
+        return self._blob_limit > 0 and self._objects.header(blob)[1] < self._blob_limit

@@ -1,0 +1,44 @@
+"""The part of an answer that v0 and v2 share: shallow lines and the pack with its progress."""
+
+import logging
+from collections.abc import Iterator
+
+from gitserver.fetch.packing import Rules
+from gitserver.fetch.session import FetchSession, PackOrder, Wanted
+from gitserver.fetch.shallow import Deepen, ShallowPlan
+from gitserver.protocol.bands import Bands
+from gitserver.protocol.request import FetchRequest
+from storage.errors import HubError
+from storage.records import Oid
+
+log = logging.getLogger(__name__)
+
+
+def shallow_plan(session: FetchSession, request: FetchRequest, wanted: Wanted) -> ShallowPlan:
+    excluded = tuple(session.named(name) for name in request.deepen_not)
+    deepen = Deepen(request.depth, request.has(b"deepen-relative"), request.deepen_since, excluded)
+    return session.shallow_plan(deepen, wanted, request.shallows)
+
+
+def shallow_lines(plan: ShallowPlan) -> list[bytes]:
+    return [b"shallow " + oid.hex().encode() for oid in plan.shallow] + [b"unshallow " + oid.hex().encode() for oid in plan.unshallow]
+
+
+def pack_order(request: FetchRequest, wanted: Wanted, common: tuple[Oid, ...], plan: ShallowPlan) -> PackOrder:
+    rules = Rules(request.has(b"ofs-delta"), request.has(b"thin-pack"))
+    return PackOrder(wanted, common, plan, request.filter, request.has(b"include-tag"), rules)
+
+
+def send_pack(session: FetchSession, order: PackOrder, bands: Bands) -> Iterator[bytes]:
+    """The pack on `bands`; an error on the way ends it on band 3, since the status line is gone."""
+    try:
+        job = session.pack(order)
+        for count in job.run():
+            yield from bands.alive(f"Enumerating objects: {count}")
+        if (packing := job.packing) is not None:
+            yield from bands.say(f"Enumerating objects: {packing.total}, done.\n")
+            yield from bands.pack(packing.pieces())
+            yield from bands.say(f"Total {packing.total} (rewritten {packing.rewritten}), reused {packing.total - packing.rewritten}\n")
+    except HubError as error:
+        log.error("a pack could not be made: %s", error.message)
+        yield bands.fatal(error.message)

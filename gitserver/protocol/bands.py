@@ -1,0 +1,61 @@
+"""How bytes of an answer travel: on side bands, or bare for clients without them. Packets are gathered into large pieces."""
+
+import time
+from collections.abc import Iterable, Iterator
+
+from gitserver.pktline import pkt
+
+PIECE = 256 * 1024
+LARGE_BAND = 65515
+SMALL_BAND = 995
+_KEEP_ALIVE_SECONDS = 5.0
+_PROGRESS_SECONDS = 0.5
+
+
+class Bands:
+    """`size` is the most data of a packet, 0 for no side band at all."""
+
+    def __init__(self, size: int, *, progress: bool) -> None:
+        self._size = size
+        self._progress = progress and size > 0
+        self._last = time.monotonic()
+
+    def pack(self, pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:
+        """Pack data on band 1."""
+        size = self._size or PIECE
+        gathered: list[bytes] = []
+        waiting = bytearray()
+        total = 0
+        for piece in pieces:
+            for start in range(0, len(piece), size):
+                waiting += piece[start : start + size]
+                while len(waiting) >= size:
+                    gathered.append(self._packet(bytes(waiting[:size])))
+                    del waiting[:size]
+                    total += size
+                    if total >= PIECE:
+                        yield b"".join(gathered)
+                        gathered, total = [], 0
+        if waiting:
+            gathered.append(self._packet(bytes(waiting)))
+        if gathered:
+            yield b"".join(gathered)
+
+    def say(self, text: str) -> Iterator[bytes]:
+        """A line of progress on band 2, if the client wants it."""
+        if self._progress:
+            yield pkt(b"\2" + text.encode()[: self._size])
+
+    def alive(self, text: str) -> Iterator[bytes]:
+        """During long work: progress at most twice a second, or an empty packet so that no proxy gives up."""
+        now = time.monotonic()
+        if self._size and now - self._last > (_PROGRESS_SECONDS if self._progress else _KEEP_ALIVE_SECONDS):
+            self._last = now
+            yield from self.say(text + "\r") if self._progress else (pkt(b"\1"),)
+
+    def fatal(self, text: str) -> bytes:
+        """The end of an answer that failed: band 3, or an ERR line where there are no bands (yet)."""
+        return pkt(b"\3" + text.encode()[: self._size - 1] + b"\n") if self._size else pkt(b"ERR " + text.encode()[:900] + b"\n")
+
+    def _packet(self, data: bytes) -> bytes:
+        return pkt(b"\1" + data) if self._size else data

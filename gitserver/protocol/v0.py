@@ -1,0 +1,127 @@
+"""Protocol v0 and v1, stateless: the advertisement, and one round of want, have and pack (gitprotocol-pack)."""
+
+from collections.abc import Generator, Iterator
+from typing import BinaryIO
+
+from gitserver.fetch.session import FetchSession, Wanted
+from gitserver.pktline import FLUSH, pkt, read_pkt
+from gitserver.protocol.answer import pack_order, send_pack, shallow_lines, shallow_plan
+from gitserver.protocol.bands import LARGE_BAND, SMALL_BAND, Bands
+from gitserver.protocol.request import FLAGS, FetchRequest
+from storage.errors import Invalid
+from storage.limits import Limits
+from storage.records import ZERO_OID, Oid
+from storage.versions.base import Refs
+
+
+def advertise(refs: Refs, capabilities: bytes, *, with_head: bool) -> Iterator[bytes]:
+    """Every ref, the capabilities behind the first; `with_head` (upload-pack) adds HEAD and what tags lead to."""
+    lines: list[bytes] = []
+    head = refs.get(refs.head)
+    if with_head and head is not None:
+        lines.append(b"%s HEAD" % _hex(head.oid))
+    for ref in refs.refs:
+        lines.append(b"%s %s" % (_hex(ref.oid), ref.name))
+        if with_head and ref.peeled is not None:
+            lines.append(b"%s %s^{}" % (_hex(ref.peeled), ref.name))
+    lines = lines or [b"%s capabilities^{}" % _hex(ZERO_OID)]
+    yield pkt(b"%s\0%s\n" % (lines[0], capabilities))
+    for start in range(1, len(lines), 1000):
+        yield b"".join(pkt(line + b"\n") for line in lines[start : start + 1000])
+    yield FLUSH
+
+
+class UploadPack:
+    """One POST: args, then acks, then the pack. The client repeats what earlier rounds agreed on."""
+
+    def __init__(self, session: FetchSession, body: BinaryIO, limits: Limits) -> None:
+        self._session = session
+        self._body = body
+        self._request = FetchRequest(limits)
+        self._capabilities: frozenset[bytes] = frozenset()
+        self._last = ZERO_OID
+
+    def answer(self) -> Iterator[bytes]:
+        request = self._request
+        if not self._read_wants():
+            return
+        wanted = self._session.wanted(request.wants)
+        plan = shallow_plan(self._session, request, wanted)
+        if request.is_deepening:
+            yield b"".join(pkt(line) for line in shallow_lines(plan)) + FLUSH
+        is_end = yield from self._negotiate(wanted)
+        if is_end:
+            return
+        order = pack_order(request, wanted, self._session.common(request.haves), plan)
+        size = LARGE_BAND if b"side-band-64k" in self._capabilities else SMALL_BAND if b"side-band" in self._capabilities else 0
+        yield from send_pack(self._session, order, Bands(size, progress=not request.has(b"no-progress")))
+        if size:
+            yield FLUSH
+
+    def _read_wants(self) -> bool:
+        """Up to the first flush; False when there is nothing to do."""
+        while isinstance(packet := read_pkt(self._body), bytes):
+            line = packet.rstrip(b"\n")
+            if line.startswith(b"want ") and not self._request.wants:
+                self._capabilities = frozenset(line[45:].split())
+                self._request.flags |= self._capabilities & FLAGS
+                line = line[:45]
+            if line.startswith((b"want ", b"shallow ", b"deepen", b"filter ")):
+                self._request.take(line.rstrip())
+            else:
+                raise Invalid(f"git upload-pack: protocol error, expected to get object ID, not '{line[:80].decode(errors='replace')}'")
+        self._request.check()
+        return bool(self._request.wants)
+
+    def _negotiate(self, wanted: Wanted) -> Generator[bytes, None, bool]:
+        """Acks for each have up to flush or done. Returns True when this answer ends here and the client goes on with another."""
+        common: dict[Oid, None] = {}
+        started = False
+        while isinstance(packet := read_pkt(self._body), bytes):
+            started = True
+            line = packet.rstrip(b"\n")
+            if line == b"done":
+                yield self._done(common)
+                return False
+            if not line.startswith(b"have "):
+                raise Invalid(f"git upload-pack: expected SHA1 list, got '{line[:80].decode(errors='replace')}'")
+            self._request.take(line)
+            oid = self._request.haves[-1]
+            if self._session.common((oid,)):
+                yield from self._ack(oid, common)
+        if packet is None and not started:
+            return True  # the client only wanted the shallow lines
+        return (yield from self._flush(wanted, common))
+
+    def _ack(self, oid: Oid, common: dict[Oid, None]) -> Iterator[bytes]:
+        common[oid] = None
+        self._last = oid
+        if b"multi_ack_detailed" in self._capabilities:
+            yield pkt(b"ACK %s common\n" % _hex(oid))
+        elif b"multi_ack" in self._capabilities:
+            yield pkt(b"ACK %s continue\n" % _hex(oid))
+        elif len(common) == 1:
+            yield pkt(b"ACK %s\n" % _hex(oid))
+
+    def _flush(self, wanted: Wanted, common: dict[Oid, None]) -> Generator[bytes, None, bool]:
+        """The end of a round of haves: ready, when no more of them can make the pack smaller."""
+        detailed = b"multi_ack_detailed" in self._capabilities
+        is_ready = detailed and bool(common) and self._session.is_ready(wanted, common)
+        if is_ready:
+            yield pkt(b"ACK %s ready\n" % _hex(self._last))
+        if not common or detailed or b"multi_ack" in self._capabilities:
+            yield pkt(b"NAK\n")
+        if is_ready and b"no-done" in self._capabilities:
+            yield pkt(b"ACK %s\n" % _hex(self._last))
+            return False
+        return True
+
+    def _done(self, common: dict[Oid, None]) -> bytes:
+        multi = self._capabilities & {b"multi_ack", b"multi_ack_detailed"}
+        if not common:
+            return pkt(b"NAK\n")
+        return pkt(b"ACK %s\n" % _hex(self._last)) if multi else b""
+
+
+def _hex(oid: Oid) -> bytes:
+    return oid.hex().encode()

@@ -1,0 +1,124 @@
+"""Git Smart HTTP, the reading side: `GitViews(objects, versions, limits)`. Pushes are received in push_views."""
+
+import asyncio
+import re
+import tempfile
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from aiohttp import web
+
+from accounts import bodies
+from accounts.access import require
+from accounts.endpoint import Call, Endpoint
+from gitserver.errors import NO_CACHE, render_git
+from gitserver.fetch.session import FetchSession
+from gitserver.objects import ObjectStores
+from gitserver.pktline import FLUSH, pkt
+from gitserver.protocol import capabilities, v0, v2
+from storage.errors import Forbidden, HubError, Invalid, Unsupported
+from storage.limits import Limits
+from storage.records import Access, Repo
+from storage.versions.base import VersionStore
+
+REPO_PATHS = (
+    "/{ns}/{name:[^{}/]+?}.git",
+    "/{ns}/{name}",
+    "/{kinds:models|datasets|spaces}/{ns}/{name:[^{}/]+?}.git",
+    "/{kinds:models|datasets|spaces}/{ns}/{name}",
+)
+UPLOAD = "git-upload-pack"
+RECEIVE = "git-receive-pack"
+
+
+class GitViews:
+    """Advertisements for both services, and upload-pack."""
+
+    def __init__(self, objects: ObjectStores, versions: VersionStore, limits: Limits) -> None:
+        self._objects = objects
+        self._versions = versions
+        self._limits = limits
+
+    def endpoints(self) -> list[Endpoint]:
+        rows = []
+        for path in REPO_PATHS:
+            rows.append(Endpoint("GET", path + "/info/refs", self.info_refs, Access.READ, render_git))
+            rows.append(Endpoint("POST", f"{path}/{UPLOAD}", self.upload_pack, Access.READ, render_git))
+        return rows
+
+    async def info_refs(self, request: web.Request, call: Call) -> web.StreamResponse:
+        service = request.query.get("service", "")
+        if service == RECEIVE:
+            require(call.principal, call.repo, call.repo.name, Access.WRITE)
+        elif service != UPLOAD:
+            raise Forbidden(
+                f"Service {service[:60]!r} is not served."
+                if service
+                else "Dumb HTTP is not served: use a git client with Smart HTTP (git 1.6.6)."
+            )
+        pieces = self._advertisement(call.repo, service, protocol_version(request))
+        return await _respond(request, f"application/x-{service}-advertisement", pieces)
+
+    async def upload_pack(self, request: web.Request, call: Call) -> web.StreamResponse:
+        expected = f"application/x-{UPLOAD}-request"
+        if request.content_type != expected:
+            raise Unsupported(f"Content-Type {request.content_type!r} is not understood here; git sends {expected}.")
+        version = protocol_version(request)
+        with tempfile.TemporaryFile() as body:
+            await self._spool(request, body)
+            pieces = _with_errors(self._answer(call.repo, body, version))
+            return await _respond(request, f"application/x-{UPLOAD}-result", pieces)
+
+    async def _spool(self, request: web.Request, body: BinaryIO) -> None:
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                await bodies.spool(request, body, self._limits.fetch_request_bytes)
+        except TimeoutError as error:
+            raise Invalid(f"The request took longer than {self._limits.body_seconds} seconds to arrive. Send it again.") from error
+        await asyncio.to_thread(body.seek, 0)
+
+    def _advertisement(self, repo: Repo, service: str, version: int) -> Iterator[bytes]:
+        yield pkt(f"# service={service}\n".encode()) + FLUSH
+        if service == UPLOAD and version == 2:
+            yield v2.advertise()
+            return
+        if version == 1:
+            yield pkt(b"version 1\n")
+        refs = self._versions.refs(repo.id)
+        if service == UPLOAD:
+            yield from v0.advertise(refs, capabilities.upload_pack_line(refs), with_head=True)
+        else:
+            yield from v0.advertise(refs, b" ".join(capabilities.RECEIVE_PACK), with_head=False)
+
+    def _answer(self, repo: Repo, body: BinaryIO, version: int) -> Iterator[bytes]:
+        objects = self._objects.of(repo.id)
+        refs = self._versions.refs(repo.id)
+        if version == 2:
+            yield from v2.Command(objects, refs, body, self._limits).answer()
+            return
+        yield from v0.UploadPack(FetchSession(objects, refs), body, self._limits).answer()
+
+
+def protocol_version(request: web.Request) -> int:
+    """The highest known version of the Git-Protocol header (`version=2:key=value`), 0 without one."""
+    found = re.findall(r"(?:^|:)version=([012])(?=:|$)", request.headers.get("Git-Protocol", ""))
+    return max(map(int, found), default=0)
+
+
+def _with_errors(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """A refusal as an ERR line, which git shows as `remote error:`."""
+    try:
+        yield from pieces
+    except HubError as error:
+        yield pkt(b"ERR " + error.message.encode()[:1000] + b"\n")
+
+
+async def _respond(request: web.Request, content_type: str, pieces: Iterator[bytes]) -> web.StreamResponse:
+    """The first piece is made before the status line goes out, so that a missing repository is still an HTTP error."""
+    first = await asyncio.to_thread(next, pieces, b"")
+    response = web.StreamResponse(headers={"Content-Type": content_type, **NO_CACHE})
+    await response.prepare(request)
+    if first:
+        await response.write(first)
+    await bodies.send(response, pieces)
+    return response
