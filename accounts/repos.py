@@ -1,0 +1,118 @@
+"""The repositories that exist: rows of `repos`."""
+
+import time
+import uuid
+from collections.abc import Iterator
+
+from accounts.access import may_create_in
+from storage.database.base import Database, Row, Tx
+from storage.errors import AlreadyExists, Forbidden, RepoNotFound
+from storage.records import Principal, Repo, RepoKind, RepoName
+
+_PAGE = 500
+
+
+class Repos:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, principal: Principal, name: RepoName, *, is_private: bool) -> Repo:
+        """A new, unborn repository. Raises Forbidden (not the caller's namespace) and AlreadyExists."""
+        if not may_create_in(principal, name.namespace):
+            raise Forbidden(f"You may not create repositories in {name.namespace}. Use your own namespace, and a token that may write.")
+        now = time.time_ns() // 1000
+        repo = Repo(uuid.uuid4().hex, name, is_private, principal.user_id, now, now)
+        self._database.write(lambda tx: _insert(tx, repo))
+        return repo
+
+    def find(self, name: RepoName) -> Repo | None:
+        """By name, without regard to case."""
+        sql = "SELECT * FROM repos WHERE kind = :kind AND name_key = :key"
+        row = self._database.read(lambda tx: tx.one(sql, {"kind": name.kind.value, "key": name.key}))
+        return _repo(row) if row else None
+
+    def get(self, repo_id: str) -> Repo | None:
+        row = self._database.read(lambda tx: tx.one("SELECT * FROM repos WHERE id = :id", {"id": repo_id}))
+        return _repo(row) if row else None
+
+    def delete(self, repo: Repo) -> None:
+        """Its rows; packs and cached objects are the caller's. Raises RepoNotFound when somebody was faster."""
+        if not self._database.write(lambda tx: tx.run("DELETE FROM repos WHERE id = :id", {"id": repo.id})):
+            raise RepoNotFound(f"Repository {repo.name.full} is gone.")
+
+    def update(self, repo: Repo, *, is_private: bool) -> None:
+        row = {"id": repo.id, "private": int(is_private)}
+        if not self._database.write(lambda tx: tx.run("UPDATE repos SET is_private = :private WHERE id = :id", row)):
+            raise RepoNotFound(f"Repository {repo.name.full} is gone.")
+
+    def list(
+        self,
+        principal: Principal,
+        kind: RepoKind,
+        *,
+        author: str = "",
+        search: str = "",
+        limit: int = 100,
+        before: tuple[int, str] | None = None,
+    ) -> list[Repo]:
+        """Those that `principal` may read, newest change first, after the (updated_at, id) `before` of an earlier page."""
+        sql = (
+            "SELECT * FROM repos WHERE kind = :kind AND (is_private = 0 OR :all = 1 OR namespace_key = :own)"
+            " AND (:author = '' OR namespace_key = :author) AND (:search = '' OR name_key LIKE :like ESCAPE '!')"
+            " AND (updated_at < :at OR (updated_at = :at AND id < :id)) ORDER BY updated_at DESC, id DESC LIMIT :limit"
+        )
+        at, last = before or (1 << 62, "")
+        found = {
+            "kind": kind.value,
+            "all": int(principal.is_admin),
+            "own": principal.name.lower(),
+            "author": author.lower(),
+            "search": search,
+            "like": f"%{_escaped(search.lower())}%",
+            "at": at,
+            "id": last,
+            "limit": limit,
+        }
+        return [_repo(row) for row in self._database.read(lambda tx: tx.all(sql, found))]
+
+    def all(self) -> Iterator[Repo]:
+        """Every repository, for maintenance, in pages by id."""
+        sql, last = "SELECT * FROM repos WHERE id > :last ORDER BY id LIMIT :limit", ""
+        while rows := self._page(sql, last):
+            yield from map(_repo, rows)
+            last = rows[-1]["id"]
+
+    def _page(self, sql: str, last: str) -> "list[Row]":
+        return self._database.read(lambda tx: tx.all(sql, {"last": last, "limit": _PAGE}))
+
+
+def _insert(tx: Tx, repo: Repo) -> None:
+    row = {"kind": repo.name.kind.value, "key": repo.name.key}
+    if tx.one("SELECT id FROM repos WHERE kind = :kind AND name_key = :key", row):
+        raise AlreadyExists(
+            f"You already created this {repo.name.kind.value} repo: {repo.name.full} exists. Push to it, or choose another name."
+        )
+    tx.run(
+        "INSERT INTO repos (id, kind, namespace, name, name_key, namespace_key, is_private, creator_id, head, created_at, updated_at)"
+        " VALUES (:id, :kind, :namespace, :name, :key, :namespace_key, :private, :creator, :head, :now, :now)",
+        row
+        | {
+            "id": repo.id,
+            "namespace": repo.name.namespace,
+            "name": repo.name.name,
+            "namespace_key": repo.name.namespace.lower(),
+            "private": int(repo.is_private),
+            "creator": repo.creator_id,
+            "head": repo.head,
+            "now": repo.created_at,
+        },
+    )
+
+
+def _repo(row: Row) -> Repo:
+    name = RepoName(RepoKind(row["kind"]), row["namespace"], row["name"])
+    return Repo(row["id"], name, bool(row["is_private"]), row["creator_id"], row["created_at"], row["updated_at"], bytes(row["head"]))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")

@@ -1,0 +1,86 @@
+"""The people: rows of `users`."""
+
+import re
+import secrets
+import time
+from dataclasses import dataclass
+
+from accounts.passwords import Passwords
+from storage.database.base import Database, Row, Tx
+from storage.errors import AlreadyExists, BadName, Invalid
+from storage.records import Principal, Scope, checked_name
+
+# First path segments that routes of the hub use, now or soon.
+RESERVED = frozenset(
+    "admin api assets auth blob blobs buckets cas collections dataset datasets docs favicon.ico healthz help kernels login logout"
+    " metrics model models new oauth org organizations orgs papers pricing raw readyz register resolve robots.txt search settings"
+    " space spaces static token tokens uploads user users v1 v2 web webhooks".split()
+)
+_EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    id: int
+    name: str
+    email: str
+    is_admin: bool
+    is_active: bool
+    created_at: int
+
+    def principal(self, scope: Scope, *, from_session: bool, token_name: str = "") -> Principal:
+        return Principal(self.id, self.name, self.email, self.is_admin, scope, from_session, token_name)
+
+
+class Users:
+    def __init__(self, database: Database, passwords: Passwords) -> None:
+        self._database = database
+        self._passwords = passwords
+
+    def create(self, name: str, email: str, password: str, *, is_admin: bool = False) -> User:
+        """Raises BadName, Invalid (email, password) and AlreadyExists."""
+        if checked_name(name, "user name").lower() in RESERVED:
+            raise BadName(f"The name {name!r} is used by the hub itself. Choose another.")
+        if not _EMAIL.fullmatch(email):
+            raise Invalid(f"{email[:100]!r} is no email address.")
+        user = User(secrets.randbits(48), name, email, is_admin, True, time.time_ns() // 1000)
+        password_hash = self._passwords.hash(password)
+        self._database.write(lambda tx: _insert(tx, user, password_hash))
+        return user
+
+    def by_name(self, name: str) -> User | None:
+        sql = "SELECT * FROM users WHERE name_key = :key"
+        row = self._database.read(lambda tx: tx.one(sql, {"key": name.lower()}))
+        return row_user(row) if row else None
+
+    def check_password(self, name: str, password: str) -> User | None:
+        """The user if the password is right and the account is active. `name` may be the email. Slow on purpose."""
+        sql = "SELECT * FROM users WHERE name_key = :key OR email_key = :key"
+        row = self._database.read(lambda tx: tx.one(sql, {"key": name.lower()}))
+        is_right = self._passwords.verify(password, row["password_hash"] if row else None)
+        return row_user(row) if row and is_right and row["is_active"] else None
+
+
+def row_user(row: Row) -> User:
+    return User(row["id"], row["name"], row["email"], bool(row["is_admin"]), bool(row["is_active"]), row["created_at"])
+
+
+def _insert(tx: Tx, user: User, password_hash: str) -> None:
+    keys = {"name_key": user.name.lower(), "email_key": user.email.lower()}
+    taken = tx.one("SELECT name_key FROM users WHERE name_key = :name_key OR email_key = :email_key", keys)
+    if taken:
+        what = f"The user name {user.name}" if taken["name_key"] == keys["name_key"] else "That email address"
+        raise AlreadyExists(f"{what} already exists. Sign in, or choose another.")
+    tx.run(
+        "INSERT INTO users (id, name, name_key, email, email_key, password_hash, is_admin, is_active, created_at)"
+        " VALUES (:id, :name, :name_key, :email, :email_key, :hash, :is_admin, 1, :now)",
+        {
+            "id": user.id,
+            "name": user.name,
+            "email": user.email,
+            "hash": password_hash,
+            "is_admin": int(user.is_admin),
+            "now": user.created_at,
+        }
+        | keys,
+    )
