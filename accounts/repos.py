@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from accounts.access import may_create_in
 from storage.database.base import Database, Row, Tx
@@ -45,7 +45,7 @@ class Repos:
         if not self._database.write(lambda tx: tx.run("UPDATE repos SET is_private = :private WHERE id = :id", row)):
             raise RepoNotFound(f"Repository {repo.name.full} is gone.")
 
-    def list(
+    def readable(
         self,
         principal: Principal,
         kind: RepoKind,
@@ -82,7 +82,7 @@ class Repos:
             yield from map(_repo, rows)
             last = rows[-1]["id"]
 
-    def _page(self, sql: str, last: str) -> "list[Row]":
+    def _page(self, sql: str, last: str) -> Sequence[Row]:
         return self._database.read(lambda tx: tx.all(sql, {"last": last, "limit": _PAGE}))
 
 

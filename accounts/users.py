@@ -12,9 +12,55 @@ from storage.records import Principal, Scope, checked_name
 
 # First path segments that routes of the hub use, now or soon.
 RESERVED = frozenset(
-    "admin api assets auth blob blobs buckets cas collections dataset datasets docs favicon.ico healthz help kernels login logout"
-    " metrics model models new oauth org organizations orgs papers pricing raw readyz register resolve robots.txt search settings"
-    " space spaces static token tokens uploads user users v1 v2 web webhooks".split()
+    (
+        "admin",
+        "api",
+        "assets",
+        "auth",
+        "blob",
+        "blobs",
+        "buckets",
+        "cas",
+        "collections",
+        "dataset",
+        "datasets",
+        "docs",
+        "favicon.ico",
+        "healthz",
+        "help",
+        "kernels",
+        "login",
+        "logout",
+        "metrics",
+        "model",
+        "models",
+        "new",
+        "oauth",
+        "org",
+        "organizations",
+        "orgs",
+        "papers",
+        "pricing",
+        "raw",
+        "readyz",
+        "register",
+        "resolve",
+        "robots.txt",
+        "search",
+        "settings",
+        "space",
+        "spaces",
+        "static",
+        "token",
+        "tokens",
+        "uploads",
+        "user",
+        "users",
+        "v1",
+        "v2",
+        "web",
+        "webhooks",
+    )
 )
 _EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}")
 
