@@ -77,12 +77,12 @@ class Gatekeeper:
             name, secret = _basic(value)
         else:
             raise Unauthenticated(WRONG_CREDENTIALS)
-        self._throttle.check("", address)
         principal = self._tokens.find(secret) if secret else None
         if principal is not None:
             return principal
         if name and secret and not secret.startswith("hf_"):
             return self.sign_in(name, secret, address)
+        self._throttle.check("", address)
         self._throttle.note("", address)
         raise Unauthenticated(WRONG_CREDENTIALS)
 

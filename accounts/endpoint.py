@@ -64,6 +64,14 @@ class RepoFinder(Protocol):
     def find(self, name: RepoName) -> Repo | None: ...
 
 
+# Where a git client finds a repository, with and without `.git`; below these lie Smart HTTP and LFS.
+GIT_PATHS = (
+    "/{ns}/{name:[^{}/]+?}.git",
+    "/{ns}/{name}",
+    "/{kinds:models|datasets|spaces}/{ns}/{name:[^{}/]+?}.git",
+    "/{kinds:models|datasets|spaces}/{ns}/{name}",
+)
+
 STOPPING = web.AppKey("stopping", asyncio.Event)
 
 

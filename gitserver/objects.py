@@ -262,10 +262,20 @@ def _locate(packs: list[PackFile], oid: Oid) -> Location | None:
 
 
 def _inflate(pack: PackFile, head: EntryHeader) -> bytes:
-    """The whole data of an entry. Its size was judged when the pack was received."""
+    """The whole data of an entry. Its size was judged when the pack was received.
+
+    zlib copies the input that it leaves over: it is given about as much as the entry can need, not the rest of the pack.
+    """
     inflater = zlib.decompressobj()
-    data = inflater.decompress(memoryview(pack.data)[head.data_offset :], head.size)
-    return data if len(data) == head.size else data + inflater.flush()
+    start, step = head.data_offset, head.size + (head.size >> 8) + 256
+    pieces = []
+    while not inflater.eof:
+        compressed = pack.data[start : start + step]
+        if not compressed:
+            raise ObjectNotFound(f"Pack {pack.info.id} is damaged at {head.data_offset}; tell the administrator to run the check.")
+        pieces.append(inflater.decompress(compressed))
+        start += step
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _result_size(pack: PackFile, head: EntryHeader) -> int:

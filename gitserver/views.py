@@ -10,23 +10,18 @@ from aiohttp import web
 
 from accounts import bodies
 from accounts.access import require
-from accounts.endpoint import Call, Endpoint
+from accounts.endpoint import GIT_PATHS, Call, Endpoint
 from gitserver.errors import NO_CACHE, render_git
 from gitserver.fetch.session import FetchSession
 from gitserver.objects import ObjectStores
 from gitserver.pktline import FLUSH, pkt
 from gitserver.protocol import capabilities, v0, v2
+from gitserver.protocol.bands import gathered
 from storage.errors import Forbidden, HubError, Invalid, Unsupported
 from storage.limits import Limits
 from storage.records import Access, Repo
 from storage.versions.base import VersionStore
 
-REPO_PATHS = (
-    "/{ns}/{name:[^{}/]+?}.git",
-    "/{ns}/{name}",
-    "/{kinds:models|datasets|spaces}/{ns}/{name:[^{}/]+?}.git",
-    "/{kinds:models|datasets|spaces}/{ns}/{name}",
-)
 UPLOAD = "git-upload-pack"
 RECEIVE = "git-receive-pack"
 
@@ -41,7 +36,7 @@ class GitViews:
 
     def endpoints(self) -> list[Endpoint]:
         rows = []
-        for path in REPO_PATHS:
+        for path in GIT_PATHS:
             rows.append(Endpoint("GET", path + "/info/refs", self.info_refs, Access.READ, render_git))
             rows.append(Endpoint("POST", f"{path}/{UPLOAD}", self.upload_pack, Access.READ, render_git))
         return rows
@@ -56,7 +51,7 @@ class GitViews:
                 if service
                 else "Dumb HTTP is not served: use a git client with Smart HTTP (git 1.6.6)."
             )
-        pieces = self._advertisement(call.repo, service, protocol_version(request))
+        pieces = gathered(self._advertisement(call.repo, service, protocol_version(request)))
         return await _respond(request, f"application/x-{service}-advertisement", pieces)
 
     async def upload_pack(self, request: web.Request, call: Call) -> web.StreamResponse:
@@ -64,10 +59,13 @@ class GitViews:
         if request.content_type != expected:
             raise Unsupported(f"Content-Type {request.content_type!r} is not understood here; git sends {expected}.")
         version = protocol_version(request)
-        with tempfile.TemporaryFile() as body:
+        body = await asyncio.to_thread(tempfile.TemporaryFile)
+        try:
             await self._spool(request, body)
-            pieces = _with_errors(self._answer(call.repo, body, version))
+            pieces = gathered(_with_errors(self._answer(call.repo, body, version)))
             return await _respond(request, f"application/x-{UPLOAD}-result", pieces)
+        finally:
+            await asyncio.to_thread(body.close)
 
     async def _spool(self, request: web.Request, body: BinaryIO) -> None:
         try:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from storage.files import publish
 from storage.records import Oid, PackInfo
 
 _TRAILER = 20
+_SMALL = 512  # the index of so few objects is kept as a dict: many small pushes make many misses
 
 
 class PackFile:
@@ -30,11 +32,16 @@ class PackFile:
         with pack.open("rb") as file:
             self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._index: PackIndex = load_pack_index(str(index), DEFAULT_OBJECT_FORMAT)
+        weakref.finalize(self, self._index.close)
         self._offsets: list[int] | None = None
+        entries = self._index.iterentries() if info.objects <= _SMALL else None
+        self._small: dict[Oid, int] | None = {bytes(oid): offset for oid, offset, _ in entries} if entries is not None else None
         self._lock = threading.Lock()
 
     def offset(self, oid: Oid) -> int | None:
         """Where the entry of `oid` begins, or None."""
+        if self._small is not None:
+            return self._small.get(oid)
         try:
             return int(self._index.object_offset(RawObjectID(oid)))
         except KeyError:

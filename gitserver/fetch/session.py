@@ -45,6 +45,7 @@ class FetchSession:
     def __init__(self, objects: Objects, refs: Refs) -> None:
         self._objects = objects
         self.refs = refs
+        self._named = {ref.name: ref for ref in refs.refs}
         objects.refresh()
 
     def wanted(self, wants: Iterable[Oid]) -> Wanted:
@@ -82,7 +83,7 @@ class FetchSession:
         raise Invalid(f"git upload-pack: ambiguous deepen-not: {name[:200].decode(errors='replace')}")
 
     def ref(self, name: bytes) -> Ref | None:
-        return self.refs.get(self.refs.head if name == b"HEAD" else name)
+        return self._named.get(self.refs.head if name == b"HEAD" else name)
 
     def pack(self, order: PackOrder) -> "PackJob":
         return PackJob(self._objects, self.refs, order, self._commits(order.common))

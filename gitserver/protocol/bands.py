@@ -10,6 +10,7 @@ LARGE_BAND = 65515
 SMALL_BAND = 995
 _KEEP_ALIVE_SECONDS = 5.0
 _PROGRESS_SECONDS = 0.5
+_LONGEST_WAIT_SECONDS = 0.2
 
 
 class Bands:
@@ -59,3 +60,18 @@ class Bands:
 
     def _packet(self, data: bytes) -> bytes:
         return pkt(b"\1" + data) if self._size else data
+
+
+def gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Fewer, larger pieces, each of which costs the sender a thread hop; nothing waits long once a next piece exists."""
+    waiting: list[bytes] = []
+    size = 0
+    since = time.monotonic()
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size >= PIECE or time.monotonic() - since > _LONGEST_WAIT_SECONDS:
+            yield b"".join(waiting)
+            waiting, size, since = [], 0, time.monotonic()
+    if waiting:
+        yield b"".join(waiting)

@@ -51,8 +51,6 @@ class FetchRequest:
         _grow(self.wants, parse_oid(value, "want"), self.limits.wants, "want")
 
     def want_ref(self, value: bytes) -> None:
-        if value in self.want_refs:
-            raise Invalid(f"duplicate want-ref {_shown(value)}")
         _grow(self.want_refs, value, min(self.limits.wants, 10_000), "want-ref")
 
     def have(self, value: bytes) -> None:
@@ -80,6 +78,8 @@ class FetchRequest:
     def check(self) -> None:
         if self.depth and (self.deepen_since is not None or self.deepen_not):
             raise Invalid("deepen and deepen-since (or deepen-not) cannot be used together")
+        if len(set(self.want_refs)) != len(self.want_refs):
+            raise Invalid("duplicate want-ref: name each ref once")
 
 
 _READERS: dict[bytes, Callable[[FetchRequest, bytes], None]] = {

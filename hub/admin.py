@@ -1,0 +1,44 @@
+"""The operator's verbs. They work on the data directory, whether the server runs or not."""
+
+import sys
+from collections.abc import Iterator
+
+from gitserver.check import check_repository
+from hub.services import Services
+from lfs.check import check_pool
+from storage.errors import Invalid, NotFound
+from storage.records import Scope
+
+
+def create_user(services: Services, name: str, email: str, *, is_admin: bool) -> None:
+    """The password is the first line of standard input."""
+    password = sys.stdin.readline().rstrip("\n")
+    if not password:
+        raise Invalid("No password came on standard input. Pipe it in: printf '%s\\n' \"$PASSWORD\" | kohakuhub admin create-user …")
+    user = services.users.create(name, email, password, is_admin=is_admin)
+    print(f"{user.name} may sign in now.")
+
+
+def create_token(services: Services, user_name: str, name: str, scope: Scope) -> None:
+    """Prints the token, alone on its line."""
+    user = services.users.by_name(user_name)
+    if user is None:
+        raise NotFound(f"There is no user {user_name}. Make one with: kohakuhub admin create-user {user_name} --email … --password-stdin")
+    print(services.tokens.create(user.id, name, scope).text)
+
+
+def check(services: Services) -> int:
+    """Print one line a finding; how many there were."""
+    count = 0
+    for finding in _findings(services):
+        print(finding)
+        count += 1
+    print(f"{count} findings." if count else "Everything is in order.", file=sys.stderr)
+    return count
+
+
+def _findings(services: Services) -> Iterator[str]:
+    for repo in services.repos.all():
+        for finding in check_repository(repo, services.objects.of(repo.id), services.versions, services.possession):
+            yield f"{repo.name.path}: {finding}"
+    yield from check_pool(services.database, services.blobs)

@@ -1,0 +1,125 @@
+"""The web application: every door's rows in one table, and what stands around each request."""
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from accounts.endpoint import STOPPING, Endpoint, add_endpoints
+from accounts.errors import render_json
+from accounts.views import AccountViews
+from gitserver.push_views import PushViews
+from gitserver.views import GitViews
+from hfcompat.views import hf_endpoints
+from hub.health import HealthViews
+from hub.home import HomeViews
+from hub.log import log_request
+from hub.origin import Origin
+from hub.services import Services
+from lfs.batch import Batch
+from lfs.views import LfsViews
+from storage.errors import HubError, NotFound
+
+VERSION = "0.1.0"
+RUNNING = web.AppKey("running", set[str])
+log = logging.getLogger("hub.requests")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9=;:._-]{1,200}")
+
+
+def make_app(services: Services) -> web.Application:
+    app = web.Application(middlewares=[_around], client_max_size=services.limits.json_bytes)
+    app[STOPPING] = asyncio.Event()
+    app[RUNNING] = set()
+    app.on_response_prepare.append(_add_headers)
+    add_endpoints(app, endpoints(services), services.gatekeeper, services.repos)
+    return app
+
+
+def endpoints(services: Services) -> list[Endpoint]:
+    """The whole table, in the order in which paths are tried."""
+    origin = Origin(services.settings.base_url, trust_proxy=services.settings.trust_proxy)
+    limits = services.limits
+    account_views = AccountViews(
+        services.users,
+        services.tokens,
+        services.sessions,
+        services.gatekeeper,
+        limits,
+        VERSION,
+        may_register=services.settings.registration,
+    )
+    batch = Batch(services.possession, services.actions, limits)
+    return [
+        *HealthViews(services, VERSION).endpoints(),
+        *HomeViews(origin).endpoints(),
+        *account_views.endpoints(),
+        *hf_endpoints(
+            services.repos,
+            services.objects,
+            services.versions,
+            services.packs,
+            services.pusher,
+            services.blobs,
+            services.possession,
+            limits,
+            origin.of,
+        ),
+        *GitViews(services.objects, services.versions, limits).endpoints(),
+        *PushViews(services.pusher, services.packs, limits).endpoints(),
+        *LfsViews(batch, services.possession, services.actions, services.blobs, services.repos, limits, origin.of).endpoints(),
+    ]
+
+
+@web.middleware
+async def _around(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    """Count, log, and answer what no row answers. The outermost place: an error that nobody expected ends here, with a log."""
+    given = request.headers.get("X-Request-Id") or request.headers.get("X-Amzn-Trace-Id") or ""
+    request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    request["request_id"] = request_id
+    key = secrets.token_hex(8)
+    started = time.perf_counter()
+    status = 500
+    request.app[RUNNING].add(key)
+    try:
+        response = await _answer(request, handler)
+        status = response.status
+        return response
+    except ConnectionError:
+        status = 499  # the client went away
+        raise
+    finally:
+        request.app[RUNNING].discard(key)
+        log_request(log, request.method, request.path, status, started, request_id, request.remote or "")
+
+
+async def _answer(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        return render_json(request, NotFound(f"There is nothing at {request.path[:200]}. Check the address."))
+    except web.HTTPMethodNotAllowed as error:
+        response = render_json(request, _status_error(405, f"{request.method} is not possible at {request.path[:200]}."))
+        response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+        return response
+    except web.HTTPException as error:
+        return render_json(request, _status_error(error.status, error.reason))
+    except ConnectionError:
+        raise
+    except Exception:  # noqa: BLE001  the outermost place
+        log.exception("unexpected error in %s %s", request.method, request.path)
+        return render_json(request, HubError(f"Something went wrong here; the operator's log says what, under {request['request_id']}."))
+
+
+def _status_error(status: int, message: str) -> HubError:
+    error = HubError(message)
+    error.status = status
+    return error
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["X-Request-Id"] = request.get("request_id", "")
+    response.headers["X-Content-Type-Options"] = "nosniff"

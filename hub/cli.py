@@ -1,0 +1,87 @@
+"""The `kohakuhub` command. docs/cli.md describes every verb; only this module reads the command line."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from hub import admin, log, serve
+from hub.app import VERSION
+from hub.services import build
+from hub.settings import Settings
+from storage.errors import HubError
+from storage.records import Scope
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """The exit status: 0 done, 1 refused or findings, 2 wrong usage."""
+    options = make_parser().parse_args(arguments)
+    given = {name: getattr(options, name, None) for name in ("host", "port", "data", "workers", "log_format")}
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        for problem in error.errors(include_url=False):
+            print(f"kohakuhub: setting {'.'.join(map(str, problem['loc']))}: {problem['msg']}", file=sys.stderr)
+        return 2
+    try:
+        return _run(options, settings)
+    except HubError as error:
+        print(f"kohakuhub: {error.message}", file=sys.stderr)
+    except OSError as error:
+        print(f"kohakuhub: {error}", file=sys.stderr)
+    return 1
+
+
+def _run(options: argparse.Namespace, settings: Settings) -> int:
+    log.set_up(settings.log_format)
+    if options.verb == "serve":
+        serve.serve(settings)
+        return 0
+    logging.getLogger().setLevel(logging.WARNING)
+    services = build(settings)
+    try:
+        return _administer(options, services)
+    finally:
+        services.close()
+
+
+def _administer(options: argparse.Namespace, services: Any) -> int:
+    if options.task == "create-user":
+        admin.create_user(services, options.user, options.email, is_admin=options.admin)
+    elif options.task == "create-token":
+        admin.create_token(services, options.user, options.name, Scope(options.scope))
+    else:
+        return 1 if admin.check(services) else 0
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="kohakuhub", description="A self-hosted, Git-first hub for models, datasets and spaces.")
+    parser.add_argument("--version", action="version", version=f"kohakuhub {VERSION}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    serving = verbs.add_parser("serve", help="run the hub")
+    serving.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    serving.add_argument("--port", type=int, help="port to listen on, 0 for any free one (default 28080)")
+    serving.add_argument("--workers", type=int, help="worker processes (default 1)")
+    serving.add_argument("--log-format", choices=("text", "json"), dest="log_format", help="log lines for people or machines")
+    tasks = verbs.add_parser("admin", help="the operator's tasks").add_subparsers(dest="task", required=True, metavar="TASK")
+    user = tasks.add_parser("create-user", help="make an account")
+    user.add_argument("user", metavar="NAME")
+    user.add_argument("--email", required=True)
+    user.add_argument("--password-stdin", action="store_true", required=True, help="read the password from standard input")
+    user.add_argument("--admin", action="store_true", help="the account may do everything")
+    token = tasks.add_parser("create-token", help="make an access token and print it")
+    token.add_argument("user", metavar="USER")
+    token.add_argument("--name", required=True, help="what the token is for")
+    token.add_argument("--scope", choices=[scope.value for scope in Scope], default=Scope.WRITE.value)
+    check = tasks.add_parser("check", help="verify every repository and large object")
+    for verb in (serving, user, token, check):
+        verb.add_argument("--data", type=Path, help="data directory (default ./hub-data)")
+    return parser

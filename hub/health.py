@@ -1,0 +1,43 @@
+"""/healthz: the process answers. /readyz: it also reaches its rows and its disk, and is not stopping."""
+
+import asyncio
+import os
+
+from aiohttp import web
+
+from accounts.endpoint import STOPPING, Call, Endpoint
+from accounts.errors import render_json
+from hub.services import Services
+from storage.errors import Unavailable
+from storage.records import Access
+
+
+class HealthViews:
+    def __init__(self, services: Services, version: str) -> None:
+        self._services = services
+        self._version = version
+
+    def endpoints(self) -> list[Endpoint]:
+        return [
+            Endpoint("GET", "/healthz", self.healthz, Access.NONE, render_json),
+            Endpoint("GET", "/readyz", self.readyz, Access.NONE, render_json),
+            Endpoint("GET", "/api/version", self.version, Access.NONE, render_json),
+        ]
+
+    async def healthz(self, request: web.Request, call: Call) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def readyz(self, request: web.Request, call: Call) -> web.Response:
+        if request.app[STOPPING].is_set():
+            raise Unavailable("The hub is stopping.")
+        await asyncio.to_thread(self._probe)
+        return web.json_response({"status": "ready"})
+
+    async def version(self, request: web.Request, call: Call) -> web.Response:
+        return web.json_response({"name": "KohakuHub", "api": "kohakuhub", "version": self._version})
+
+    def _probe(self) -> None:
+        self._services.database.read(lambda tx: tx.one("SELECT 1 AS one"))
+        data = self._services.settings.data
+        if not os.access(data, os.W_OK):
+            raise Unavailable(f"The data directory {data} cannot be written.")

@@ -1,0 +1,108 @@
+"""The services of one process, built once from the settings and handed to views and commands."""
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from accounts.doorman import Gatekeeper
+from accounts.passwords import Passwords
+from accounts.repos import Repos
+from accounts.sessions import Sessions
+from accounts.throttle import Throttle
+from accounts.tokens import Tokens
+from accounts.users import Users
+from gitserver.objects import ObjectStores
+from gitserver.push import Pusher
+from hub.settings import Settings
+from lfs.actions import Actions
+from lfs.possession import Possession
+from storage.blobs.disk import DiskBlobStore
+from storage.database.sqlite import SQLiteDatabase
+from storage.files import make_durable_dir
+from storage.limits import Limits
+from storage.packs import PackStore, sweep_incoming
+from storage.versions.table import TableVersionStore
+
+_LEFTOVER_SECONDS = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    settings: Settings
+    limits: Limits
+    database: SQLiteDatabase
+    blobs: DiskBlobStore
+    packs: PackStore
+    versions: TableVersionStore
+    users: Users
+    tokens: Tokens
+    sessions: Sessions
+    gatekeeper: Gatekeeper
+    repos: Repos
+    objects: ObjectStores
+    possession: Possession
+    actions: Actions
+    pusher: Pusher
+
+    def close(self) -> None:
+        self.database.close()
+
+
+def build(settings: Settings) -> Services:
+    """Make the data directory if need be, bring the schema up to date, and construct everything."""
+    data = prepare_data(settings.data)
+    limits = settings.make_limits()
+    database = SQLiteDatabase(data / "hub.sqlite3")
+    database.migrate()
+    blobs = DiskBlobStore(data / "pool", data / "incoming")
+    packs = PackStore(data / "git", data / "incoming", database)
+    versions = TableVersionStore(database)
+    users = Users(database, Passwords())
+    tokens = Tokens(database)
+    sessions = Sessions(database, limits.session_seconds)
+    objects = ObjectStores(packs, limits)
+    possession = Possession(database, blobs)
+    return Services(
+        settings=settings,
+        limits=limits,
+        database=database,
+        blobs=blobs,
+        packs=packs,
+        versions=versions,
+        users=users,
+        tokens=tokens,
+        sessions=sessions,
+        gatekeeper=Gatekeeper(users, tokens, sessions, Throttle(database, limits)),
+        repos=Repos(database),
+        objects=objects,
+        possession=possession,
+        actions=Actions(load_secret(data / "secret.key"), limits.action_seconds),
+        pusher=Pusher(objects, packs, versions, possession, limits),
+    )
+
+
+def prepare_data(data: Path) -> Path:
+    """The data directory with its folders, readable by nobody else; what uploads of a day ago left behind is removed."""
+    data = data.absolute()
+    make_durable_dir(data)
+    data.chmod(0o700)
+    for name in ("git", "pool", "incoming"):
+        make_durable_dir(data / name)
+    sweep_incoming(data / "incoming", _LEFTOVER_SECONDS)
+    return data
+
+
+def load_secret(path: Path) -> bytes:
+    """The key that signs action URLs, made at the first start; two processes that start at once agree on one."""
+    if not path.exists():
+        aside = path.with_name(f"{path.name}.{os.getpid()}")
+        aside.touch(0o600)
+        aside.write_bytes(secrets.token_bytes(32))
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            pass
+        finally:
+            aside.unlink()
+    return path.read_bytes()

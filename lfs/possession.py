@@ -1,0 +1,52 @@
+"""Which repository was given which large object (I7). Every read of the pool on behalf of a user asks here first."""
+
+import time
+from collections.abc import Iterable
+
+from storage.blobs.base import BlobStore
+from storage.database.base import Database, Tx
+from storage.records import BlobRef
+
+
+class Possession:
+    def __init__(self, database: Database, blobs: BlobStore) -> None:
+        self._database = database
+        self._blobs = blobs
+
+    def has(self, repo_id: str, sha256: str) -> BlobRef | None:
+        """The object with its true size, if the repository possesses it."""
+        return self._database.read(lambda tx: _has(tx, repo_id, sha256))
+
+    def held(self, repo_id: str, oids: Iterable[str]) -> dict[str, BlobRef]:
+        """Those of `oids` that the repository possesses."""
+
+        def work(tx: Tx) -> dict[str, BlobRef]:
+            found = ((oid, _has(tx, repo_id, oid)) for oid in oids)
+            return {oid: blob for oid, blob in found if blob is not None}
+
+        return self._database.read(work)
+
+    def missing(self, repo_id: str, blobs: Iterable[BlobRef]) -> list[BlobRef]:
+        """Those that the repository does not possess in that size."""
+        wanted = list(blobs)
+        held = self.held(repo_id, {blob.sha256 for blob in wanted})
+        return [blob for blob in wanted if held.get(blob.sha256) != blob]
+
+    def link(self, repo_id: str, blob: BlobRef) -> None:
+        """Note that the bytes of `blob` came in through the repository; they are durable in the pool already (I4)."""
+        row = {"repo": repo_id, "sha256": blob.sha256, "size": blob.size, "now": time.time_ns() // 1000}
+
+        def work(tx: Tx) -> None:
+            tx.run("INSERT INTO blobs (sha256, size, created_at) VALUES (:sha256, :size, :now) ON CONFLICT DO NOTHING", row)
+            tx.run("INSERT INTO lfs_objects (repo_id, sha256, created_at) VALUES (:repo, :sha256, :now) ON CONFLICT DO NOTHING", row)
+
+        self._database.write(work)
+
+
+def _has(tx: Tx, repo_id: str, sha256: str) -> BlobRef | None:
+    sql = (
+        "SELECT blobs.size FROM lfs_objects JOIN blobs ON blobs.sha256 = lfs_objects.sha256"
+        " WHERE lfs_objects.repo_id = :repo AND lfs_objects.sha256 = :sha256"
+    )
+    row = tx.one(sql, {"repo": repo_id, "sha256": sha256})
+    return BlobRef(sha256, row["size"]) if row else None

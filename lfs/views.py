@@ -1,0 +1,147 @@
+"""LFS over HTTP: `LfsViews(batch, possession, actions, blobs, repos, limits, origin)`; `origin` tells the public address of the hub."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from accounts.access import require
+from accounts.bodies import chunks, read_json
+from accounts.download import Content, respond
+from accounts.endpoint import GIT_PATHS, Call, Endpoint
+from accounts.repos import Repos
+from lfs.actions import Actions, Grant, Verb
+from lfs.batch import Batch
+from lfs.errors import render_lfs
+from lfs.possession import Possession
+from lfs.wire import MEDIA_TYPE, BadObject, Unprocessable, parse_batch, parse_object
+from storage.blobs.base import BlobStore, BlobUpload
+from storage.errors import Invalid, NotFound, ObjectNotFound, TooLarge, Unsupported
+from storage.limits import MIB, Limits
+from storage.records import Access
+
+_JSON_TYPES = (MEDIA_TYPE, "application/json")
+
+
+class LfsViews:
+    def __init__(
+        self,
+        batch: Batch,
+        possession: Possession,
+        actions: Actions,
+        blobs: BlobStore,
+        repos: Repos,
+        limits: Limits,
+        origin: Callable[[web.Request], str],
+    ) -> None:
+        self._batch = batch
+        self._possession = possession
+        self._actions = actions
+        self._blobs = blobs
+        self._repos = repos
+        self._limits = limits
+        self._origin = origin
+
+    def endpoints(self) -> list[Endpoint]:
+        rows = []
+        for path in GIT_PATHS:
+            rows.append(Endpoint("POST", f"{path}/info/lfs/objects/batch", self.batch, Access.READ, render_lfs))
+            rows.append(Endpoint("*", path + "/info/lfs/{rest:.*}", self.unknown, Access.READ, render_lfs))
+        # The URL itself is the credential: its signature was made for one verb, repository, object and size.
+        action = "/api/lfs/{repo_id}/{oid}/"
+        rows += [
+            Endpoint("PUT", action + Verb.UPLOAD, self.upload, Access.NONE, render_lfs),
+            Endpoint("POST", action + Verb.VERIFY, self.verify, Access.NONE, render_lfs),
+            Endpoint("GET", action + Verb.DOWNLOAD, self.download, Access.NONE, render_lfs),
+            Endpoint("HEAD", action + Verb.DOWNLOAD, self.download, Access.NONE, render_lfs),
+        ]
+        return rows
+
+    async def batch(self, request: web.Request, call: Call) -> web.Response:
+        if request.content_type not in _JSON_TYPES:
+            raise Unsupported(f"Content-Type {request.content_type[:80]!r} is not understood here; send {MEDIA_TYPE}.")
+        asked = parse_batch(await read_json(request, self._limits.lfs_batch_bytes), self._limits)
+        if asked.is_upload:
+            require(call.principal, call.repo, call.repo.name, Access.WRITE)
+        return _json(await asyncio.to_thread(self._batch.answer, call.repo.id, asked, self._origin(request)))
+
+    async def upload(self, request: web.Request, call: Call) -> web.Response:
+        grant = await self._grant(request, Verb.UPLOAD)
+        blob = grant.blob
+        if request.content_length is not None and request.content_length != blob.size and not request.headers.get("Content-Encoding"):
+            raise Unprocessable(
+                f"The request carries {request.content_length} bytes, but the object has {blob.size}. Send the file as it is."
+            )
+        upload = await asyncio.to_thread(self._blobs.upload)
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                await self._receive(request, upload, blob.size)
+            await asyncio.to_thread(upload.commit, blob)
+            await asyncio.to_thread(self._possession.link, grant.repo_id, blob)
+        except TimeoutError as error:
+            raise Invalid(f"The upload took longer than {self._limits.body_seconds} seconds. Send it again.") from error
+        finally:
+            await asyncio.to_thread(upload.abort)
+        return web.Response(status=200, headers={"ETag": f'"{blob.sha256}"'})
+
+    async def verify(self, request: web.Request, call: Call) -> web.Response:
+        grant = await self._grant(request, Verb.VERIFY)
+        asked = parse_object(await read_json(request, self._limits.json_bytes), self._limits)
+        if isinstance(asked, BadObject):
+            raise Unprocessable(asked.message)
+        have = await asyncio.to_thread(self._possession.has, grant.repo_id, asked.sha256)
+        if asked.sha256 != grant.blob.sha256 or have is None:
+            raise ObjectNotFound(f"Object {asked.sha256} is not in this repository. Upload it first.")
+        if have.size != asked.size:
+            raise Unprocessable(f"Object {have.sha256} has {have.size} bytes, not {asked.size}.")
+        return web.Response(status=200)
+
+    async def download(self, request: web.Request, call: Call) -> web.StreamResponse:
+        grant = await self._grant(request, Verb.DOWNLOAD)
+        path = await asyncio.to_thread(self._blobs.path, grant.blob.sha256)
+        if path is None or await asyncio.to_thread(self._possession.has, grant.repo_id, grant.blob.sha256) != grant.blob:
+            raise ObjectNotFound(f"Object {grant.blob.sha256} is not in this repository.")
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Content-Disposition": "attachment",
+            "Cache-Control": "private, no-transform",
+        }
+        return await respond(request, Content(grant.blob.size, grant.blob.sha256, path), headers)
+
+    async def unknown(self, request: web.Request, call: Call) -> web.Response:
+        """git-lfs takes a 404 for "this server has no locks" and goes on."""
+        raise NotFound(f"This hub has no LFS endpoint {request.match_info['rest'][:80]!r}.")
+
+    async def _grant(self, request: web.Request, verb: Verb) -> Grant:
+        parts, query = request.match_info, request.query
+        names = ("size", "expires", "signature")
+        grant = self._actions.check(verb, parts["repo_id"], parts["oid"], *(query.get(name, "") for name in names))
+        if await asyncio.to_thread(self._repos.get, grant.repo_id) is None:
+            raise NotFound("The repository of this URL is gone.")
+        return grant
+
+    async def _receive(self, request: web.Request, upload: BlobUpload, size: int) -> None:
+        """Body to disk, hashed on the way, about a MiB a thread hop."""
+        pending: list[bytes] = []
+        held = 0
+        try:
+            async for data in chunks(request, size):
+                pending.append(data)
+                held += len(data)
+                if held >= MIB:
+                    await asyncio.to_thread(_write_all, upload, pending)
+                    pending, held = [], 0
+        except TooLarge as error:
+            raise Unprocessable(f"More bytes came than the object's {size}. Send the file as it is.") from error
+        await asyncio.to_thread(_write_all, upload, pending)
+
+
+def _write_all(upload: BlobUpload, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        upload.write(piece)
+
+
+def _json(data: Any) -> web.Response:
+    return web.Response(body=json.dumps(data).encode(), headers={"Content-Type": MEDIA_TYPE})

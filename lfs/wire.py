@@ -1,0 +1,67 @@
+"""The LFS batch API's JSON (git-lfs docs/api/batch.md), read with care: one bad object does not spoil the others."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from storage.errors import HubError, Invalid, TooLarge
+from storage.limits import Limits
+from storage.records import BlobRef
+
+MEDIA_TYPE = "application/vnd.git-lfs+json"
+_OID = re.compile(r"[0-9a-f]{64}")
+
+
+class Unprocessable(HubError):
+    """422: well-formed, but not what this server can do."""
+
+    status = 422
+
+
+@dataclass(frozen=True, slots=True)
+class BadObject:
+    """An object of a batch that names nothing; `oid` and `size` are shown back as far as they can be."""
+
+    oid: str
+    size: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    is_upload: bool
+    objects: tuple[BlobRef | BadObject, ...]
+
+
+def parse_batch(data: Any, limits: Limits) -> BatchRequest:
+    """Raises Invalid, Unprocessable or TooLarge."""
+    if not isinstance(data, dict) or data.get("operation") not in ("upload", "download"):
+        raise Invalid("A batch request is a JSON object whose operation is upload or download.")
+    objects = data.get("objects")
+    if not isinstance(objects, list):
+        raise Invalid("A batch request has a list of objects, each with oid and size.")
+    if len(objects) > limits.lfs_batch_objects:
+        raise TooLarge(
+            f"The batch names {len(objects)} objects; at most {limits.lfs_batch_objects} are taken at once. Send smaller batches."
+        )
+    if data.get("hash_algo", "sha256") != "sha256":
+        raise Unprocessable("Only hash_algo sha256 is known here. Configure the client for it.")
+    return BatchRequest(data["operation"] == "upload", tuple(parse_object(item, limits) for item in objects))
+
+
+def parse_object(item: Any, limits: Limits) -> BlobRef | BadObject:
+    """Raises Invalid for what is no object at all."""
+    if not isinstance(item, dict) or not isinstance(item.get("oid"), str):
+        raise Invalid("Each object of a batch is a JSON object with a string oid and an integer size.")
+    oid, size = item["oid"], item.get("size")
+    if not isinstance(size, int) or isinstance(size, bool):
+        raise Invalid(f"Object {oid[:80]!r} has no integer size.")
+    if not _OID.fullmatch(oid):
+        return BadObject(oid[:80], 0, "The oid is not a sha256 in 64 lower-case hex digits.")
+    if not 0 <= size <= limits.lfs_object_bytes:
+        return BadObject(oid, 0, f"The size is not between 0 and {limits.lfs_object_bytes} bytes.")
+    return BlobRef(oid, size)
+
+
+def error_json(oid: str, size: int, code: int, message: str) -> dict[str, Any]:
+    return {"oid": oid, "size": size, "error": {"code": code, "message": message}}

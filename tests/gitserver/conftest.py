@@ -1,0 +1,179 @@
+"""A server of GitViews alone, filled from repositories that git made: fetch is tested without the receiving side."""
+
+import asyncio
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from accounts.endpoint import STOPPING, add_endpoints
+from gitserver.fetch.graph import peel
+from gitserver.objects import Objects, ObjectStores
+from gitserver.views import GitViews
+from storage.database.base import Tx
+from storage.database.sqlite import SQLiteDatabase
+from storage.limits import Limits
+from storage.packs import PackStore
+from storage.records import ANONYMOUS, PackInfo, Principal, Repo, RepoKind, RepoName
+from storage.versions.table import TableVersionStore
+
+_ENV = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_AUTHOR_NAME": "A",
+    "GIT_AUTHOR_EMAIL": "a@example.com",
+    "GIT_COMMITTER_NAME": "A",
+    "GIT_COMMITTER_EMAIL": "a@example.com",
+    "LC_ALL": "C",
+}
+
+
+class Git:
+    """git in one folder, with nobody's configuration."""
+
+    def __init__(self, path: Path, version: int = 2) -> None:
+        self.path = path
+        self.version = version
+        self.time = 1_600_000_000
+
+    def __call__(self, *args: str, data: bytes | None = None, config: tuple[str, ...] = ()) -> str:
+        done = self.run(*args, data=data, config=config)
+        assert done.returncode == 0, (args, done.stderr.decode())
+        return done.stdout.decode().strip()
+
+    def run(self, *args: str, data: bytes | None = None, config: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[bytes]":
+        self.path.mkdir(parents=True, exist_ok=True)
+        when = f"{self.time} +0000"
+        env = {**os.environ, **_ENV, "HOME": str(self.path), "GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when}
+        settings = (f"protocol.version={self.version}", "gc.auto=0", "init.defaultBranch=main", *config)
+        flags = [word for setting in settings for word in ("-c", setting)]
+        return subprocess.run(["git", *flags, *args], cwd=self.path, env=env, input=data, capture_output=True, check=False, timeout=120)
+
+    def commit(self, message: str, files: dict[str, str | bytes]) -> str:
+        for name, content in files.items():
+            file = self.path / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        self("add", "-A")
+        self.time += 60
+        self("commit", "-q", "--allow-empty", "-m", message)
+        return self("rev-parse", "HEAD")
+
+    def objects(self) -> set[str]:
+        return {line.split()[0] for line in self("rev-list", "--objects", "--all").splitlines()}
+
+
+class FetchHub:
+    """One public repository, `ns/name`, on a real port."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "incoming").mkdir(parents=True)
+        self.database = SQLiteDatabase(folder / "hub.sqlite")
+        self.database.migrate()
+        self.packs = PackStore(folder / "git", folder / "incoming", self.database)
+        self.stores = ObjectStores(self.packs, Limits())
+        self.versions = TableVersionStore(self.database)
+        now = time.time_ns() // 1000
+        self.repo = Repo("0" * 32, RepoName(RepoKind.MODEL, "ns", "name"), False, 1, now, now)
+        self.database.write(self._rows)
+        self.url = ""
+        self.bodies: list[tuple[str, int]] = []  # encoding and length of each POST
+
+    @property
+    def objects(self) -> Objects:
+        return self.stores.of(self.repo.id)
+
+    def find(self, name: RepoName) -> Repo | None:
+        return self.repo if name.key == self.repo.name.key and name.kind is self.repo.name.kind else None
+
+    def admit(self, headers: object, cookies: object, address: str, *, method: str) -> Principal:
+        return ANONYMOUS
+
+    def load(self, git: Git, *revisions: str, thin: bool = False) -> None:
+        """Store the objects of `revisions` (all without) as one more pack, completed like a push's, then set every ref."""
+        folder = self.packs.quarantine()
+        wanted = ("\n".join(revisions) or "\n".join(git("for-each-ref", "--format=%(objectname)").split())) + "\n"
+        flags = ["--thin"] if thin else []
+        made = git.run("pack-objects", "--revs", "--stdout", "-q", "--delta-base-offset", *flags, data=wanted.encode()).stdout
+        target = folder / "p.pack"
+        git("index-pack", "--stdin", "--fix-thin", str(target), data=made)
+        data = target.read_bytes()
+        info = PackInfo(data[-20:].hex(), int.from_bytes(data[8:12], "big"), len(data))
+        self.packs.add(self.repo.id, info, target, folder / "p.idx")
+        self.database.write(lambda tx: self.packs.record(tx, self.repo.id, info))
+        self.set_refs(git)
+
+    def set_refs(self, git: Git) -> None:
+        rows = [line.split() for line in git("for-each-ref", "--format=%(objectname) %(refname)").splitlines()]
+        self.objects.refresh()
+
+        def work(tx: Tx) -> None:
+            tx.run("DELETE FROM refs WHERE repo_id = :repo", {"repo": self.repo.id})
+            for oid, name in rows:
+                tags, target, _ = peel(self.objects, bytes.fromhex(oid))
+                row = {"repo": self.repo.id, "name": name.encode(), "oid": bytes.fromhex(oid), "peeled": target if tags else None}
+                tx.run("INSERT INTO refs (repo_id, name, oid, peeled) VALUES (:repo, :name, :oid, :peeled)", row)
+
+        self.database.write(work)
+
+    def _rows(self, tx: Tx) -> None:
+        columns = {row["name"]: row for row in tx.all("SELECT name, type, \"notnull\" AS needed FROM pragma_table_info('users')")}
+        values = {name: 1 if row["type"] == "BIGINT" else "x" for name, row in columns.items() if row["needed"] or name == "id"}
+        tx.run(f"INSERT INTO users ({', '.join(values)}) VALUES ({', '.join(':' + name for name in values)})", values)
+        tx.run(
+            "INSERT INTO repos (id, kind, namespace, name, name_key, namespace_key, is_private, creator_id, head, created_at, updated_at)"
+            " VALUES (:id, 'model', 'ns', 'name', 'ns/name', 'ns', 0, 1, :head, 1, 1)",
+            {"id": self.repo.id, "head": b"refs/heads/main"},
+        )
+
+
+@pytest.fixture
+def fetch_hub(tmp_path: Path) -> Iterator[FetchHub]:
+    hub = FetchHub(tmp_path / "hub")
+    loop = asyncio.new_event_loop()
+    runner = loop.run_until_complete(_start(hub))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield hub
+    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+    hub.database.close()
+
+
+async def _start(hub: FetchHub) -> web.AppRunner:
+    @web.middleware
+    async def note(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+        if request.method == "POST":
+            hub.bodies.append((request.headers.get("Content-Encoding", ""), request.content_length or 0))
+        return await handler(request)
+
+    app = web.Application(client_max_size=0, middlewares=[note])
+    app[STOPPING] = asyncio.Event()
+    add_endpoints(app, GitViews(hub.stores, hub.versions, Limits()).endpoints(), hub, hub)
+    runner = web.AppRunner(app, auto_decompress=False, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    hub.url = f"http://127.0.0.1:{runner.addresses[0][1]}/ns/name.git"
+    return runner
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Git:
+    git = Git(tmp_path / "work")
+    git("init", "-q")
+    return git
+
+
+@pytest.fixture(params=[0, 1, 2])
+def client(request: pytest.FixtureRequest, tmp_path: Path) -> Git:
+    """A folder for a clone, in each protocol version."""
+    return Git(tmp_path / "client", request.param)
