@@ -36,6 +36,7 @@ RECEIVE_PACK: tuple[bytes, ...] = (
     b"side-band-64k",
     b"quiet",
     b"atomic",
+    b"push-options",
     b"ofs-delta",
     b"object-format=sha1",
     b"agent=" + AGENT,

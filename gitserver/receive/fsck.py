@@ -1,0 +1,165 @@
+"""Strict fsck of single objects: what `git index-pack --strict` refuses (git's fsck-msgids: ERROR and WARN), and what each names.
+
+Odd but legal objects pass byte for byte: signatures, encodings, mergetags, unknown headers, octopus merges, gitlinks, names in any bytes.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from gitserver.objects import Kind
+from gitserver.receive.names import is_dotgit, is_dotgit_file
+from storage.errors import BadPack
+from storage.limits import Limits
+from storage.records import ZERO_OID, Oid
+
+_PERSON = rb"[^<>\n\0]* <[^<>\n\0]*> (?:0|[1-9][0-9]{0,18}) [+-][0-9]{4}\n"
+_COMMIT = re.compile(rb"tree ([0-9a-f]{40})\n((?:parent [0-9a-f]{40}\n)*)author " + _PERSON + rb"committer " + _PERSON)
+_TAG = re.compile(rb"object ([0-9a-f]{40})\ntype (commit|tree|blob|tag)\ntag ([^\n\0]*)\n(?:tagger " + _PERSON + rb")?(?=[^\n]*\n|\Z)")
+_ENTRY = re.compile(rb"([0-7]+) ([^\0]*)\0(.{20})", re.DOTALL)
+_MODES = frozenset({b"100644", b"100755", b"100664", b"120000", b"40000", b"160000"})
+_SUSPECT = re.compile(rb"git|[^\x00-\x7f]|\\", re.IGNORECASE)  # only such names can stand for .git
+_KINDS = {kind.text: kind for kind in Kind}
+
+
+@dataclass(slots=True)
+class References:
+    """What the objects of a pack name, by the kind that it must have."""
+
+    commits: set[Oid] = field(default_factory=set)
+    trees: set[Oid] = field(default_factory=set)
+    blobs: set[Oid] = field(default_factory=set)
+    tags: set[Oid] = field(default_factory=set)
+    gitmodules: set[Oid] = field(default_factory=set)
+
+    def of(self, kind: Kind) -> set[Oid]:
+        return {Kind.COMMIT: self.commits, Kind.TREE: self.trees, Kind.BLOB: self.blobs, Kind.TAG: self.tags}[kind]
+
+
+class Fsck:
+    """Checks objects one by one and gathers their references. Raises BadPack that names the object and the fault as git does."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.references = References()
+
+    def check(self, kind: Kind, oid: Oid, data: bytes) -> None:
+        if kind is Kind.TREE:
+            self._tree(oid, data)
+        elif kind is Kind.COMMIT:
+            self._commit(oid, data)
+        elif kind is Kind.TAG:
+            self._tag(oid, data)
+
+    def _commit(self, oid: Oid, data: bytes) -> None:
+        match = _COMMIT.match(data)
+        if match is None:
+            raise _bad(Kind.COMMIT, oid, _commit_fault(data))
+        if b"\0" in data:
+            raise _bad(Kind.COMMIT, oid, "nulInCommit: a NUL byte stands in it")
+        if data.startswith(b"author ", match.end()):
+            raise _bad(Kind.COMMIT, oid, "multipleAuthors")
+        self.references.trees.add(bytes.fromhex(match[1].decode()))
+        parents = match[2]
+        for start in range(7, len(parents), 48):
+            self.references.commits.add(bytes.fromhex(parents[start : start + 40].decode()))
+
+    def _tag(self, oid: Oid, data: bytes) -> None:
+        match = _TAG.match(data)
+        if match is None:
+            raise _bad(Kind.TAG, oid, "its header is not object, type, tag and tagger (missingObject, badType, missingTag or badTagger)")
+        header = data[: data.find(b"\n\n")] if b"\n\n" in data else data
+        if b"\0" in header:
+            raise _bad(Kind.TAG, oid, "nulInHeader")
+        if data.startswith(b"tagger ", match.end(3) + 1) and match.end() == match.end(3) + 1:
+            raise _bad(Kind.TAG, oid, "badTagger: the tagger line is no name, <email>, date and zone")
+        self.references.of(_KINDS[match[2]]).add(bytes.fromhex(match[1].decode()))
+
+    def _tree(self, oid: Oid, data: bytes) -> None:
+        references = self.references
+        names: set[bytes] = set()
+        last, length = b"", 0
+        for mode, name, target in _ENTRY.findall(data):
+            length += len(mode) + len(name) + 22
+            if mode not in _MODES or target == ZERO_OID or name in names:
+                raise _bad(Kind.TREE, oid, _entry_fault(mode, name, target, is_duplicate=name in names))
+            is_tree = mode == b"40000"
+            key = name + b"/" if is_tree else name
+            if key <= last:
+                raise _bad(Kind.TREE, oid, f"treeNotSorted: {_shown(name)} stands after a greater name")
+            self._name(oid, mode, name, target)
+            last = key
+            names.add(name)
+            if is_tree:
+                references.trees.add(target)
+            elif mode != b"160000":
+                references.blobs.add(target)
+        if length != len(data):
+            raise _bad(Kind.TREE, oid, "badTree: it cannot be parsed")
+
+    def _name(self, oid: Oid, mode: bytes, name: bytes, target: Oid) -> None:
+        if not name or name in (b".", b"..") or b"/" in name:
+            raise _bad(Kind.TREE, oid, f"emptyName, hasDot, hasDotdot or fullPathname: {_shown(name)}")
+        if len(name) > self._limits.path_bytes:
+            raise _bad(Kind.TREE, oid, f"largePathname: a name of {len(name)} bytes; {self._limits.path_bytes} are allowed")
+        if not _SUSPECT.search(name):
+            return
+        if is_dotgit(name):
+            raise _bad(Kind.TREE, oid, f"hasDotgit: {_shown(name)} stands for .git on some file system")
+        if is_dotgit_file(name, b".gitmodules"):
+            if mode == b"120000":
+                raise _bad(Kind.TREE, oid, "gitmodulesSymlink: .gitmodules is a symbolic link")
+            if mode not in (b"40000", b"160000"):
+                self.references.gitmodules.add(target)
+
+
+_SECTION = re.compile(rb"""^\s*\[\s*submodule\s+"((?:[^"\\]|\\.)*)"\s*\]""", re.IGNORECASE | re.MULTILINE)
+_VALUE = re.compile(rb"""^\s*(?:\[[^\]]*\]\s*)?(url|path|update)\s*=\s*"?((?:[^"\n\\]|\\.)*)""", re.IGNORECASE | re.MULTILINE)
+
+
+def check_gitmodules(oid: Oid, data: bytes) -> None:
+    """A .gitmodules blob: nothing in it may become an option or a command of somebody's git."""
+    for name in _SECTION.findall(data):
+        plain = re.sub(rb"\\(.)", rb"\1", name)
+        if b".." in re.split(rb"[/\\]", plain):
+            raise _bad(Kind.BLOB, oid, f"gitmodulesName: {_shown(name)} is no allowed submodule name")
+    for key, value in _VALUE.findall(data):
+        text = value.strip()
+        if key.lower() == b"update" and text.startswith(b"!"):
+            raise _bad(Kind.BLOB, oid, "gitmodulesUpdate: a submodule's update may not be a command")
+        if text.startswith(b"-"):
+            raise _bad(Kind.BLOB, oid, f"gitmodules{key.decode().capitalize()}: {_shown(text)} would be read as an option")
+        if key.lower() == b"url" and (b"%0a" in text.lower() or b"\\n" in text):
+            raise _bad(Kind.BLOB, oid, "gitmodulesUrl: a newline stands in it")
+
+
+def _entry_fault(mode: bytes, name: bytes, target: Oid, *, is_duplicate: bool) -> str:
+    if is_duplicate:
+        return f"duplicateEntries: {_shown(name)} stands in it twice"
+    if mode.startswith(b"0"):
+        return f"zeroPaddedFilemode: {_shown(mode)} of {_shown(name)}"
+    if target == ZERO_OID and mode in _MODES:
+        return f"nullSha1: {_shown(name)} points to no object"
+    return f"badFilemode: {_shown(mode)} of {_shown(name)}"
+
+
+def _commit_fault(data: bytes) -> str:
+    for line, fault in (
+        (rb"tree [0-9a-f]{40}\n", "missingTree or badTreeSha1"),
+        (rb"(?:parent [0-9a-f]{40}\n)*", ""),
+        (rb"(?!parent )", "badParentSha1"),
+        (rb"author [^\n]*\n", "missingAuthor"),
+        (rb"committer [^\n]*\n", "missingCommitter"),
+    ):
+        match = re.match(line, data)
+        if match is None:
+            return fault
+        data = data[match.end() :]
+    return "an author or committer line is no name, <email>, date and zone (missingEmail, badDate, badTimezone …)"
+
+
+def _bad(kind: Kind, oid: Oid, fault: str) -> BadPack:
+    return BadPack(f"fsck error in {kind.text.decode()} {oid.hex()}: {fault}")
+
+
+def _shown(name: bytes) -> str:
+    return repr(name[:80])[1:]

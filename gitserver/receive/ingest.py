@@ -1,0 +1,199 @@
+"""A pushed pack, checked and indexed: scan, deltas, fsck, connectivity, thin bases, index. One inflation an object, bounded memory."""
+
+import hashlib
+import mmap
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dulwich.pack import write_pack_index_v2
+
+from gitserver.objects import Kind, Objects, RawObject, object_id
+from gitserver.receive.deltas import Deltas
+from gitserver.receive.fsck import Fsck, check_gitmodules
+from gitserver.receive.scan import Entry, PackScan
+from lfs.pointer import MOST_BYTES, parse
+from storage.errors import BadPack, ObjectNotFound
+from storage.limits import Limits
+from storage.records import BlobRef, Oid, PackInfo
+
+_TICK = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """A pack that may be stored; `pointers` are the LFS objects that its blobs name, `tags` its tag objects with what they point to."""
+
+    info: PackInfo
+    index: Path
+    kinds: dict[Oid, Kind]
+    pointers: list[BlobRef]
+    tags: dict[Oid, Oid] = field(default_factory=dict)
+
+
+class Ingest:
+    """One push's pack against one repository."""
+
+    def __init__(self, objects: Objects, limits: Limits, progress: Callable[[str], None]) -> None:
+        self._objects = objects
+        self._limits = limits
+        self._progress = progress
+        self._fsck = Fsck(limits)
+        self._kinds: dict[Oid, Kind] = {}
+        self._pointers: dict[str, BlobRef] = {}
+        self._tags: dict[Oid, Oid] = {}
+        self._modules: dict[Oid, bytes] = {}
+
+    def run(self, pack: Path) -> Ingested:
+        """Check `pack` (a file of our own), complete it if it is thin, and write its index beside it.
+
+        Raises BadPack or TooLarge; the caller drops the files.
+        """
+        with pack.open("r+b") as file:
+            if pack.stat().st_size < 32:
+                raise BadPack("The pushed data is no git pack, or it is cut off. Push again.")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                scan = PackScan(data, self._limits)
+                try:
+                    entries, outside = self._read(scan)
+                    trailer = bytes(scan.view[-20:])
+                finally:
+                    scan.close()
+        self._connect()
+        rows = [(entry.oid, entry.offset, entry.crc) for entry in entries]
+        if outside:
+            appended, trailer = complete(pack, outside, len(entries))
+            rows += appended
+        index = pack.with_suffix(".idx")
+        with index.open("wb") as out:
+            write_pack_index_v2(out, sorted(rows), trailer)
+        info = PackInfo(trailer.hex(), len(rows), pack.stat().st_size)
+        return Ingested(info, index, self._kinds, list(self._pointers.values()), self._tags)
+
+    def _read(self, scan: PackScan) -> tuple[list[Entry], dict[Oid, RawObject]]:
+        if hashlib.sha1(scan.view[:-20], usedforsecurity=False).digest() != bytes(scan.view[-20:]):
+            raise BadPack("The pack's checksum is wrong: it was damaged on the way. Push again.")
+        deltas = Deltas(scan, self._limits, self._stored)
+        entries: list[Entry] = []
+        for scanned in scan.entries():
+            entry = scanned.entry
+            entries.append(entry)
+            if entry.kind is None:
+                deltas.add(entry)
+            elif entry.size and not scanned.data:
+                self._large_blob(scan, entry)
+            else:
+                self._object(entry, scanned.data)
+                deltas.keep(entry, scanned.data)
+            if len(entries) % _TICK == 0:
+                self._progress(f"Checking objects: {len(self._kinds)}/{scan.count}\r")
+        whole = [entry for entry in entries if entry.kind is not None]
+        for entry, data in deltas.resolve(whole):
+            self._object(entry, data)
+            if len(self._kinds) % _TICK == 0:
+                self._progress(f"Checking objects: {len(self._kinds)}/{scan.count}\r")
+        self._progress(f"Checking objects: {len(self._kinds)}/{scan.count}, done.\n")
+        return entries, {oid: raw for oid, raw in deltas.outside.items() if oid not in self._kinds}
+
+    def _object(self, entry: Entry, data: bytes) -> None:
+        assert entry.kind is not None
+        entry.oid = oid = object_id(entry.kind, data)
+        self._note(oid, entry.kind)
+        self._fsck.check(entry.kind, oid, data)
+        if entry.kind is Kind.BLOB:
+            if len(data) <= MOST_BYTES and data.startswith(b"version ") and (pointer := parse(data)):
+                self._pointers[pointer.oid] = pointer.blob
+            if oid in self._fsck.references.gitmodules or b"submodule" in data[:4096]:
+                self._modules[oid] = data
+        elif entry.kind is Kind.TAG:
+            self._tags[oid] = bytes.fromhex(data[7:47].decode("ascii"))
+        place = self._objects.find(oid)
+        if place is not None and self._objects.get(oid) != RawObject(entry.kind, data):
+            raise BadPack(f"Object {oid.hex()} differs from the stored one of the same id: a SHA-1 collision.")
+
+    def _large_blob(self, scan: PackScan, entry: Entry) -> None:
+        digest = hashlib.sha1(b"blob %d\0" % entry.size, usedforsecurity=False)
+        for piece in scan.stream(entry):
+            digest.update(piece)
+        entry.oid = digest.digest()
+        self._note(entry.oid, Kind.BLOB)
+
+    def _note(self, oid: Oid, kind: Kind) -> None:
+        if oid in self._kinds:
+            raise BadPack(f"The pack holds object {oid.hex()} twice.")
+        self._kinds[oid] = kind
+
+    def _stored(self, oid: Oid) -> RawObject | None:
+        try:
+            return self._objects.get(oid)
+        except ObjectNotFound:
+            return None
+
+    def _connect(self) -> None:
+        """Everything that the new objects name is in the pack or stored here already, and is what it should be.
+
+        What is stored was checked so when it came: the store is closed under reference, and no walk is needed.
+        """
+        for kind in Kind:
+            for oid in self._fsck.references.of(kind):
+                have = self._kinds.get(oid) or self._stored_kind(oid)
+                if have is None:
+                    raise BadPack(
+                        f"The push lacks {kind.text.decode()} {oid.hex()}, which one of its objects names. Run git fsck, and push again."
+                    )
+                if have is not kind:
+                    raise BadPack(f"Object {oid.hex()} is a {have.text.decode()}, but another object takes it for a {kind.text.decode()}.")
+        for oid in self._fsck.references.gitmodules:
+            if oid in self._kinds:
+                check_gitmodules(oid, self._modules.get(oid, b""))
+
+    def _stored_kind(self, oid: Oid) -> Kind | None:
+        try:
+            return self._objects.header(oid)[0]
+        except ObjectNotFound:
+            return None
+
+
+def complete(pack: Path, outside: dict[Oid, RawObject], count: int) -> tuple[list[tuple[Oid, int, int]], bytes]:
+    """Append the bases of a thin pack to it. Returns their index rows and the new trailer."""
+    rows: list[tuple[Oid, int, int]] = []
+    with pack.open("r+b") as file:
+        file.seek(-20, 2)
+        for oid, raw in outside.items():
+            entry = pack_entry(raw)
+            rows.append((oid, file.tell(), zlib.crc32(entry)))
+            file.write(entry)
+        end = file.tell()
+        file.truncate(end)
+        file.seek(8)
+        file.write(struct.pack(">I", count + len(outside)))
+        file.seek(0)
+        digest = hashlib.sha1(usedforsecurity=False)
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+        file.seek(end)
+        file.write(digest.digest())
+    return rows, digest.digest()
+
+
+def pack_entry(raw: RawObject) -> bytes:
+    """An object as a whole pack entry (gitformat-pack)."""
+    size = len(raw.data)
+    head = bytearray()
+    byte = (raw.kind << 4) | (size & 15)
+    size >>= 4
+    while size:
+        head.append(byte | 0x80)
+        byte = size & 0x7F
+        size >>= 7
+    head.append(byte)
+    return bytes(head) + zlib.compress(raw.data, 3)
+
+
+def write_pack(pack: Path, objects: Iterator[RawObject] | list[RawObject]) -> None:
+    """A new pack of whole objects."""
+    entries = [pack_entry(raw) for raw in objects]
+    data = b"PACK" + struct.pack(">II", 2, len(entries)) + b"".join(entries)
+    pack.write_bytes(data + hashlib.sha1(data, usedforsecurity=False).digest())
