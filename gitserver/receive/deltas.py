@@ -7,8 +7,8 @@ from dulwich.errors import ApplyDeltaError
 from dulwich.pack import apply_delta
 
 from gitserver.objects import RawObject
-from gitserver.receive.scan import Entry, PackScan
-from storage.errors import BadPack, TooLarge
+from gitserver.receive.scan import Entry, PackScan, too_large
+from storage.errors import BadPack
 from storage.limits import MIB, Limits
 from storage.records import Oid
 
@@ -27,7 +27,6 @@ class Deltas:
         self._waiting: defaultdict[Oid, list[Entry]] = defaultdict(list)
         self._children: defaultdict[int, list[Entry]] = defaultdict(list)
         self._count = 0
-        self._inflated = 0
         self.outside: dict[Oid, RawObject] = {}  # bases to append, so that the stored pack is whole
 
     def add(self, entry: Entry) -> None:
@@ -78,12 +77,12 @@ class Deltas:
             for child in children:
                 child.base = base
                 child.kind = base.kind
-                data = self._apply(self._data(base), child)
+                data = self._apply(self.data(base), child)
                 self.keep(child, data)
                 yield child, data
                 stack.append((child, depth + 1))
 
-    def _data(self, entry: Entry) -> bytes:
+    def data(self, entry: Entry) -> bytes:
         """Inflated and patched; from the cache, else rebuilt from the nearest ancestor."""
         chain: list[Entry] = []
         at = entry
@@ -106,14 +105,8 @@ class Deltas:
         if base_size != len(base):
             raise BadPack(f"The delta at offset {entry.offset} is for a base of {base_size} bytes, but its base has {len(base)}.")
         if result_size > self._limits.object_bytes:
-            raise TooLarge(
-                f"The pack holds an object of {result_size} bytes; {self._limits.object_bytes} are allowed in git itself. Track large files with git lfs."
-            )
-        self._inflated += result_size
-        if self._inflated > self._limits.pack_inflated_bytes:
-            raise TooLarge(
-                f"The objects of the pack come to more than {self._limits.pack_inflated_bytes} bytes. Push fewer commits at a time."
-            )
+            raise too_large(result_size, self._limits)
+        self._scan.count_inflated(result_size)
         self._count -= 1
         data = _patch(base, delta, entry)
         entry.size = len(data)

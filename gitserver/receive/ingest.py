@@ -44,7 +44,6 @@ class Ingest:
         self._kinds: dict[Oid, Kind] = {}
         self._pointers: dict[str, BlobRef] = {}
         self._tags: dict[Oid, Oid] = {}
-        self._modules: dict[Oid, bytes] = {}
 
     def run(self, pack: Path) -> Ingested:
         """Check `pack` (a file of our own), complete it if it is thin, and write its index beside it.
@@ -94,6 +93,9 @@ class Ingest:
             self._object(entry, data)
             if len(self._kinds) % _TICK == 0:
                 self._progress(f"Checking objects: {len(self._kinds)}/{scan.count}\r")
+        for entry in entries:
+            if entry.oid in self._fsck.references.gitmodules:
+                check_gitmodules(entry.oid, deltas.data(entry))
         self._progress(f"Checking objects: {len(self._kinds)}/{scan.count}, done.\n")
         return entries, {oid: raw for oid, raw in deltas.outside.items() if oid not in self._kinds}
 
@@ -105,8 +107,6 @@ class Ingest:
         if entry.kind is Kind.BLOB:
             if len(data) <= MOST_BYTES and data.startswith(b"version ") and (pointer := parse(data)):
                 self._pointers[pointer.oid] = pointer.blob
-            if oid in self._fsck.references.gitmodules or b"submodule" in data[:4096]:
-                self._modules[oid] = data
         elif entry.kind is Kind.TAG:
             self._tags[oid] = bytes.fromhex(data[7:47].decode("ascii"))
         place = self._objects.find(oid)
@@ -145,9 +145,6 @@ class Ingest:
                     )
                 if have is not kind:
                     raise BadPack(f"Object {oid.hex()} is a {have.text.decode()}, but another object takes it for a {kind.text.decode()}.")
-        for oid in self._fsck.references.gitmodules:
-            if oid in self._kinds:
-                check_gitmodules(oid, self._modules.get(oid, b""))
 
     def _stored_kind(self, oid: Oid) -> Kind | None:
         try:

@@ -81,7 +81,7 @@ class PackScan:
         self.view.release()
 
     def _read_header(self) -> int:
-        if len(self.view) < _HEADER + _TRAILER or self.view[:4] != b"PACK":
+        if len(self.view) < _HEADER + _TRAILER or bytes(self.view[:4]) != b"PACK":
             raise BadPack("The pushed data is no git pack, or it is cut off. Push again.")
         version = int.from_bytes(self.view[4:8], "big")
         count = int.from_bytes(self.view[8:12], "big")
@@ -104,7 +104,9 @@ class PackScan:
         number = head.kind_or_delta
         if number in (0, 5):
             raise BadPack(f"The entry at offset {offset} has the unknown type {number}.")
-        self._judge(head.size)
+        if head.size > self._limits.object_bytes:
+            raise too_large(head.size, self._limits)
+        self.count_inflated(head.size)
         is_delta = number >= OFS_DELTA
         data, end = self._inflate_new(head.data_offset, head.size, limit, keep=is_delta or number != Kind.BLOB or head.size <= MIB)
         entry = Entry(
@@ -124,11 +126,8 @@ class PackScan:
         self._by_offset[offset] = entry
         return Scanned(entry, data)
 
-    def _judge(self, size: int) -> None:
-        if size > self._limits.object_bytes:
-            raise TooLarge(
-                f"The pack holds an object of {size} bytes; {self._limits.object_bytes} are allowed in git itself. Track large files with git lfs."
-            )
+    def count_inflated(self, size: int) -> None:
+        """Raises TooLarge when all objects together come to too much."""
         self._inflated += size
         if self._inflated > self._limits.pack_inflated_bytes:
             raise TooLarge(
@@ -160,3 +159,7 @@ class PackScan:
         if total != size:
             raise BadPack(f"The object at offset {start} is {total} bytes or more, its header says {size}.")
         return b"".join(pieces), position - len(inflater.unused_data)
+
+
+def too_large(size: int, limits: Limits) -> TooLarge:
+    return TooLarge(f"The pack holds an object of {size} bytes; git itself takes {limits.object_bytes}. Track large files with git lfs.")

@@ -1,0 +1,173 @@
+"""The push use case: what a client sent becomes visible whole, or not at all (I4).
+
+Order of writes: pack and index into the store, synced; then one transaction with the pack's row, the refs and the journal.
+"""
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dulwich.refs import check_ref_format
+
+from gitserver.fetch.graph import peel
+from gitserver.objects import Kind, Objects, ObjectStores, RawObject
+from gitserver.receive.commands import PushRequest
+from gitserver.receive.ingest import Ingest, Ingested, write_pack
+from lfs.possession import Possession
+from storage.database.base import Tx
+from storage.errors import BadPack, Conflict, ObjectNotFound, TooLarge
+from storage.limits import Limits
+from storage.packs import PackStore
+from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo
+from storage.versions.base import RefResult, Refs, VersionStore
+
+_WRITABLE = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
+_MOST_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """`unpack` is empty when the pack was good, else what is wrong with it."""
+
+    unpack: str
+    refs: list[RefResult]
+
+
+class Pusher:
+    def __init__(self, objects: ObjectStores, packs: PackStore, versions: VersionStore, possession: Possession, limits: Limits) -> None:
+        self._objects = objects
+        self._packs = packs
+        self._versions = versions
+        self._possession = possession
+        self._limits = limits
+
+    def receive(
+        self, repo: Repo, principal: Principal, request: PushRequest, pack: Path | None, progress: Callable[[str], None]
+    ) -> PushResult:
+        """A client's push; `pack` is a file of the caller's, which is moved away or left to be dropped."""
+        try:
+            ingested = self._ingest(repo, pack, progress) if pack is not None else None
+        except (BadPack, TooLarge) as error:
+            progress(f"{error.message}\n")
+            return PushResult(error.message, [RefResult(update, "unpacker error") for update in request.updates])
+        missing = self._missing_large(repo, ingested, progress)
+        if missing:
+            return PushResult("", [RefResult(update, missing) for update in request.updates])
+        return PushResult("", self._update(repo, principal, request, ingested, pack))
+
+    def store(self, repo: Repo, principal: Principal, new: Iterable[RawObject], updates: Sequence[RefUpdate]) -> list[RefResult]:
+        """Objects made by the hub itself, written in the same way. Raises BadPack if they are wrong."""
+        folder = self._packs.quarantine()
+        try:
+            pack = folder / "made.pack"
+            write_pack(pack, list(new))
+            ingested = self._ingest(repo, pack, lambda text: None)
+            return self._update(repo, principal, PushRequest(tuple(updates), frozenset({b"atomic"})), ingested, pack)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def move(self, repo: Repo, principal: Principal, updates: Sequence[RefUpdate]) -> list[RefResult]:
+        """Refs onto objects that are here already."""
+        return self._update(repo, principal, PushRequest(tuple(updates), frozenset({b"atomic"})), None, None)
+
+    def _ingest(self, repo: Repo, pack: Path, progress: Callable[[str], None]) -> Ingested:
+        return Ingest(self._objects.of(repo.id), self._limits, progress).run(pack)
+
+    def _missing_large(self, repo: Repo, ingested: Ingested | None, progress: Callable[[str], None]) -> str:
+        """Why the push cannot be taken, after the list went to the client; empty when every LFS object is here."""
+        missing = self._possession.missing(repo.id, ingested.pointers) if ingested else []
+        if not missing:
+            return ""
+        progress(f"{len(missing)} LFS objects are missing in this repository:\n")
+        for blob in missing[:_MOST_SHOWN]:
+            progress(f"  {blob.sha256} ({blob.size} bytes)\n")
+        if len(missing) > _MOST_SHOWN:
+            progress(f"  and {len(missing) - _MOST_SHOWN} more\n")
+        progress("Upload them with 'git lfs push --all <remote>', then push again.\n")
+        return "missing LFS objects"
+
+    def _update(
+        self, repo: Repo, principal: Principal, request: PushRequest, ingested: Ingested | None, pack: Path | None
+    ) -> list[RefResult]:
+        objects = self._objects.of(repo.id)
+        judge = _Judge(objects, ingested, self._versions.refs(repo.id), self._limits)
+        reasons = {update: judge.refusal(update) for update in request.updates}
+        good = [update for update, reason in reasons.items() if not reason]
+        if request.has(b"atomic") and len(good) < len(reasons):
+            return [RefResult(update, reasons[update] or "atomic push failed") for update in request.updates]
+        made: dict[RefUpdate, RefResult] = {}
+        if good:
+            is_new = ingested is not None and ingested.info.objects > 0
+            if is_new and ingested is not None and pack is not None:
+                self._packs.add(repo.id, ingested.info, pack, ingested.index)
+
+            def rows(tx: Tx) -> None:
+                if is_new and ingested is not None:
+                    self._packs.record(tx, repo.id, ingested.info)
+
+            atomic = request.has(b"atomic")
+            results = self._versions.append(repo, good, actor=principal, peeled=judge.peeled, atomic=atomic, rows=rows)
+            made = {result.update: result for result in results}
+            objects.refresh()
+        return [made.get(update) or RefResult(update, reasons[update]) for update in request.updates]
+
+
+class _Judge:
+    """Decides on each command before anything is written; gathers what annotated tags lead to."""
+
+    def __init__(self, objects: Objects, ingested: Ingested | None, refs: Refs, limits: Limits) -> None:
+        self._objects = objects
+        self._kinds = ingested.kinds if ingested else {}
+        self._tags = ingested.tags if ingested else {}
+        self._refs = refs
+        self._limits = limits
+        self._seen: set[bytes] = set()
+        self.peeled: dict[Oid, Oid] = {}
+
+    def refusal(self, update: RefUpdate) -> str:
+        """Why the ref may not move so, in git's words; empty when it may."""
+        if update.ref in self._seen:
+            return "multiple updates for this ref in one push"
+        self._seen.add(update.ref)
+        if len(update.ref) > self._limits.ref_name_bytes or not check_ref_format(update.ref):
+            return "funny refname"
+        if not update.ref.startswith(_WRITABLE):
+            return "this hub takes only refs/heads/, refs/tags/ and refs/notes/"
+        if update.new == ZERO_OID:
+            is_head = update.ref == self._refs.head and self._refs.get(update.ref) is not None
+            return "deletion of the current branch prohibited" if is_head else ""
+        return self._target(update)
+
+    def _target(self, update: RefUpdate) -> str:
+        try:
+            kind, leads_to = self._peel(update.new)
+        except ObjectNotFound:
+            return "missing necessary objects"
+        if update.ref.startswith(b"refs/heads/") and self._kind(update.new) is not Kind.COMMIT:
+            return "a branch can only point to a commit"
+        if leads_to != update.new:
+            self.peeled[update.new] = leads_to
+        return ""
+
+    def _peel(self, oid: Oid) -> tuple[Kind, Oid]:
+        depth = 0
+        while (kind := self._kinds.get(oid)) is Kind.TAG:
+            oid = self._tags[oid]
+            depth += 1
+            if depth > 64:
+                raise ObjectNotFound("The tag leads through too many tags.")
+        if kind is not None:
+            return kind, oid
+        _, end, kind = peel(self._objects, oid)
+        return kind, end
+
+    def _kind(self, oid: Oid) -> Kind:
+        return self._kinds.get(oid) or self._objects.header(oid)[0]
+
+
+def check_made(results: Sequence[RefResult]) -> None:
+    """For callers that move one ref: raises Conflict when it was refused."""
+    for result in results:
+        if result.reason:
+            raise Conflict(f"{result.update.ref.decode(errors='replace')}: {result.reason}.")

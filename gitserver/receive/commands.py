@@ -1,0 +1,90 @@
+"""The head of a push (gitprotocol-pack, "Reference Update Request"): commands, capabilities, push options; then comes the pack."""
+
+import io
+import re
+from dataclasses import dataclass, field
+
+from gitserver.pktline import Special, read_pkt
+from storage.errors import Invalid, TooLarge
+from storage.limits import Limits
+from storage.records import RefUpdate
+
+_COMMAND = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}) ([^\0\n]+)\n?")
+_SHALLOW = re.compile(rb"shallow [0-9a-f]{40}\n?")
+
+
+@dataclass(frozen=True, slots=True)
+class PushRequest:
+    updates: tuple[RefUpdate, ...] = ()
+    capabilities: frozenset[bytes] = field(default_factory=frozenset)
+
+    def has(self, capability: bytes) -> bool:
+        return capability in self.capabilities
+
+
+class CommandReader:
+    """Fed with the body as it arrives, until the head is complete; `rest` then holds what belongs to the pack."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._buffer = bytearray()
+        self.request: PushRequest | None = None
+        self.rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Raises Invalid for what is no push, TooLarge over a limit."""
+        self._buffer += data
+        end = self._end()
+        if end is not None:
+            self.rest = bytes(self._buffer[end:])
+            self._buffer.clear()
+        elif len(self._buffer) > self._limits.command_bytes:
+            raise TooLarge(f"The commands of the push come to more than {self._limits.command_bytes} bytes. Push fewer refs at a time.")
+
+    def _end(self) -> int | None:
+        """Where the pack begins, once that is known."""
+        file = io.BytesIO(self._buffer)
+        lines = _section(file)
+        if lines is None:
+            return None
+        request = _parse(lines, self._limits)
+        if request.has(b"push-options") and request.updates and _section(file) is None:
+            return None
+        self.request = request
+        return file.tell()
+
+
+def _section(file: io.BytesIO) -> list[bytes] | None:
+    """The packets up to a flush, or None when it is not here yet."""
+    lines: list[bytes] = []
+    while True:
+        start = file.tell()
+        head = file.read(4)
+        file.seek(start)
+        size = int(head, 16) if re.fullmatch(rb"[0-9a-fA-F]{4}", head) else 0
+        if len(head) < 4 or len(file.getbuffer()) - start < size:
+            return None
+        packet = read_pkt(file)
+        if packet is Special.FLUSH:
+            return lines
+        if not isinstance(packet, bytes):
+            raise Invalid("The push has a delimiter packet where only commands may stand.")
+        lines.append(packet)
+
+
+def _parse(lines: list[bytes], limits: Limits) -> PushRequest:
+    updates: list[RefUpdate] = []
+    capabilities: frozenset[bytes] = frozenset()
+    for number, line in enumerate(lines):
+        command, nul, words = line.partition(b"\0")
+        if nul and (number == 0 or not capabilities):
+            capabilities = frozenset(words.split())
+        if _SHALLOW.fullmatch(command):
+            continue  # where the client's own history ends; connectivity is judged by what is stored here
+        match = _COMMAND.fullmatch(command)
+        if match is None:
+            raise Invalid(f"protocol error: expected old/new/ref, got '{command[:80].decode(errors='replace')}'")
+        updates.append(RefUpdate(match[3], bytes.fromhex(match[1].decode()), bytes.fromhex(match[2].decode())))
+    if len(updates) > limits.ref_commands:
+        raise TooLarge(f"The push updates {len(updates)} refs; at most {limits.ref_commands} are taken at once. Push fewer at a time.")
+    return PushRequest(tuple(updates), capabilities)
