@@ -29,6 +29,11 @@ class TreeItem:
     def is_gitlink(self) -> bool:
         return self.mode == 0o160000
 
+    @property
+    def sort_key(self) -> bytes:
+        """Trees sort as if their names ended in a slash."""
+        return self.name + b"/" if self.is_tree else self.name
+
 
 def parse_commit_node(oid: Oid, data: bytes) -> CommitNode:
     tree = bytes.fromhex(data[5:45].decode("ascii"))

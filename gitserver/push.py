@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dulwich.refs import check_ref_format
+from dulwich.refs import Ref, check_ref_format
 
 from gitserver.fetch.graph import peel
 from gitserver.objects import Kind, Objects, ObjectStores, RawObject
@@ -130,7 +130,7 @@ class _Judge:
         if update.ref in self._seen:
             return "multiple updates for this ref in one push"
         self._seen.add(update.ref)
-        if len(update.ref) > self._limits.ref_name_bytes or not check_ref_format(update.ref):
+        if len(update.ref) > self._limits.ref_name_bytes or not check_ref_format(Ref(update.ref)):
             return "funny refname"
         if not update.ref.startswith(_WRITABLE):
             return "this hub takes only refs/heads/, refs/tags/ and refs/notes/"
@@ -141,7 +141,7 @@ class _Judge:
 
     def _target(self, update: RefUpdate) -> str:
         try:
-            kind, leads_to = self._peel(update.new)
+            leads_to = self._peel(update.new)
         except ObjectNotFound:
             return "missing necessary objects"
         if update.ref.startswith(b"refs/heads/") and self._kind(update.new) is not Kind.COMMIT:
@@ -150,7 +150,7 @@ class _Judge:
             self.peeled[update.new] = leads_to
         return ""
 
-    def _peel(self, oid: Oid) -> tuple[Kind, Oid]:
+    def _peel(self, oid: Oid) -> Oid:
         depth = 0
         while (kind := self._kinds.get(oid)) is Kind.TAG:
             oid = self._tags[oid]
@@ -158,9 +158,9 @@ class _Judge:
             if depth > 64:
                 raise ObjectNotFound("The tag leads through too many tags.")
         if kind is not None:
-            return kind, oid
-        _, end, kind = peel(self._objects, oid)
-        return kind, end
+            return oid
+        _, end, _ = peel(self._objects, oid)
+        return end
 
     def _kind(self, oid: Oid) -> Kind:
         return self._kinds.get(oid) or self._objects.header(oid)[0]

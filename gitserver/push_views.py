@@ -79,7 +79,7 @@ class PushViews:
     def _receive(self, call: Call, push: "_Push", pack: Path, out: "_Progress") -> PushResult:
         updates = push.request.updates
         if push.size > self._limits.pack_bytes:
-            message = f"The pack has more than {self._limits.pack_bytes} bytes, the limit. Push fewer commits at a time, large files with git lfs."
+            message = f"The pack has more than {self._limits.pack_bytes} bytes. Push fewer commits at a time, large files with git lfs."
             out.refuse(message)
             return PushResult(message, [RefResult(update, "unpacker error") for update in updates])
         if not push.size and any(update.new != ZERO_OID for update in updates):

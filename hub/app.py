@@ -12,9 +12,10 @@ from aiohttp import web
 from accounts.endpoint import STOPPING, Endpoint, add_endpoints
 from accounts.errors import render_json
 from accounts.views import AccountViews
+from gitserver.browse import Browser
 from gitserver.push_views import PushViews
 from gitserver.views import GitViews
-from hfcompat.views import hf_endpoints
+from hfcompat.views import HfViews
 from hub.health import HealthViews
 from hub.home import HomeViews
 from hub.log import log_request
@@ -52,22 +53,24 @@ def endpoints(services: Services) -> list[Endpoint]:
         VERSION,
         may_register=services.settings.registration,
     )
-    batch = Batch(services.possession, services.actions, limits)
+    browser = Browser(services.objects, services.versions, services.possession)
+    hf_views = HfViews(
+        services.repos,
+        services.packs,
+        services.objects,
+        browser,
+        services.versions,
+        services.pusher,
+        services.blobs,
+        limits,
+        origin.of,
+    )
+    batch = Batch(services.possession, services.actions)
     return [
         *HealthViews(services, VERSION).endpoints(),
         *HomeViews(origin).endpoints(),
         *account_views.endpoints(),
-        *hf_endpoints(
-            services.repos,
-            services.objects,
-            services.versions,
-            services.packs,
-            services.pusher,
-            services.blobs,
-            services.possession,
-            limits,
-            origin.of,
-        ),
+        *hf_views.endpoints(),
         *GitViews(services.objects, services.versions, limits).endpoints(),
         *PushViews(services.pusher, services.packs, limits).endpoints(),
         *LfsViews(batch, services.possession, services.actions, services.blobs, services.repos, limits, origin.of).endpoints(),
@@ -109,7 +112,7 @@ async def _answer(request: web.Request, handler: Callable[[web.Request], Awaitab
         return render_json(request, _status_error(error.status, error.reason))
     except ConnectionError:
         raise
-    except Exception:  # noqa: BLE001  the outermost place
+    except Exception:
         log.exception("unexpected error in %s %s", request.method, request.path)
         return render_json(request, HubError(f"Something went wrong here; the operator's log says what, under {request['request_id']}."))
 

@@ -63,6 +63,10 @@ class PackFile:
         """(offset, id) of every object, in pack order."""
         return sorted((offset, bytes(oid)) for oid, offset, _ in self._index.iterentries())
 
+    def with_prefix(self, digits: str) -> list[Oid]:
+        """Ids whose hex form begins with `digits`."""
+        return [oid for _, oid in self.oids() if oid.hex().startswith(digits)]
+
 
 class PackStore:
     """Packs of all repositories below one folder."""

@@ -1,0 +1,37 @@
+"""Small calls that clients make before or beside the real ones: `MiscViews(limits)`."""
+
+from aiohttp import web
+
+from accounts.endpoint import Call, Endpoint
+from accounts.errors import render_json
+from hfcompat import wire
+from hfcompat.card import problems
+from storage.errors import NotFound
+from storage.limits import Limits
+from storage.records import Access
+
+
+class MiscViews:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def endpoints(self) -> list[Endpoint]:
+        return [
+            Endpoint("POST", "/api/validate-yaml", self.validate_yaml, Access.NONE, render_json),
+            Endpoint("GET", "/api/agent-harnesses", self.agent_harnesses, Access.NONE, render_json),
+            Endpoint("HEAD", "/api/telemetry/{rest:.*}", self.telemetry, Access.NONE, render_json),
+        ]
+
+    async def validate_yaml(self, request: web.Request, call: Call) -> web.Response:
+        body = await wire.json_object(request, self._limits)
+        errors, warnings = problems(str(body.get("content") or ""))
+        shown = {"errors": [{"message": text} for text in errors], "warnings": [{"message": text} for text in warnings]}
+        return web.json_response(shown, status=400 if errors else 200)
+
+    async def agent_harnesses(self, request: web.Request, call: Call) -> web.Response:
+        """Every process of the newest client asks once a day; this hub names none."""
+        return web.json_response({"standardEnvVars": [], "harnesses": {}})
+
+    async def telemetry(self, request: web.Request, call: Call) -> web.Response:
+        """Asked for by clients, recorded by nobody."""
+        raise NotFound("This hub records no telemetry.")

@@ -1,0 +1,99 @@
+"""Repositories come, go and change: `RepoViews(repos, packs, objects, limits, origin)`."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from accounts.access import may_create_in, require
+from accounts.endpoint import Call, Endpoint
+from accounts.errors import render_json
+from accounts.repos import Repos
+from gitserver.objects import ObjectStores
+from hfcompat import wire
+from storage.errors import AlreadyExists, Forbidden, Invalid
+from storage.limits import Limits
+from storage.packs import PackStore
+from storage.records import Access, Principal, Repo, RepoName
+
+
+class RepoViews:
+    def __init__(self, repos: Repos, packs: PackStore, objects: ObjectStores, limits: Limits, origin: Callable[[web.Request], str]) -> None:
+        self._repos = repos
+        self._packs = packs
+        self._objects = objects
+        self._limits = limits
+        self._origin = origin
+
+    def endpoints(self) -> list[Endpoint]:
+        return [
+            Endpoint("POST", "/api/repos/create", self.create, Access.WRITE, render_json),
+            Endpoint("DELETE", "/api/repos/delete", self.delete, Access.WRITE, render_json),
+            Endpoint("PUT", wire.API_REPO + "/settings", self.settings, Access.WRITE, render_json),
+            Endpoint("GET", wire.API_REPO + "/auth-check", self.auth_check, Access.READ, render_json),
+            Endpoint("GET", wire.API_REPO + "/auth-check/write", self.auth_check, Access.WRITE, render_json),
+        ]
+
+    async def create(self, request: web.Request, call: Call) -> web.Response:
+        body = await wire.json_object(request, self._limits)
+        name = _repo_name(body, call.principal)
+        answer = {"url": f"{self._origin(request)}/{name.path}", "name": name.full}
+        try:
+            repo = await asyncio.to_thread(self._repos.create, call.principal, name, is_private=_is_private(body) or False)
+        except AlreadyExists as error:
+            headers = {"X-Error-Code": "RepoExists", "X-Error-Message": error.message}
+            return web.json_response({"error": error.message, **answer}, status=error.status, headers=headers)
+        return web.json_response({**answer, "id": repo.id})
+
+    async def delete(self, request: web.Request, call: Call) -> web.Response:
+        name = _repo_name(await wire.json_object(request, self._limits), call.principal)
+        await asyncio.to_thread(self._delete, call.principal, name)
+        return web.json_response({"success": True, "message": f"{name.full} is gone."})
+
+    async def settings(self, request: web.Request, call: Call) -> web.Response:
+        body = await wire.json_object(request, self._limits)
+        if body.get("gated"):
+            raise Invalid("Gated repositories are not supported here. Make the repository private instead.")
+        private = _is_private(body)
+        if private is not None:
+            _check_owner(call.principal, call.repo)
+            await asyncio.to_thread(self._repos.update, call.repo, is_private=private)
+        return web.json_response({"private": call.repo.is_private if private is None else private, "gated": False})
+
+    async def auth_check(self, request: web.Request, call: Call) -> web.Response:
+        return web.json_response({"success": True})
+
+    def _delete(self, principal: Principal, name: RepoName) -> None:
+        repo = require(principal, self._repos.find(name), name, Access.WRITE)
+        _check_owner(principal, repo)
+        self._repos.delete(repo)
+        self._objects.forget(repo.id)
+        self._packs.remove_repo(repo.id)
+
+
+def _check_owner(principal: Principal, repo: Repo) -> None:
+    if not may_create_in(principal, repo.name.namespace):
+        raise Forbidden(f"Only the owner of {repo.name.namespace} may do this.")
+
+
+def _repo_name(body: dict[str, Any], principal: Principal) -> RepoName:
+    """`name` alone or as `namespace/name`, with `organization` as the namespace where it is given."""
+    given = body.get("name")
+    if not isinstance(given, str):
+        raise Invalid("A repository needs a name.")
+    namespace, slash, name = given.partition("/")
+    if not slash:
+        namespace, name = str(body.get("organization") or principal.name), given
+    return RepoName.parse(wire.kind_of(body.get("type")), namespace, name)
+
+
+def _is_private(body: dict[str, Any]) -> bool | None:
+    """From `visibility` (new clients) or `private` (old ones); None when the body says neither."""
+    visibility = body.get("visibility")
+    if visibility is not None:
+        if visibility not in ("public", "private"):
+            raise Invalid(f"visibility {str(visibility)[:40]!r} is not known; use public or private.")
+        return bool(visibility == "private")
+    private = body.get("private")
+    return None if private is None else bool(private)

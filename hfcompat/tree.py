@@ -1,0 +1,106 @@
+"""Folders and paths: `TreeViews(browser, limits, origin)`."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from aiohttp import web
+
+from accounts.endpoint import Call, Endpoint
+from accounts.errors import render_json
+from gitserver.browse import Browser, Snapshot
+from gitserver.history import last_commits
+from hfcompat import wire
+from storage.errors import EntryNotFound, TooLarge
+from storage.limits import Limits
+from storage.records import Access, Commit, FileEntry, Repo
+
+_EXPANDED_PAGE = 50
+
+
+class TreeViews:
+    def __init__(self, browser: Browser, limits: Limits, origin: Callable[[web.Request], str]) -> None:
+        self._browser = browser
+        self._limits = limits
+        self._origin = origin
+
+    def endpoints(self) -> list[Endpoint]:
+        tree = f"{wire.API_REPO}/tree/{wire.REVISION}"
+        return [
+            Endpoint("GET", tree, self.tree, Access.READ, render_json),
+            Endpoint("GET", tree + "/{path:.*}", self.tree, Access.READ, render_json),
+            Endpoint("POST", f"{wire.API_REPO}/paths-info/{wire.REVISION}", self.paths_info, Access.READ, render_json),
+        ]
+
+    async def tree(self, request: web.Request, call: Call) -> web.Response:
+        expand = wire.flag(request, "expand")
+        most = _EXPANDED_PAGE if expand else self._limits.page
+        limit = wire.number(request, "limit", most, most)
+        cursor = request.query.get("cursor", "")
+        after = wire.decode_cursor(cursor) if cursor else b""
+        path = wire.as_path(request.match_info.get("path", ""))
+        page = _Page(path, after, limit, wire.flag(request, "recursive"), expand)
+        entries, rows = await asyncio.to_thread(self._tree, call.repo, request.match_info["rev"], page)
+        headers = {}
+        if len(entries) > limit:
+            headers = wire.next_link(request, self._origin(request), cursor=wire.encode_cursor(entries[limit - 1].path))
+        return web.json_response(rows, headers=headers)
+
+    async def paths_info(self, request: web.Request, call: Call) -> web.Response:
+        form = await wire.form_or_json(request, self._limits)
+        paths = form.get("paths", [])
+        if len(paths) > self._limits.paths_info:
+            raise TooLarge(
+                f"{len(paths)} paths were asked for at once; at most {self._limits.paths_info} are answered. Ask in smaller parts."
+            )
+        expand = form.get("expand", ["false"])[-1].lower() == "true"
+        rows = await asyncio.to_thread(self._paths, call.repo, request.match_info["rev"], paths, expand)
+        return web.json_response(rows)
+
+    def _tree(self, repo: Repo, revision: str, page: "_Page") -> tuple[list[FileEntry], list[dict[str, Any]]]:
+        snapshot = self._browser.at(repo, revision)
+        found = self._browser.children(snapshot, page.path, recursive=page.recursive, after=page.after)
+        entries = list(islice(found, page.limit + 1))
+        commits = _Commits(self._browser, snapshot)
+        rows = [wire.entry_json(entry, commits.of(entry.path) if page.expand else None) for entry in entries[: page.limit]]
+        return entries, rows
+
+    def _paths(self, repo: Repo, revision: str, paths: list[str], expand: bool) -> list[dict[str, Any]]:
+        snapshot = self._browser.at(repo, revision)
+        commits = _Commits(self._browser, snapshot)
+        rows = []
+        for path in paths:
+            try:
+                entry = self._browser.entry(snapshot, wire.as_path(path))
+            except EntryNotFound:
+                continue
+            rows.append(wire.entry_json(entry, commits.of(entry.path) if expand else None))
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What one page of a listing asks for."""
+
+    path: bytes
+    after: bytes
+    limit: int
+    recursive: bool
+    expand: bool
+
+
+class _Commits:
+    """The last commit of each path, one walk a folder."""
+
+    def __init__(self, browser: Browser, snapshot: Snapshot) -> None:
+        self._browser = browser
+        self._snapshot = snapshot
+        self._folders: dict[bytes, dict[bytes, Commit]] = {}
+
+    def of(self, path: bytes) -> Commit | None:
+        folder, _, name = path.rpartition(b"/")
+        if folder not in self._folders:
+            self._folders[folder] = last_commits(self._browser, self._snapshot, folder)
+        return self._folders[folder].get(name)

@@ -1,0 +1,49 @@
+"""The Hugging Face dialect as rows of the endpoint table."""
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from accounts.endpoint import Endpoint
+from accounts.repos import Repos
+from gitserver.browse import Browser
+from gitserver.objects import ObjectStores
+from gitserver.push import Pusher
+from hfcompat.info import InfoViews
+from hfcompat.misc import MiscViews
+from hfcompat.refs import RefViews
+from hfcompat.repos import RepoViews
+from hfcompat.resolve import ResolveViews
+from hfcompat.tree import TreeViews
+from storage.blobs.base import BlobStore
+from storage.limits import Limits
+from storage.packs import PackStore
+from storage.versions.base import VersionStore
+
+
+class HfViews:
+    """`HfViews(repos, packs, objects, browser, versions, pusher, blobs, limits, origin)`."""
+
+    def __init__(
+        self,
+        repos: Repos,
+        packs: PackStore,
+        objects: ObjectStores,
+        browser: Browser,
+        versions: VersionStore,
+        pusher: Pusher,
+        blobs: BlobStore,
+        limits: Limits,
+        origin: Callable[[web.Request], str],
+    ) -> None:
+        self._parts = (
+            RepoViews(repos, packs, objects, limits, origin),
+            TreeViews(browser, limits, origin),
+            RefViews(browser, versions, pusher, limits, origin),
+            ResolveViews(browser, blobs),
+            MiscViews(limits),
+            InfoViews(repos, browser, limits, origin),
+        )
+
+    def endpoints(self) -> list[Endpoint]:
+        return [row for part in self._parts for row in part.endpoints()]
