@@ -21,52 +21,13 @@ from storage.limits import Limits
 from storage.records import Access, Principal, Repo, RepoKind
 
 _MOST_FILES = 100_000
-_EXPANDABLE = frozenset(
-    [
-        "author",
-        "baseModels",
-        "cardData",
-        "childrenModelCount",
-        "citation",
-        "config",
-        "createdAt",
-        "datasets",
-        "description",
-        "disabled",
-        "downloads",
-        "downloadsAllTime",
-        "evalResults",
-        "gated",
-        "gguf",
-        "inference",
-        "inferenceProviderMapping",
-        "lastModified",
-        "library_name",
-        "likes",
-        "mainSize",
-        "mask_token",
-        "model-index",
-        "models",
-        "paperswithcode_id",
-        "pipeline_tag",
-        "private",
-        "region",
-        "resourceGroup",
-        "runtime",
-        "safetensors",
-        "sdk",
-        "sha",
-        "siblings",
-        "spaces",
-        "subdomain",
-        "tags",
-        "transformersInfo",
-        "trendingScore",
-        "usedStorage",
-        "widgetData",
-        "xetEnabled",
-    ]
+_EXPANDABLE_NAMES = (
+    "author baseModels cardData childrenModelCount citation config createdAt datasets description disabled downloads "
+    "downloadsAllTime evalResults gated gguf inference inferenceProviderMapping lastModified library_name likes mainSize "
+    "mask_token model-index models paperswithcode_id pipeline_tag private region resourceGroup runtime safetensors sdk sha "
+    "siblings spaces subdomain tags transformersInfo trendingScore usedStorage widgetData xetEnabled"
 )
+_EXPANDABLE = frozenset(_EXPANDABLE_NAMES.split())
 
 
 class InfoViews:

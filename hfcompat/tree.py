@@ -52,9 +52,7 @@ class TreeViews:
         form = await wire.form_or_json(request, self._limits)
         paths = form.get("paths", [])
         if len(paths) > self._limits.paths_info:
-            raise TooLarge(
-                f"{len(paths)} paths were asked for at once; at most {self._limits.paths_info} are answered. Ask in smaller parts."
-            )
+            raise TooLarge(f"{len(paths)} paths were asked for at once; {self._limits.paths_info} are answered. Ask in smaller parts.")
         expand = form.get("expand", ["false"])[-1].lower() == "true"
         rows = await asyncio.to_thread(self._paths, call.repo, request.match_info["rev"], paths, expand)
         return web.json_response(rows)

@@ -47,7 +47,7 @@ def number(request: web.Request, name: str, default: int, most: int) -> int:
 def kind_of(value: object) -> RepoKind:
     """`type` of a body; a model when it is missing."""
     try:
-        return RepoKind(value or "model")
+        return RepoKind(str(value or "model"))
     except ValueError as error:
         raise Invalid(f"Repository type {str(value)[:40]!r} is not known; use model, dataset or space.") from error
 
