@@ -112,7 +112,7 @@ class LfsViews:
 
     async def unknown(self, request: web.Request, call: Call) -> web.Response:
         """git-lfs takes a 404 for "this server has no locks" and goes on."""
-        raise NotFound(f"This hub has no LFS endpoint {request.match_info['rest'][:80]!r}.")
+        raise NotFound(f"Not found: this hub has no LFS endpoint {request.match_info['rest'][:80]!r}.")
 
     async def _grant(self, request: web.Request, verb: Verb) -> Grant:
         parts, query = request.match_info, request.query

@@ -16,7 +16,8 @@ _PERSON = rb"[^<>\n\0]* <[^<>\n\0]*> (?:0|[1-9][0-9]{0,18}) [+-][0-9]{4}\n"
 _COMMIT = re.compile(rb"tree ([0-9a-f]{40})\n((?:parent [0-9a-f]{40}\n)*)author " + _PERSON + rb"committer " + _PERSON)
 _TAG = re.compile(rb"object ([0-9a-f]{40})\ntype (commit|tree|blob|tag)\ntag ([^\n\0]*)\n(?:tagger " + _PERSON + rb")?(?=[^\n]*\n|\Z)")
 _ENTRY = re.compile(rb"([0-7]+) ([^\0]*)\0(.{20})", re.DOTALL)
-_MODES = frozenset({b"100644", b"100755", b"100664", b"120000", b"40000", b"160000"})
+# Odd permissions of regular files are badFilemode, which git only mentions; other kinds of entry are what they are exactly.
+_MODE = re.compile(rb"100[0-7]{3}|120000|40000|160000")
 _SUSPECT = re.compile(rb"git|[^\x00-\x7f]|\\", re.IGNORECASE)  # only such names can stand for .git
 _KINDS = {kind.text: kind for kind in Kind}
 
@@ -80,7 +81,7 @@ class Fsck:
         last, length = b"", 0
         for mode, name, target in _ENTRY.findall(data):
             length += len(mode) + len(name) + 22
-            if mode not in _MODES or target == ZERO_OID or name in names:
+            if not _MODE.fullmatch(mode) or target == ZERO_OID or name in names:
                 raise _bad(Kind.TREE, oid, _entry_fault(mode, name, target, is_duplicate=name in names))
             is_tree = mode == b"40000"
             key = name + b"/" if is_tree else name
@@ -137,7 +138,7 @@ def _entry_fault(mode: bytes, name: bytes, target: Oid, *, is_duplicate: bool) -
         return f"duplicateEntries: {_shown(name)} stands in it twice"
     if mode.startswith(b"0"):
         return f"zeroPaddedFilemode: {_shown(mode)} of {_shown(name)}"
-    if target == ZERO_OID and mode in _MODES:
+    if target == ZERO_OID and _MODE.fullmatch(mode):
         return f"nullSha1: {_shown(name)} points to no object"
     return f"badFilemode: {_shown(mode)} of {_shown(name)}"
 

@@ -72,6 +72,7 @@ class Ingest:
         return Ingested(info, index, self._kinds, list(self._pointers.values()), self._tags)
 
     def _read(self, scan: PackScan) -> tuple[list[Entry], dict[Oid, RawObject]]:
+        scan.read_header()
         if hashlib.sha1(scan.view[:-20], usedforsecurity=False).digest() != bytes(scan.view[-20:]):
             raise BadPack("The pack's checksum is wrong: it was damaged on the way. Push again.")
         deltas = Deltas(scan, self._limits, self._stored)

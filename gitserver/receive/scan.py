@@ -47,40 +47,11 @@ class PackScan:
         self._data = data
         self._limits = limits
         self._inflated = 0
-        self.count = self._read_header()
+        self.count = 0
         self._by_offset: dict[int, Entry] = {}
 
-    def entries(self) -> Iterator[Scanned]:
-        """Every entry in order; small ones with their data."""
-        position = _HEADER
-        for _ in range(self.count):
-            scanned = self._entry(position)
-            position = scanned.entry.end
-            yield scanned
-        if position != len(self.view) - _TRAILER:
-            raise BadPack(f"The pack has {len(self.view) - _TRAILER - position} bytes after its last object.")
-        self._by_offset.clear()
-
-    def inflate(self, entry: Entry) -> bytes:
-        """The entry's whole data again; it was checked by the pass."""
-        return zlib.decompress(self.view[entry.data_offset : entry.end], bufsize=entry.size or 1)
-
-    def stream(self, entry: Entry) -> Iterator[bytes]:
-        """The same in pieces."""
-        inflater = zlib.decompressobj()
-        for start in range(entry.data_offset, entry.end, _PIECE):
-            pending: bytes | memoryview = self.view[start : min(start + _PIECE, entry.end)]
-            while pending:
-                if piece := inflater.decompress(pending, _PIECE):
-                    yield piece
-                pending = inflater.unconsumed_tail
-        if piece := inflater.flush():
-            yield piece
-
-    def close(self) -> None:
-        self.view.release()
-
-    def _read_header(self) -> int:
+    def read_header(self) -> None:
+        """The first step: how many objects the pack claims to have."""
         if len(self.view) < _HEADER + _TRAILER or bytes(self.view[:4]) != b"PACK":
             raise BadPack("The pushed data is no git pack, or it is cut off. Push again.")
         version = int.from_bytes(self.view[4:8], "big")
@@ -93,7 +64,7 @@ class PackScan:
             )
         if count * 9 > len(self.view):
             raise BadPack(f"The pack claims {count} objects but has only {len(self.view)} bytes.")
-        return count
+        self.count = count
 
     def _entry(self, offset: int) -> Scanned:
         limit = len(self.view) - _TRAILER
@@ -125,6 +96,36 @@ class PackScan:
                 raise BadPack(f"The delta at offset {offset} has its base at {head.base_offset}, where no entry begins.")
         self._by_offset[offset] = entry
         return Scanned(entry, data)
+
+    def entries(self) -> Iterator[Scanned]:
+        """Every entry in order; small ones with their data."""
+        position = _HEADER
+        for _ in range(self.count):
+            scanned = self._entry(position)
+            position = scanned.entry.end
+            yield scanned
+        if position != len(self.view) - _TRAILER:
+            raise BadPack(f"The pack has {len(self.view) - _TRAILER - position} bytes after its last object.")
+        self._by_offset.clear()
+
+    def inflate(self, entry: Entry) -> bytes:
+        """The entry's whole data again; it was checked by the pass."""
+        return zlib.decompress(self.view[entry.data_offset : entry.end], bufsize=entry.size or 1)
+
+    def stream(self, entry: Entry) -> Iterator[bytes]:
+        """The same in pieces."""
+        inflater = zlib.decompressobj()
+        for start in range(entry.data_offset, entry.end, _PIECE):
+            pending: bytes | memoryview = self.view[start : min(start + _PIECE, entry.end)]
+            while pending:
+                if piece := inflater.decompress(pending, _PIECE):
+                    yield piece
+                pending = inflater.unconsumed_tail
+        if piece := inflater.flush():
+            yield piece
+
+    def close(self) -> None:
+        self.view.release()
 
     def count_inflated(self, size: int) -> None:
         """Raises TooLarge when all objects together come to too much."""
