@@ -1,0 +1,49 @@
+"""The black-box suites of ../shared, unchanged, against a hub of this code. A skip that is not expected is a failure."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+# Cases that skip themselves because this hub has nothing to be asked for there.
+EXPECTED_SKIPS = ("HUB_PROTECT_CMD", "sha256", "SHA-256", "not sendable")
+
+
+def deselected() -> str:
+    """A `-k` expression without the cases of deselected.txt."""
+    lines = (HERE / "deselected.txt").read_text().splitlines()
+    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    return "not (" + " or ".join(names) + ")"
+
+
+def run(suite: str, hub: Any, tmp_path: Path, *options: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "HUB_"))}
+    environment |= {"HUB_URL": hub.url, "HUB_USER": hub.user, "HUB_TOKEN": hub.token, "HUB_USER2": hub.user2, "HUB_TOKEN2": hub.token2}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-p", "no:xdist", f"--basetemp={tmp_path / 'cases'}"]
+    folder = HERE / suite
+    done = subprocess.run([*command, *options], cwd=folder, env=environment, capture_output=True, text=True, timeout=1500, check=False)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    skips = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
+    unexpected = [line for line in skips if not any(word in line for word in EXPECTED_SKIPS)]
+    assert not unexpected, unexpected
+    return done.stdout
+
+
+def test_git(hub: Any, tmp_path: Path) -> None:
+    out = run("git", hub, tmp_path, "-c", os.devnull, "--rootdir=.", "test_git_conformance.py")
+    passed = re.search(r"(\d+) passed", out)
+
+    assert passed
+    assert int(passed[1]) >= 140
+
+
+def test_lfs(hub: Any, tmp_path: Path) -> None:
+    out = run("lfs", hub, tmp_path, "-k", deselected(), "test_lfs_conformance.py")
+    passed = re.search(r"(\d+) passed", out)
+
+    assert passed
+    assert int(passed[1]) >= 215

@@ -1,0 +1,146 @@
+"""A real hub for the tests: the real command, on a free port, with its own data, stopped at the end."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hub.services import Services, build
+from hub.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+COMMAND = Path(sys.executable).parent / "kohakuhub"
+GUARDED = (sys.executable, str(Path(__file__).parent / "guarded_hub.py"))
+PASSWORD = "correct horse battery"
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A running hub with two users."""
+
+    url: str
+    data: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+    token: str
+    token2: str
+    user: str = "alice"
+    user2: str = "bob"
+
+    def call(self, method: str, path: str, body: object = None, *, token: str | None = None, **headers: str) -> "Answer":
+        """A request as `token` ("" for nobody, None for alice)."""
+        shown = {name.replace("_", "-"): value for name, value in headers.items()}
+        token = self.token if token is None else token
+        if token:
+            shown.setdefault("Authorization", f"Bearer {token}")
+        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        if data is not None:
+            shown.setdefault("Content-Type", "application/json")
+        request = urllib.request.Request(self.url + path, data, shown, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return Answer(response.status, dict(response.headers), response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, dict(error.headers), error.read())
+
+    def repo(self, kind: str = "model", *, private: bool = False) -> str:
+        """A new repository of alice's; its full name."""
+        name = "t" + uuid.uuid4().hex[:12]
+        answer = self.call("POST", "/api/repos/create", {"type": kind, "name": name, "private": private})
+        assert answer.status == 200, answer
+        return f"{self.user}/{name}"
+
+    def git_url(self, name: str, *, token: str | None = None) -> str:
+        secret = self.token if token is None else token
+        return self.url.replace("://", f"://{self.user}:{secret}@") + f"/{name}.git"
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> "object":
+        return json.loads(self.body)
+
+
+class Launcher:
+    """Starts hubs on a data directory; the caller stops them."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.tokens: dict[str, str] = {}
+
+    def admin(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        command = [str(COMMAND), "admin", *arguments, "--data", str(self.data)]
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+
+    def users(self) -> None:
+        for name in ("alice", "bob"):
+            made = self.admin("create-user", name, "--email", f"{name}@example.org", "--password-stdin", stdin=PASSWORD + "\n")
+            assert made.returncode == 0, made.stderr
+            self.tokens[name] = self.admin("create-token", name, "--name", "tests", "--scope", "write").stdout.strip()
+
+    def start(self, *options: str, command: tuple[str, ...] = GUARDED, environment: dict[str, str] | None = None) -> Hub:
+        log = self.data.with_name(f"{self.data.name}-{uuid.uuid4().hex[:6]}.log")
+        arguments = [*command, "serve", "--port", "0", "--data", str(self.data), *options]
+        with log.open("wb") as out:
+            process = subprocess.Popen(arguments, stderr=out, stdout=out, cwd=ROOT, env={**os.environ, **(environment or {})})
+        url = wait_for_url(log, process)
+        return Hub(url, self.data, log, process, self.tokens.get("alice", ""), self.tokens.get("bob", ""))
+
+
+def wait_for_url(log: Path, process: subprocess.Popen[bytes]) -> str:
+    """The address from the start-up lines, once /healthz answers."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until and process.poll() is None:
+        found = re.search(r"KohakuHub is at (http://[^\s\"]+)", log.read_text("utf-8"))
+        if found:
+            try:
+                with urllib.request.urlopen(found[1] + "/healthz", timeout=5):
+                    return found[1]
+            except OSError:
+                pass
+        time.sleep(0.02)
+    raise AssertionError(f"the hub did not start:\n{log.read_text('utf-8')}")
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """One hub for the whole run, with the guard against blocking views."""
+    launcher = Launcher(tmp_path_factory.mktemp("hub") / "data")
+    launcher.users()
+    running = launcher.start()
+    yield running
+    assert running.stop() == 0
+    unexpected = [line for line in running.log.read_text("utf-8").splitlines() if "unexpected error" in line or "BlockingError" in line]
+    assert not unexpected, unexpected
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> Launcher:
+    return Launcher(tmp_path / "data")
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[Services]:
+    """The services alone, on an empty data directory."""
+    built = build(Settings(data=tmp_path / "data"))
+    yield built
+    built.close()
