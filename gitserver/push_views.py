@@ -78,6 +78,9 @@ class PushViews:
 
     def _receive(self, call: Call, push: "_Push", pack: Path, out: "_Progress") -> PushResult:
         updates = push.request.updates
+        if len(updates) > self._limits.ref_commands:
+            out.refuse(f"The push updates {len(updates)} refs; {self._limits.ref_commands} are taken at once. Push fewer at a time.")
+            return PushResult("", [RefResult(update, "too many refs in one push") for update in updates])
         if push.size > self._limits.pack_bytes:
             message = f"The pack has more than {self._limits.pack_bytes} bytes. Push fewer commits at a time, large files with git lfs."
             out.refuse(message)

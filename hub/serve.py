@@ -52,17 +52,17 @@ def run_worker(settings: Settings, listener: socket.socket) -> None:
 
 async def _work(services: Services, listener: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(services.settings.threads, "hub") as pool:
-        loop.set_default_executor(pool)
-        app = make_app(services)
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, app[STOPPING].set)
-        runner = web.AppRunner(app, auto_decompress=False, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-        await runner.setup()
-        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
-        await app[STOPPING].wait()
-        await _drain(app, services.limits.stop_seconds)
-        await runner.cleanup()
+    # asyncio.run waits for this pool at the end, without blocking the loop.
+    loop.set_default_executor(ThreadPoolExecutor(services.settings.threads, "hub"))
+    app = make_app(services)
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, app[STOPPING].set)
+    runner = web.AppRunner(app, auto_decompress=False, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+    await app[STOPPING].wait()
+    await _drain(app, services.limits.stop_seconds)
+    await runner.cleanup()
 
 
 async def _drain(app: web.Application, seconds: int) -> None:

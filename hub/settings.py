@@ -14,10 +14,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="KOHAKU_HUB_", extra="ignore")
 
     host: str = "127.0.0.1"
-    port: int = Field(28080, ge=0, le=65535)
+    port: int = Field(default=28080, ge=0, le=65535)
     data: Path = Path("hub-data")
-    workers: int = Field(1, ge=1, le=64)
-    threads: int = Field(32, ge=2, le=512)
+    workers: int = Field(default=1, ge=1, le=64)
+    threads: int = Field(default=32, ge=2, le=512)
     base_url: str = ""
     trust_proxy: bool = False
     registration: bool = True

@@ -47,7 +47,7 @@ class CommandReader:
         lines = _section(file)
         if lines is None:
             return None
-        request = _parse(lines, self._limits)
+        request = _parse(lines)
         if request.has(b"push-options") and request.updates and _section(file) is None:
             return None
         self.request = request
@@ -72,7 +72,7 @@ def _section(file: io.BytesIO) -> list[bytes] | None:
         lines.append(packet)
 
 
-def _parse(lines: list[bytes], limits: Limits) -> PushRequest:
+def _parse(lines: list[bytes]) -> PushRequest:
     updates: list[RefUpdate] = []
     capabilities: frozenset[bytes] = frozenset()
     for number, line in enumerate(lines):
@@ -85,6 +85,4 @@ def _parse(lines: list[bytes], limits: Limits) -> PushRequest:
         if match is None:
             raise Invalid(f"protocol error: expected old/new/ref, got '{command[:80].decode(errors='replace')}'")
         updates.append(RefUpdate(match[3], bytes.fromhex(match[1].decode()), bytes.fromhex(match[2].decode())))
-    if len(updates) > limits.ref_commands:
-        raise TooLarge(f"The push updates {len(updates)} refs; at most {limits.ref_commands} are taken at once. Push fewer at a time.")
     return PushRequest(tuple(updates), capabilities)

@@ -1,0 +1,81 @@
+"""How the code must look, as far as a machine can tell (CONTRIBUTING.md)."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hub.cli import make_parser
+from hub.settings import Settings
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGES = ("accounts", "gitserver", "hfcompat", "hub", "lfs", "storage")
+BANNED = {"utils", "util", "helpers", "helper", "common", "misc_utils", "manager"}
+FUNCTION_LINES, FILE_LINES, FOLDER_MODULES, FOLDER_DEPTH = 40, 400, 14, 3
+
+
+def modules(*roots: str) -> list[Path]:
+    found = [path for root in roots for path in (ROOT / root).rglob("*.py")]
+    return sorted(path for path in found if not {"git", "lfs"} & set(path.relative_to(ROOT).parts[2:3]) or "conformance" not in path.parts)
+
+
+CODE = modules(*PACKAGES)
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+@pytest.mark.parametrize("path", modules(*PACKAGES, "tests"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_sizes(path: Path) -> None:
+    lengths = {node.name: (node.end_lineno or 0) - node.lineno + 1 for node in functions(path)}
+    long = {name: length for name, length in lengths.items() if length > FUNCTION_LINES}
+
+    assert long == {}
+    assert len(path.read_text("utf-8").splitlines()) <= FILE_LINES
+
+
+def test_folders_are_small_and_flat() -> None:
+    folders: dict[Path, int] = {}
+    for path in CODE:
+        folders[path.parent] = folders.get(path.parent, 0) + (path.name != "__init__.py")
+
+    assert {str(folder): count for folder, count in folders.items() if count > FOLDER_MODULES} == {}
+    assert [str(folder) for folder in folders if len(folder.relative_to(ROOT).parts) > FOLDER_DEPTH] == []
+
+
+def test_no_drawers() -> None:
+    assert [str(path) for path in CODE if path.stem in BANNED] == []
+
+
+def test_modules_say_what_they_are() -> None:
+    silent = [str(path) for path in CODE if path.stat().st_size and not ast.get_docstring(ast.parse(path.read_text("utf-8")))]
+
+    assert silent == []
+
+
+def test_every_setting_is_documented() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text("utf-8")
+
+    assert [name for name in Settings.model_fields if f"KOHAKU_HUB_{name.upper()}" not in text] == []
+
+
+def test_every_verb_and_option_is_documented() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    shown = make_parser().format_help()
+    for verb in ("serve", "admin create-user", "admin create-token", "admin check"):
+        assert f"kohakuhub {verb}" in text
+    options = set(re.findall(r"--[a-z-]+", Path(ROOT / "hub" / "cli.py").read_text("utf-8"))) | set(re.findall(r"--[a-z]+", shown))
+
+    assert sorted(option for option in options if option not in text and option != "--help") == []
+
+
+def test_no_machine_path_in_the_repository() -> None:
+    pattern = re.compile(r"/(?:home|root|work)/[a-z]")
+    found = [str(path) for path in [*CODE, ROOT / "README.md", ROOT / "Makefile"] if pattern.search(path.read_text("utf-8"))]
+
+    assert found == []
