@@ -20,7 +20,8 @@ def raw(*oids):
 def tangle(work):
     """A history with merges and clocks that jump, from one seed."""
     dice = random.Random(7)
-    stream, marks = [], []
+    stream: list[str] = []
+    marks: list[int] = []
     for mark in range(1, 121):
         when = 1_600_000_000 + mark * 60 + dice.choice((0, 0, 0, -5000, 3000))
         lines = [f"commit refs/heads/b{mark}\nmark :{mark}\ncommitter A <a@x> {when} +0000\ndata 1\nm\n"]
