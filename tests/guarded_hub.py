@@ -6,7 +6,15 @@ from blockbuster import BlockBuster
 
 from hub import cli
 
-if __name__ == "__main__":
+
+def main() -> int:
     guard = BlockBuster()
     guard.activate()
-    sys.exit(cli.run(sys.argv[1:]))
+    try:
+        return cli.run(sys.argv[1:])
+    finally:
+        guard.deactivate()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
