@@ -11,7 +11,7 @@ serve: install
 	$(BIN)/kohakuhub serve
 
 test: $(VENV)/installed-test
-	sh tests/clients/install.sh
+	PYTHON=$(PYTHON) sh tests/clients/install.sh
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(VENV)/installed-check

@@ -1,7 +1,17 @@
 #!/bin/sh
-# The programs that the tests drive and that PyPI does not install by itself: git-lfs. They go into .venv/bin.
+# The clients that the tests drive: each set of Python packages in its own environment below .venv/clients, and git-lfs in .venv/bin.
 set -eu
 bin=.venv/bin
+for wanted in tests/clients/requirements-*.txt; do
+    name=$(basename "$wanted" .txt)
+    folder=".venv/clients/${name#requirements-}"
+    if ! cmp -s "$wanted" "$folder/installed.txt"; then
+        rm -rf "$folder"
+        PYTHON="${PYTHON:-python3}" sh .ci/venv "$folder"
+        "$folder/bin/python" -m pip install -q -r "$wanted"
+        cp "$wanted" "$folder/installed.txt"
+    fi
+done
 [ -x "$bin/git-lfs" ] && exit 0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
