@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 
 from storage.blobs.base import BlobStore
 from storage.database.base import Database, Tx
@@ -15,7 +16,7 @@ _PAGE = 500
 def check_pool(database: Database, blobs: BlobStore) -> Iterator[str]:
     """One line a finding."""
     last = ""
-    while page := database.read(lambda tx, last=last: _page(tx, last)):  # type: ignore[misc]
+    while page := database.read(partial(_page, last=last)):
         for blob in page:
             finding = _check(blobs, blob)
             if finding:

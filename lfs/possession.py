@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from storage.blobs.base import BlobStore
 from storage.database.base import Database, Tx
+from storage.errors import ObjectNotFound, RepoNotFound
 from storage.records import BlobRef
 
 
@@ -33,14 +34,20 @@ class Possession:
         return [blob for blob in wanted if held.get(blob.sha256) != blob]
 
     def link(self, repo_id: str, blob: BlobRef) -> None:
-        """Note that the bytes of `blob` came in through the repository; they are durable in the pool already (I4)."""
-        row = {"repo": repo_id, "sha256": blob.sha256, "size": blob.size, "now": time.time_ns() // 1000}
+        """Note that the bytes of `blob` came in through the repository. Raises ObjectNotFound while they are not durable in the
+        pool (I4), RepoNotFound when the repository was deleted meanwhile.
+        """
+        if not self._blobs.exists(blob):
+            raise ObjectNotFound(f"Object {blob.sha256} of {blob.size} bytes is not stored. Upload it first.")
+        self._database.write(lambda tx: _link(tx, repo_id, blob))
 
-        def work(tx: Tx) -> None:
-            tx.run("INSERT INTO blobs (sha256, size, created_at) VALUES (:sha256, :size, :now) ON CONFLICT DO NOTHING", row)
-            tx.run("INSERT INTO lfs_objects (repo_id, sha256, created_at) VALUES (:repo, :sha256, :now) ON CONFLICT DO NOTHING", row)
 
-        self._database.write(work)
+def _link(tx: Tx, repo_id: str, blob: BlobRef) -> None:
+    row = {"repo": repo_id, "sha256": blob.sha256, "size": blob.size, "now": time.time_ns() // 1000}
+    if tx.one("SELECT id FROM repos WHERE id = :repo", row) is None:
+        raise RepoNotFound("The repository was deleted meanwhile.")
+    tx.run("INSERT INTO blobs (sha256, size, created_at) VALUES (:sha256, :size, :now) ON CONFLICT DO NOTHING", row)
+    tx.run("INSERT INTO lfs_objects (repo_id, sha256, created_at) VALUES (:repo, :sha256, :now) ON CONFLICT DO NOTHING", row)
 
 
 def _has(tx: Tx, repo_id: str, sha256: str) -> BlobRef | None:

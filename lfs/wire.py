@@ -9,6 +9,7 @@ from storage.limits import Limits
 from storage.records import BlobRef
 
 MEDIA_TYPE = "application/vnd.git-lfs+json"
+_ACCEPTED = frozenset({MEDIA_TYPE, "application/json", "application/*", "*/*"})
 _OID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -16,6 +17,12 @@ class Unprocessable(HubError):
     """422: well-formed, but not what this server can do."""
 
     status = 422
+
+
+class NotAcceptable(HubError):
+    """406: the caller wants another media type than LFS's own."""
+
+    status = 406
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,13 @@ class BadObject:
 class BatchRequest:
     is_upload: bool
     objects: tuple[BlobRef | BadObject, ...]
+
+
+def check_accept(accept: str) -> None:
+    """`accept` is the request's header, empty when it has none. Raises NotAcceptable."""
+    kinds = {kind.partition(";")[0].strip().lower() for kind in accept.split(",")}
+    if accept and kinds.isdisjoint(_ACCEPTED):
+        raise NotAcceptable(f"This answers {MEDIA_TYPE}. Send it in the Accept header.")
 
 
 def parse_batch(data: Any, limits: Limits) -> BatchRequest:
