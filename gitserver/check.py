@@ -4,24 +4,32 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 
-from gitserver.objects import Kind, Objects, RawObject, object_id
+from gitserver.objects import Kind, Objects, ObjectStores, RawObject, object_id
 from gitserver.receive.fsck import Fsck, References
 from lfs.pointer import MOST_BYTES, parse
 from lfs.possession import Possession
-from storage.errors import BadPack, HubError
+from storage.errors import BadPack, HubError, RepoNotFound
 from storage.limits import Limits
 from storage.packs import PackFile
 from storage.records import BlobRef, Oid, Repo
 from storage.versions.base import VersionStore
 
 
-def check_repository(repo: Repo, objects: Objects, versions: VersionStore, possession: Possession) -> Iterator[str]:
+def check_repository(repo: Repo, stores: ObjectStores, versions: VersionStore, possession: Possession) -> Iterator[str]:
     """One line a finding: packs as they were received, objects that hash to their ids, nothing dangling, LFS objects possessed."""
+    try:
+        objects = stores.of(repo.id)
+        refs = versions.refs(repo.id).refs
+    except RepoNotFound:
+        return  # deleted meanwhile
+    except HubError as error:
+        yield error.message
+        return
     check = _Check(objects, possession, repo.id)
     for pack in objects.packs():
         yield from check.pack(pack)
     yield from check.connections()
-    for ref in versions.refs(repo.id).refs:
+    for ref in refs:
         if not objects.contains(ref.oid):
             yield f"ref {ref.name.decode(errors='replace')}: its object {ref.oid.hex()} is missing"
 

@@ -39,6 +39,6 @@ def check(services: Services) -> int:
 
 def _findings(services: Services) -> Iterator[str]:
     for repo in services.repos.all():
-        for finding in check_repository(repo, services.objects.of(repo.id), services.versions, services.possession):
+        for finding in check_repository(repo, services.objects, services.versions, services.possession):
             yield f"{repo.name.path}: {finding}"
     yield from check_pool(services.database, services.blobs)

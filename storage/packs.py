@@ -16,6 +16,7 @@ from dulwich.objects import RawObjectID
 from dulwich.pack import PackIndex, load_pack_index
 
 from storage.database.base import Database, Tx
+from storage.errors import Unavailable
 from storage.files import publish
 from storage.records import Oid, PackInfo
 
@@ -102,14 +103,20 @@ class PackStore:
         return [PackInfo(row["id"], row["objects"], row["size"]) for row in rows]
 
     def open(self, repo_id: str, info: PackInfo) -> PackFile:
-        """The mapped pack; kept open for the next caller, the longest unused ones are let go."""
+        """The mapped pack, kept open for the next caller; the longest unused ones are let go.
+
+        Raises Unavailable when its files are gone.
+        """
         key = (repo_id, info.id)
         with self._lock:
             if key in self._open:
                 self._open.move_to_end(key)
                 return self._open[key]
             folder = self._root / repo_id
-            pack = PackFile(info, folder / f"pack-{info.id}.pack", folder / f"pack-{info.id}.idx")
+            try:
+                pack = PackFile(info, folder / f"pack-{info.id}.pack", folder / f"pack-{info.id}.idx")
+            except FileNotFoundError as error:
+                raise Unavailable(f"pack {info.id} is missing from the disk. The operator must restore it from a backup.") from error
             self._open[key] = pack
             if len(self._open) > self._limit:
                 self._open.popitem(last=False)  # closed when its last reader lets go

@@ -53,13 +53,10 @@ class Ingest:
         with pack.open("r+b") as file:
             if pack.stat().st_size < 32:
                 raise BadPack("The pushed data is no git pack, or it is cut off. Push again.")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                scan = PackScan(data, self._limits)
-                try:
-                    entries, outside = self._read(scan)
-                    trailer = bytes(scan.view[-20:])
-                finally:
-                    scan.close()
+            # The map goes with its last view; an error's traceback may hold one for a while.
+            scan = PackScan(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), self._limits)
+            entries, outside = self._read(scan)
+            trailer = bytes(scan.view[-20:])
         self._connect()
         rows = [(entry.oid, entry.offset, entry.crc) for entry in entries]
         if outside:

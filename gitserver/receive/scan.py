@@ -124,9 +124,6 @@ class PackScan:
         if piece := inflater.flush():
             yield piece
 
-    def close(self) -> None:
-        self.view.release()
-
     def count_inflated(self, size: int) -> None:
         """Raises TooLarge when all objects together come to too much."""
         self._inflated += size

@@ -1,0 +1,112 @@
+"""The simple writes: repositories, branches, tags; and the small calls beside them."""
+
+import uuid
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.parametrize(("kind", "prefix"), [("model", ""), ("dataset", "datasets/"), ("space", "spaces/")])
+def test_create_again_change_and_delete(hub: Any, kind: str, prefix: str) -> None:
+    name = "n" + uuid.uuid4().hex[:10]
+    made = hub.call("POST", "/api/repos/create", {"name": name, "type": kind, "visibility": "private", "organization": "alice"})
+    again = hub.call("POST", "/api/repos/create", {"name": name.upper(), "type": kind})
+    path = f"/api/{kind}s/alice/{name}"
+
+    assert made.json()["url"] == f"{hub.url}/{prefix}alice/{name}"
+    assert again.status == 409
+    assert again.json()["url"].lower() == made.json()["url"]
+    assert hub.call("GET", path).json()["private"] is True
+    assert hub.call("GET", path, token=hub.token2).status == 404
+    assert hub.call("PUT", path + "/settings", {"visibility": "public"}).json()["private"] is False
+    assert hub.call("GET", path, token="").json()["sha"] is None
+    assert hub.call("GET", path + "/tree/main").status == 404
+    assert hub.call("DELETE", "/api/repos/delete", {"name": name, "type": kind}).status == 200
+    assert hub.call("GET", path).headers["X-Error-Code"] == "RepoNotFound"
+    assert hub.call("DELETE", "/api/repos/delete", {"name": name, "type": kind}).status == 404
+
+
+def test_bad_requests(hub: Any) -> None:
+    bodies: list[Any] = [
+        {},
+        [],
+        {"name": 5},
+        {"name": "a/b/c"},
+        {"name": "x--y"},
+        {"name": "ok", "type": "thing"},
+        {"name": "ok", "visibility": "half"},
+    ]
+
+    assert [hub.call("POST", "/api/repos/create", body).status for body in bodies] == [400] * len(bodies)
+    assert hub.call("POST", "/api/repos/create", b"{").status == 400
+    assert hub.call("POST", "/api/repos/create", {"name": "x"}, token="").status == 401
+    assert hub.call("POST", "/api/repos/create", b"[" * 100_000).status == 400
+
+
+def test_branches_and_tags(hub: Any, filled: Any) -> None:
+    repo = f"/api/models/{filled.name}"
+
+    def status(method: str, path: str, body: Any = None, token: str | None = None) -> int:
+        return int(hub.call(method, repo + path, body, token=token).status)
+
+    assert status("POST", "/branch/new%2Fone", {"startingPoint": "v1"}) == 200
+    assert status("POST", "/branch/new%2Fone") == 409
+    assert status("POST", "/branch/bad..name") == 400
+    assert status("POST", "/branch/x", {"startingPoint": "nope"}) == 404
+    assert status("POST", "/branch/x", token=hub.token2) == 403
+    assert hub.call("GET", f"{repo}/revision/new%2Fone").json()["sha"] == filled.first
+    assert status("DELETE", "/branch/new%2Fone") == 200
+    assert status("DELETE", "/branch/new%2Fone") == 404
+    assert status("DELETE", "/branch/main") == 403
+    assert status("POST", "/tag/v1", {"tag": "t1", "message": "About it"}) == 200
+    assert status("POST", "/tag/v1", {"tag": "t1"}) == 409
+    assert status("POST", "/tag/nope", {"tag": "t2"}) == 404
+    assert hub.call("GET", f"{repo}/revision/t1").json()["sha"] == filled.first
+    assert status("DELETE", "/tag/t1") == 200
+    assert status("DELETE", "/tag/t1") == 404
+
+
+def test_auth_check(hub: Any, filled: Any) -> None:
+    path = f"/api/models/{filled.name}/auth-check"
+
+    assert hub.call("GET", path, token="").status == 200
+    assert hub.call("GET", path + "/write").status == 200
+    assert hub.call("GET", path + "/write", token=hub.token2).status == 403
+
+
+def test_lists_in_pages(hub: Any) -> None:
+    mark = uuid.uuid4().hex[:8]
+    for number in range(5):
+        assert hub.call("POST", "/api/repos/create", {"name": f"list-{mark}-{number}", "private": number == 0}).status == 200
+    path, seen = f"/api/models?search={mark}&author=Alice&limit=2", []
+    while path:
+        answer = hub.call("GET", path)
+        seen += [row["id"].rsplit("-", 1)[1] for row in answer.json()]
+        path = answer.headers.get("Link", "").split(">")[0].removeprefix(f"<{hub.url}")
+
+    assert seen == ["4", "3", "2", "1", "0"]
+    assert len(hub.call("GET", f"/api/models?search={mark}", token="").json()) == 4
+    assert hub.call("GET", "/api/models?limit=x").status == 400
+    assert hub.call("GET", "/api/models?cursor=!!").status == 400
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "errors", "warnings"),
+    [
+        ("# no front matter", 200, 0, 1),
+        ("---\nlicense: mit\n---\n", 200, 0, 0),
+        ("---\nlicense: nonsense\n---\n", 400, 1, 0),
+        ("---\nmodel-index: {}\n---\n", 400, 1, 0),
+        ("---\na: [\n---\n", 400, 1, 0),
+        ("---\na: &x [1]\nb: *x\n---\n", 400, 1, 0),
+    ],
+)
+def test_validate_yaml(hub: Any, content: str, status: int, errors: int, warnings: int) -> None:
+    answer = hub.call("POST", "/api/validate-yaml", {"content": content, "repoType": "model"})
+
+    assert (answer.status, len(answer.json()["errors"]), len(answer.json()["warnings"])) == (status, errors, warnings)
+
+
+def test_small_calls(hub: Any) -> None:
+    assert hub.call("GET", "/api/agent-harnesses", token="").json() == {"standardEnvVars": [], "harnesses": {}}
+    assert hub.call("HEAD", "/api/telemetry/x/y", token="").status == 404

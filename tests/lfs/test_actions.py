@@ -1,0 +1,57 @@
+"""URLs that authorize themselves, for exactly one thing."""
+
+import time
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from lfs.actions import Actions, Verb
+from storage.errors import Forbidden, Invalid
+from storage.records import BlobRef
+
+BLOB = BlobRef("ab" * 32, 100)
+
+
+def check(actions: Actions, url: str, verb: Verb = Verb.UPLOAD, changed: dict[str, str] | None = None) -> Any:
+    parts = urlsplit(url)
+    repo, oid = parts.path.split("/")[3:5]
+    given = {name: values[0] for name, values in parse_qs(parts.query).items()} | {"repo": repo, "oid": oid} | (changed or {})
+    return actions.check(verb, given["repo"], given["oid"], given["size"], given["expires"], given["signature"])
+
+
+def test_a_url_grants_what_it_names() -> None:
+    actions = Actions(b"k" * 32, 60)
+    grant = check(actions, actions.url("http://h", Verb.UPLOAD, "r1", BLOB))
+
+    assert (grant.repo_id, grant.blob) == ("r1", BLOB)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"repo": "r2"}, {"oid": "cd" * 32}, {"size": "101"}, {"expires": "9999999999"}, {"signature": "0" * 64}]
+)
+def test_a_changed_part_is_refused(changed: dict[str, str]) -> None:
+    actions = Actions(b"k" * 32, 60)
+    with pytest.raises(Forbidden, match="signature"):
+        check(actions, actions.url("http://h", Verb.UPLOAD, "r1", BLOB), changed=changed)
+
+
+def test_another_verb_or_key_is_refused() -> None:
+    actions = Actions(b"k" * 32, 60)
+    url = actions.url("http://h", Verb.DOWNLOAD, "r1", BLOB)
+    with pytest.raises(Forbidden):
+        check(actions, url, Verb.UPLOAD)
+    with pytest.raises(Forbidden):
+        check(Actions(b"x" * 32, 60), url, Verb.DOWNLOAD)
+    with pytest.raises(Invalid):
+        check(actions, url, Verb.DOWNLOAD, {"size": "x"})
+
+
+def test_a_url_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    actions = Actions(b"k" * 32, 60)
+    url = actions.url("http://h", Verb.UPLOAD, "r1", BLOB)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 62)
+
+    with pytest.raises(Forbidden, match="expired"):
+        check(actions, url)
