@@ -13,14 +13,14 @@ from dulwich.pack import apply_delta
 
 from gitserver.parse import CommitNode, TreeItem, parse_commit_node, parse_tree
 from storage.errors import ObjectNotFound
-from storage.limits import MIB, Limits
+from storage.limits import MIB
 from storage.packs import PackFile, PackStore
 from storage.records import Oid
 
 OFS_DELTA = 6
 REF_DELTA = 7
-_BASE_CACHE_BYTES = 32 * MIB
-_COMMIT_CACHE = 200_000
+_BASE_CACHE_BYTES = 48 * MIB
+_COMMIT_CACHE = 100_000  # nodes a repository
 
 
 class Kind(IntEnum):
@@ -88,17 +88,44 @@ def read_entry_header(data: mmap | bytes | memoryview, offset: int) -> EntryHead
     return EntryHeader(kind, size, offset)
 
 
+class BaseCache:
+    """Inflated objects that deltas may need soon; one bounded cache for all repositories. A pack's id names its bytes."""
+
+    def __init__(self, most_bytes: int = _BASE_CACHE_BYTES) -> None:
+        self._most = most_bytes
+        self._held = 0
+        self._raws: OrderedDict[tuple[str, int], RawObject] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, place: Location) -> RawObject | None:
+        key = (place.pack.info.id, place.offset)
+        with self._lock:
+            raw = self._raws.get(key)
+            if raw is not None:
+                self._raws.move_to_end(key)
+            return raw
+
+    def keep(self, place: Location, raw: RawObject) -> None:
+        if len(raw.data) > self._most // 8:
+            return
+        key = (place.pack.info.id, place.offset)
+        with self._lock:
+            if key in self._raws:
+                return
+            self._raws[key] = raw
+            self._held += len(raw.data)
+            while self._held > self._most:
+                self._held -= len(self._raws.popitem(last=False)[1].data)
+
+
 class Objects:
     """One repository's objects. Safe for threads; packs that other workers add are found by a look at the rows on a miss."""
 
-    def __init__(self, repo_id: str, packs: PackStore, limits: Limits) -> None:
+    def __init__(self, repo_id: str, packs: PackStore, bases: "BaseCache | None" = None) -> None:
         self._repo_id = repo_id
         self._store = packs
-        self._limits = limits
         self._packs: list[PackFile] = []
-        self._lock = threading.Lock()
-        self._bases: OrderedDict[tuple[str, int], RawObject] = OrderedDict()
-        self._base_bytes = 0
+        self._bases = bases or BaseCache()
         self._commits: dict[Oid, CommitNode] = {}
         self.refresh()
 
@@ -185,19 +212,19 @@ class Objects:
 
     def _read(self, place: Location) -> RawObject:
         deltas: list[tuple[Location, EntryHeader]] = []
-        raw = self._cached(place)
+        raw = self._bases.get(place)
         while raw is None:
             head = read_entry_header(place.pack.data, place.offset)
             if head.kind_or_delta < OFS_DELTA:
                 raw = RawObject(Kind(head.kind_or_delta), _inflate(place.pack, head))
-                self._keep(place, raw)
+                self._bases.keep(place, raw)
             else:
                 deltas.append((place, head))
                 place = self._base(place, head)
-                raw = self._cached(place)
+                raw = self._bases.get(place)
         for at, head in reversed(deltas):
             raw = RawObject(raw.kind, b"".join(apply_delta(raw.data, _inflate(at.pack, head))))
-            self._keep(at, raw)
+            self._bases.keep(at, raw)
         return raw
 
     def _base(self, place: Location, head: EntryHeader) -> Location:
@@ -207,34 +234,14 @@ class Objects:
         inside = place.pack.offset(head.base_oid)
         return Location(place.pack, inside) if inside is not None else self._location(head.base_oid)
 
-    def _cached(self, place: Location) -> RawObject | None:
-        key = (place.pack.info.id, place.offset)
-        with self._lock:
-            raw = self._bases.get(key)
-            if raw is not None:
-                self._bases.move_to_end(key)
-            return raw
-
-    def _keep(self, place: Location, raw: RawObject) -> None:
-        if len(raw.data) > _BASE_CACHE_BYTES // 8:
-            return
-        key = (place.pack.info.id, place.offset)
-        with self._lock:
-            if key in self._bases:
-                return
-            self._bases[key] = raw
-            self._base_bytes += len(raw.data)
-            while self._base_bytes > _BASE_CACHE_BYTES:
-                self._base_bytes -= len(self._bases.popitem(last=False)[1].data)
-
 
 class ObjectStores:
     """The Objects of each repository in use, kept for the next request."""
 
-    def __init__(self, packs: PackStore, limits: Limits, keep: int = 64) -> None:
+    def __init__(self, packs: PackStore, keep: int = 16) -> None:
         self._packs = packs
-        self._limits = limits
         self._keep = keep
+        self._bases = BaseCache()
         self._stores: OrderedDict[str, Objects] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -242,7 +249,7 @@ class ObjectStores:
         with self._lock:
             store = self._stores.get(repo_id)
             if store is None:
-                store = self._stores[repo_id] = Objects(repo_id, self._packs, self._limits)
+                store = self._stores[repo_id] = Objects(repo_id, self._packs, self._bases)
                 if len(self._stores) > self._keep:
                     self._stores.popitem(last=False)
             self._stores.move_to_end(repo_id)

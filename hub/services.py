@@ -61,7 +61,7 @@ def build(settings: Settings) -> Services:
     users = Users(database, Passwords())
     tokens = Tokens(database)
     sessions = Sessions(database, limits.session_seconds)
-    objects = ObjectStores(packs, limits)
+    objects = ObjectStores(packs)
     possession = Possession(database, blobs)
     return Services(
         settings=settings,

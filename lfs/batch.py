@@ -37,9 +37,8 @@ class Batch:
             return error_json(blob.sha256, blob.size, 422, f"The object is here already and has {have.size} bytes, not {blob.size}.")
         if have is not None:
             return {"oid": blob.sha256, "size": blob.size}
-        upload = self._action(origin, Verb.UPLOAD, repo_id, blob)
-        upload["header"] = {"Content-Type": "application/octet-stream"}
-        return self._allowed(blob, {"upload": upload, "verify": self._action(origin, Verb.VERIFY, repo_id, blob)})
+        verbs = (Verb.UPLOAD, Verb.VERIFY)
+        return self._allowed(blob, {verb.value: self._action(origin, verb, repo_id, blob) for verb in verbs})
 
     def _action(self, origin: str, verb: Verb, repo_id: str, blob: BlobRef) -> dict[str, Any]:
         return {"href": self._actions.url(origin, verb, repo_id, blob), "expires_in": self._actions.seconds}

@@ -76,7 +76,7 @@ class FetchHub:
         self.database = SQLiteDatabase(folder / "hub.sqlite")
         self.database.migrate()
         self.packs = PackStore(folder / "git", folder / "incoming", self.database)
-        self.stores = ObjectStores(self.packs, Limits())
+        self.stores = ObjectStores(self.packs)
         self.versions = TableVersionStore(self.database)
         now = time.time_ns() // 1000
         self.repo = Repo("0" * 32, RepoName(RepoKind.MODEL, "ns", "name"), False, 1, now, now)

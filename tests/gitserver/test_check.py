@@ -37,7 +37,7 @@ def filled(services: Any, actor: Any, content: bytes) -> Repo:
 def findings(services: Any, repo: Repo) -> list[str]:
     """With eyes of its own: nothing that another part has open or cached."""
     packs = PackStore(services.settings.data / "git", services.settings.data / "incoming", services.database)
-    return list(check_repository(repo, ObjectStores(packs, services.limits), services.versions, services.possession))
+    return list(check_repository(repo, ObjectStores(packs), services.versions, services.possession))
 
 
 def pack_file(services: Any, repo: Repo) -> Path:

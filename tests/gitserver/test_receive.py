@@ -21,7 +21,7 @@ PERSON = b"A U Thor <a@example.com> 1700000000 +0100"
 @pytest.fixture
 def objects(services: Any) -> Objects:
     """An empty repository's objects."""
-    return Objects("0" * 32, services.packs, Limits())
+    return Objects("0" * 32, services.packs)
 
 
 def ingest(objects: Objects, data: bytes, folder: Path, limits: Limits | None = None) -> Ingested:
