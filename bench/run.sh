@@ -24,4 +24,12 @@ done
 python3 "$shared/git/table.py" "$work/hub.json" "$work/cgit.json"
 curl -sf -o /dev/null -X POST -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d '{"type":"model","name":"lfs"}' "$hub/api/repos/create"
 "$bin/python" "$shared/bench_lfs.py" --base "$hub" --repo hub/lfs --user hub --token "$token" --pids "$server" --gb 1 --seconds 4
+git clone -q "http://hub:$token@127.0.0.1:28181/hub/lfs" "$work/lfs" 2>/dev/null
+(
+    cd "$work/lfs" && export PATH="$bin:$PATH" HOME=$work
+    git lfs install --local >/dev/null && git lfs track '*.bin' >/dev/null
+    head -c 2000 /dev/urandom >small.txt && head -c 100000 /dev/urandom >large.bin && git add -A
+    git -c user.name=b -c user.email=b@example.org commit -qm bench && git push -q origin HEAD:main
+)
+"$bin/python" "$here/resolve.py" "$hub" hub/lfs "$token" small.txt large.bin
 grep -E 'VmHWM|VmRSS' "/proc/$server/status"

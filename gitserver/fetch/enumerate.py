@@ -65,8 +65,9 @@ class Enumeration:
         sent, known = self.sent, self.known
         sent.add(tree)
         below = []
+        without_blobs = self._blob_limit == 0
         for mode, name, oid in _ENTRIES.findall(self._objects.get(tree).data):
-            if oid in sent or oid in known:
+            if (without_blobs and mode != _TREE) or oid in sent or oid in known:
                 continue
             if mode == _TREE:
                 below.append((oid, olds.get(name, ())))
