@@ -136,6 +136,10 @@ class Objects:
         """Look at the rows again."""
         self._packs = [self._store.open(self._repo_id, info) for info in self._store.list(self._repo_id)]
 
+    def peek(self, oid: Oid) -> Location | None:
+        """Where the object is, as far as the last `refresh` tells."""
+        return _locate(self._packs, oid)
+
     def find(self, oid: Oid) -> Location | None:
         packs = self._packs
         found = _locate(packs, oid)

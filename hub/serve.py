@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import time
@@ -24,6 +25,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Returns when every running transfer finished or the limit is over."""
+    _raise_file_limit()
     listener = listen(settings.host, settings.port)
     build(settings).close()  # migrate once, before the workers
     _greet(settings, listener)
@@ -32,6 +34,12 @@ def serve(settings: Settings) -> None:
     else:
         _supervise(settings, listener)
     log.info("stopped")
+
+
+def _raise_file_limit() -> None:
+    """Packs, connections and databases are open files; the usual soft limit of 1024 is for programs that use select()."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -21,23 +21,26 @@ from storage.files import publish
 from storage.records import Oid, PackInfo
 
 _TRAILER = 20
+_SMALL_BYTES = 64 * 1024
 _SMALL = 512  # the index of so few objects is kept as a dict: many small pushes make many misses
 
 
 class PackFile:
-    """One stored pack, mapped into memory: offsets by id, and the raw compressed bytes of entries."""
+    """One stored pack in memory: offsets by id, and the raw compressed bytes of entries."""
 
     def __init__(self, info: PackInfo, pack: Path, index: Path) -> None:
         self.info = info
         self.path = pack
-        with pack.open("rb") as file:
-            self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.data: mmap.mmap | bytes = _contents(pack, info)
         self._index: PackIndex = load_pack_index(str(index), DEFAULT_OBJECT_FORMAT)
-        weakref.finalize(self, self._index.close)
         self._offsets: list[int] | None = None
-        entries = self._index.iterentries() if info.objects <= _SMALL else None
-        self._small: dict[Oid, int] | None = {bytes(oid): offset for oid, offset, _ in entries} if entries is not None else None
+        self._small: dict[Oid, int] | None = None
         self._lock = threading.Lock()
+        if info.objects <= _SMALL:
+            self._small = {bytes(oid): offset for oid, offset, _ in self._index.iterentries()}
+            self._index.close()
+        else:
+            weakref.finalize(self, self._index.close)
 
     def offset(self, oid: Oid) -> int | None:
         """Where the entry of `oid` begins, or None."""
@@ -52,7 +55,7 @@ class PackFile:
         """All entry offsets in pack order, then the offset of the trailer; an entry ends where the next begins."""
         with self._lock:
             if self._offsets is None:
-                self._offsets = [*sorted(offset for _, offset, _ in self._index.iterentries()), len(self.data) - _TRAILER]
+                self._offsets = [*(offset for offset, _ in self.oids()), len(self.data) - _TRAILER]
             return self._offsets
 
     def end(self, offset: int) -> int:
@@ -62,11 +65,19 @@ class PackFile:
 
     def oids(self) -> list[tuple[int, Oid]]:
         """(offset, id) of every object, in pack order."""
+        if self._small is not None:
+            return sorted((offset, oid) for oid, offset in self._small.items())
         return sorted((offset, bytes(oid)) for oid, offset, _ in self._index.iterentries())
 
     def with_prefix(self, digits: str) -> list[Oid]:
         """Ids whose hex form begins with `digits`."""
         return [oid for _, oid in self.oids() if oid.hex().startswith(digits)]
+
+
+def _contents(pack: Path, info: PackInfo) -> mmap.mmap | bytes:
+    """Mapped; a small pack is read instead, since a repository of many pushes has many and each map holds a file descriptor."""
+    with pack.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if info.size > _SMALL_BYTES else file.read()
 
 
 class PackStore:

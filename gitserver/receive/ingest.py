@@ -50,6 +50,7 @@ class Ingest:
 
         Raises BadPack or TooLarge; the caller drops the files.
         """
+        self._objects.refresh()
         with pack.open("r+b") as file:
             if pack.stat().st_size < 32:
                 raise BadPack("The pushed data is no git pack, or it is cut off. Push again.")
@@ -107,8 +108,7 @@ class Ingest:
                 self._pointers[pointer.oid] = pointer.blob
         elif entry.kind is Kind.TAG:
             self._tags[oid] = bytes.fromhex(data[7:47].decode("ascii"))
-        place = self._objects.find(oid)
-        if place is not None and self._objects.get(oid) != RawObject(entry.kind, data):
+        if self._objects.peek(oid) is not None and self._objects.get(oid) != RawObject(entry.kind, data):
             raise BadPack(f"Object {oid.hex()} differs from the stored one of the same id: a SHA-1 collision.")
 
     def _large_blob(self, scan: PackScan, entry: Entry) -> None:
