@@ -92,8 +92,8 @@ async def _around(request: web.Request, handler: Callable[[web.Request], Awaitab
         status = response.status
         return response
     except ConnectionError:
-        status = 499  # the client went away
-        raise
+        status = 499  # the client went away; nobody reads this answer
+        return web.Response(status=status)
     finally:
         request.app[RUNNING].discard(key)
         log_request(log, request.method, request.path, status, started, request_id, request.remote or "")

@@ -112,3 +112,18 @@ def test_a_taken_port_is_said_plainly(launcher: Any, hub: Any) -> None:
     port = hub.url.rsplit(":", 1)[1]
     with pytest.raises(AssertionError, match="in use"):
         launcher.start("--port", port)
+
+
+def test_a_client_that_goes_away_is_one_quiet_line(launcher: Any) -> None:
+    launcher.users()
+    running = launcher.start()
+    slow_upload(running, 1000).close()
+    until = time.monotonic() + 20
+    while " 499 " not in running.log.read_text() and time.monotonic() < until:
+        time.sleep(0.05)
+    text = running.log.read_text()
+
+    assert running.stop() == 0
+    assert " 499 " in text
+    assert "Traceback" not in text
+    assert list((launcher.data / "incoming").iterdir()) == []
