@@ -8,7 +8,6 @@ from storage.errors import Invalid
 
 FLUSH = b"0000"
 DELIM = b"0001"
-RESPONSE_END = b"0002"
 MAX_DATA = 65516  # a pkt-line is at most 65520 bytes with its length
 MAX_BAND = MAX_DATA - 1
 
@@ -37,12 +36,6 @@ def read_pkt(file: BinaryIO) -> bytes | Special | None:
     if len(data) != size - 4:
         raise Invalid("The request ends inside a pkt-line. Send it again.")
     return data
-
-
-def read_pkts(file: BinaryIO) -> Iterator[bytes | Special]:
-    """Packets until the end of the stream."""
-    while (packet := read_pkt(file)) is not None:
-        yield packet
 
 
 def _size(head: bytes) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +20,14 @@ from lfs.actions import Actions
 from lfs.possession import Possession
 from storage.blobs.disk import DiskBlobStore
 from storage.database.sqlite import SQLiteDatabase
-from storage.files import make_durable_dir
+from storage.errors import Unavailable
+from storage.files import make_durable_dir, sync_dir, sync_file
 from storage.limits import Limits
 from storage.packs import PackStore, sweep_incoming
 from storage.versions.table import TableVersionStore
 
 _LEFTOVER_SECONDS = 86400.0
+_SECRET_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +97,24 @@ def prepare_data(data: Path) -> Path:
 
 
 def load_secret(path: Path) -> bytes:
-    """The key that signs action URLs, made at the first start; two processes that start at once agree on one."""
+    """The key that signs action URLs, made at the first start; two processes that start at once agree on one.
+
+    Raises Unavailable when the file was damaged: a short key would sign what anybody can forge.
+    """
     if not path.exists():
-        aside = path.with_name(f"{path.name}.{os.getpid()}")
-        aside.touch(0o600)
-        aside.write_bytes(secrets.token_bytes(32))
+        fd, name = tempfile.mkstemp(prefix="secret.new-", dir=path.parent)
+        os.close(fd)
+        aside = Path(name)
+        aside.write_bytes(secrets.token_bytes(_SECRET_BYTES))
+        sync_file(aside)
         try:
             os.link(aside, path)
+            sync_dir(path.parent)
         except FileExistsError:
             pass
         finally:
             aside.unlink()
-    return path.read_bytes()
+    secret = path.read_bytes()
+    if len(secret) != _SECRET_BYTES:
+        raise Unavailable(f"{path} is damaged. Remove it and start again; a new key is made then, and running transfers start anew.")
+    return secret

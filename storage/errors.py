@@ -13,8 +13,7 @@
     │   ├── EntryNotFound       404  no such path in that revision
     │   └── ObjectNotFound      404  no such git object or stored blob
     ├── Conflict                409
-    │   ├── AlreadyExists       409  a name that is taken
-    │   └── StaleParent         412  the ref is no longer where the caller believed
+    │   └── AlreadyExists       409  a name that is taken
     ├── Unsupported             415  a media type or encoding that this route does not take
     ├── Throttled               429  carries retry_after seconds
     └── Unavailable             503  stopping, overloaded, or a dependency is down: try again
@@ -87,10 +86,6 @@ class Conflict(HubError):
 
 class AlreadyExists(Conflict):
     pass
-
-
-class StaleParent(Conflict):
-    status = 412
 
 
 class Unsupported(HubError):

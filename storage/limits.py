@@ -14,7 +14,6 @@ class Limits:
     pack_inflated_bytes: int = 8 * GIB
     pack_objects: int = 2_000_000
     delta_depth: int = 4095
-    tree_depth: int = 256
     path_bytes: int = 1024
     ref_commands: int = 2000
     ref_name_bytes: int = 250

@@ -139,14 +139,6 @@ class FileEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One path after a commit: its new entry, or None when it is gone."""
-
-    path: bytes
-    entry: FileEntry | None
-
-
-@dataclass(frozen=True, slots=True)
 class Signature:
     """Who and when, as git writes it: seconds since the epoch and minutes east of UTC."""
 

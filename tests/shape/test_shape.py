@@ -4,9 +4,12 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from accounts.endpoint import Endpoint
+from hub.app import endpoints
 from hub.cli import make_parser
 from hub.settings import Settings
 
@@ -79,3 +82,14 @@ def test_no_machine_path_in_the_repository() -> None:
     found = [str(path) for path in [*CODE, ROOT / "README.md", ROOT / "Makefile"] if pattern.search(path.read_text("utf-8"))]
 
     assert found == []
+
+
+def test_every_route_is_documented(services: Any) -> None:
+    text = (ROOT / "docs" / "routes.md").read_text("utf-8").replace("&#124;", "|")
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+
+    def is_shown(row: Endpoint) -> bool:
+        ending = f"| `{row.path}` | {row.needs.name.lower()} |"
+        return any(line.endswith(ending) and row.method in line.split("|")[1] for line in lines)
+
+    assert [f"{row.method} {row.path}" for row in endpoints(services) if not is_shown(row)] == []
