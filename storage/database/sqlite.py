@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -86,12 +87,26 @@ class SQLiteDatabase:
         if connection is None:
             connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             connection.row_factory = sqlite3.Row
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-8000"):
+            _switch_to_wal(connection)
+            for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-8000"):
                 connection.execute(f"PRAGMA {pragma}")
             self._local.connection = connection
             with self._lock:
                 self._connections.append(connection)
         return connection
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Once for the file. SQLite does not wait for this lock as it does for others, so processes that start at once take turns here."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if time.monotonic() > until:
+                raise Unavailable(f"The database is busy ({error}). Try again in a moment.") from error
+            time.sleep(0.01)
 
 
 def migrate(tx: Tx, migrations: Sequence[Migration]) -> None:
