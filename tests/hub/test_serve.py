@@ -18,9 +18,18 @@ def slow_upload(hub: Any, size: int) -> socket.socket:
     host, port = hub.url.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)), timeout=30)
     head = f"POST /{name}.git/git-receive-pack HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {hub.token}\r\n"
-    head += f"Content-Type: application/x-git-receive-pack-request\r\nContent-Length: {size}\r\n\r\n"
-    connection.sendall(head.encode() + b"00")
+    head += f"Content-Type: application/x-git-receive-pack-request\r\nContent-Length: {size}\r\nExpect: 100-continue\r\n\r\n"
+    connection.sendall(head.encode())
+    assert connection.recv(4096).startswith(b"HTTP/1.1 100")
+    connection.sendall(b"00")
     return connection
+
+
+def wait_for(text: str, log: Path) -> None:
+    until = time.monotonic() + 30
+    while text not in log.read_text() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert text in log.read_text()
 
 
 def test_health_and_readiness(hub: Any) -> None:
@@ -62,9 +71,8 @@ def test_a_running_request_finishes_after_sigterm_and_new_ones_get_503(launcher:
     running = launcher.start()
     waiting = slow_upload(running, 4)
     idle = socket.create_connection(waiting.getpeername(), timeout=30)
-    time.sleep(0.3)
     running.process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
+    wait_for("stopping: 1 requests", running.log)
     idle.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     refused = idle.recv(4096)
     waiting.sendall(b"00")
@@ -81,7 +89,6 @@ def test_the_wait_at_a_stop_has_a_limit(launcher: Any) -> None:
     launcher.users()
     running = launcher.start(environment={"KOHAKU_HUB_LIMITS": '{"stop_seconds": 1}'})
     waiting = slow_upload(running, 100)
-    time.sleep(0.3)
     started = time.monotonic()
 
     assert running.stop() == 0
@@ -118,12 +125,9 @@ def test_a_client_that_goes_away_is_one_quiet_line(launcher: Any) -> None:
     launcher.users()
     running = launcher.start()
     slow_upload(running, 1000).close()
-    until = time.monotonic() + 20
-    while " 499 " not in running.log.read_text() and time.monotonic() < until:
-        time.sleep(0.05)
+    wait_for(" 499 ", running.log)
     text = running.log.read_text()
 
     assert running.stop() == 0
-    assert " 499 " in text
     assert "Traceback" not in text
     assert list((launcher.data / "incoming").iterdir()) == []
