@@ -30,10 +30,9 @@ from storage.database.sqlite import SQLiteDatabase
 from storage.errors import Unavailable
 from storage.files import make_durable_dir, sync_dir, sync_file
 from storage.limits import Limits
-from storage.packs import PackStore, sweep_incoming
+from storage.packs import PackStore
 from storage.versions.table import TableVersionStore
 
-_LEFTOVER_SECONDS = 86400.0
 _SECRET_BYTES = 32
 
 
@@ -107,13 +106,12 @@ def build(settings: Settings) -> Services:
 
 
 def prepare_data(data: Path) -> Path:
-    """The data directory with its folders, readable by nobody else; what uploads of a day ago left behind is removed."""
+    """The data directory with its folders, readable by nobody else."""
     data = data.absolute()
     make_durable_dir(data)
     data.chmod(0o700)
     for name in ("git", "pool", "staged", "incoming"):
         make_durable_dir(data / name)
-    sweep_incoming(data / "incoming", _LEFTOVER_SECONDS)
     return data
 
 
