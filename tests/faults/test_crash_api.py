@@ -78,7 +78,7 @@ class Client:
 
     def start(self) -> None:
         with self.told.open("wb") as out, (self.folder / "errors.txt").open("wb") as errors:
-            command = [PYTHON, "-c", CLIENT, self.name]
+            command = [str(PYTHON), "-c", CLIENT, self.name]
             self.process = subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=out, stderr=errors)
 
     def steps(self) -> list[Any]:
@@ -92,7 +92,7 @@ class Client:
     def check(self, steps: list[Any]) -> int:
         """How many commits there are, after every one that was told of was found with its files."""
         (self.folder / "told.json").write_text(json.dumps(steps))
-        command = [PYTHON, "-c", CHECK, self.name]
+        command = [str(PYTHON), "-c", CHECK, self.name]
         done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=250, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
         return int(done.stdout)
