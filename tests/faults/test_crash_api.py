@@ -107,7 +107,7 @@ def test_kill_while_a_client_uploads(launcher: Any, tmp_path: Path, xet: bool) -
     client.start()
     moments = random.Random(20261124)
     for _ in range(ROUNDS):
-        wait_for(lambda: client.process.poll() is not None or has_begun(hub))
+        wait_for_work(client, hub)
         time.sleep(moments.uniform(0.0, 0.5))
         hub.process.send_signal(signal.SIGKILL)
         hub.process.wait(30)
@@ -124,13 +124,9 @@ def test_kill_while_a_client_uploads(launcher: Any, tmp_path: Path, xet: bool) -
     assert hub.stop() == 0
 
 
-def has_begun(hub: Any) -> bool:
-    """The client is at work on this hub: it has asked at least once for leave to upload."""
-    return "/preupload/" in hub.log.read_text("utf-8")
-
-
-def wait_for(condition: Any) -> None:
+def wait_for_work(client: Client, hub: Any) -> None:
+    """Until the client has asked this hub at least once for leave to upload."""
     until = time.monotonic() + 120
-    while not condition():
+    while client.process.poll() is None and "/preupload/" not in hub.log.read_text("utf-8"):
         assert time.monotonic() < until
         time.sleep(0.01)
