@@ -21,6 +21,7 @@ from hub.log import log_request
 from hub.origin import Origin
 from hub.services import Services
 from lfs.batch import Batch
+from lfs.multipart_views import MultipartViews
 from lfs.views import LfsViews
 from lfs.xet.views import XetViews
 from storage.errors import HubError, NotFound
@@ -66,7 +67,7 @@ def endpoints(services: Services) -> list[Endpoint]:
         limits,
         origin.of,
     )
-    batch = Batch(services.possession, services.actions)
+    batch = Batch(services.possession, services.actions, limits)
     xet_views = XetViews(services.xet, services.xet_index, services.xet_tokens, services.users, services.repos, limits)
     return [
         *HealthViews(services, VERSION).endpoints(),
@@ -77,6 +78,7 @@ def endpoints(services: Services) -> list[Endpoint]:
         *GitViews(services.objects, services.versions, limits).endpoints(),
         *PushViews(services.pusher, services.packs, limits).endpoints(),
         *LfsViews(batch, services.possession, services.actions, services.blobs, services.repos, limits, origin.of).endpoints(),
+        *MultipartViews(services.multipart, services.actions, services.repos, limits).endpoints(),
     ]
 
 

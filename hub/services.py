@@ -19,6 +19,7 @@ from gitserver.objects import ObjectStores
 from gitserver.push import Pusher
 from hub.settings import Settings
 from lfs.actions import Actions
+from lfs.multipart import Multipart
 from lfs.possession import Possession
 from lfs.store import LargeFiles
 from lfs.xet.index import XetIndex
@@ -31,6 +32,7 @@ from storage.errors import Unavailable
 from storage.files import make_durable_dir, sync_dir, sync_file
 from storage.limits import Limits
 from storage.packs import PackStore
+from storage.parts.disk import DiskPartStore
 from storage.versions.table import TableVersionStore
 
 _SECRET_BYTES = 32
@@ -52,6 +54,7 @@ class Services:
     objects: ObjectStores
     possession: Possession
     actions: Actions
+    multipart: Multipart
     pusher: Pusher
     browser: Browser
     committer: Committer
@@ -96,6 +99,7 @@ def build(settings: Settings) -> Services:
         objects=objects,
         possession=possession,
         actions=Actions(secret, limits.action_seconds),
+        multipart=Multipart(DiskPartStore(data / "incoming", blobs), possession, limits.body_seconds),
         pusher=pusher,
         browser=browser,
         committer=Committer(objects, browser, pusher, versions, LargeFiles(database, blobs, possession), limits),

@@ -148,15 +148,11 @@ class PackStore:
 
 
 def sweep_incoming(incoming: Path, older_than_seconds: float) -> int:
-    """Remove what crashed uploads and pushes left behind; how many entries went."""
+    """Remove what crashed uploads and pushes left behind; how many entries went. A folder lives while something in it is written."""
     gone = 0
     limit = time.time() - older_than_seconds
     for entry in os.scandir(incoming):
-        try:
-            is_fresh = entry.stat(follow_symlinks=False).st_mtime > limit
-        except FileNotFoundError:
-            continue  # it ended well meanwhile
-        if is_fresh:
+        if _last_change(entry) > limit:
             continue
         if entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry.path, ignore_errors=True)
@@ -164,3 +160,13 @@ def sweep_incoming(incoming: Path, older_than_seconds: float) -> int:
             Path(entry.path).unlink(missing_ok=True)
         gone += 1
     return gone
+
+
+def _last_change(entry: os.DirEntry[str]) -> float:
+    """Of a file, or of a folder and the newest thing directly in it; 0 for what went meanwhile."""
+    try:
+        last = entry.stat(follow_symlinks=False).st_mtime
+        inside = os.scandir(entry.path) if entry.is_dir(follow_symlinks=False) else ()
+        return max([last, *(inner.stat(follow_symlinks=False).st_mtime for inner in inside)])
+    except FileNotFoundError:
+        return 0.0
