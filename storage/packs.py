@@ -1,6 +1,7 @@
 """Git packs on disk, `git/<repo id>/pack-<id>.{pack,idx}`, immutable. A pack is part of its repository when its row exists (I4)."""
 
 import bisect
+import math
 import mmap
 import os
 import shutil
@@ -163,10 +164,12 @@ def sweep_incoming(incoming: Path, older_than_seconds: float) -> int:
 
 
 def _last_change(entry: os.DirEntry[str]) -> float:
-    """Of a file, or of a folder and the newest thing directly in it; 0 for what went meanwhile."""
+    """Of a file, or of a folder and the newest thing directly in it; for ever where something went this moment, so is in use."""
     try:
         last = entry.stat(follow_symlinks=False).st_mtime
-        inside = os.scandir(entry.path) if entry.is_dir(follow_symlinks=False) else ()
-        return max([last, *(inner.stat(follow_symlinks=False).st_mtime for inner in inside)])
+        if not entry.is_dir(follow_symlinks=False):
+            return last
+        with os.scandir(entry.path) as inside:
+            return max([last, *(inner.stat(follow_symlinks=False).st_mtime for inner in inside)])
     except FileNotFoundError:
-        return 0.0
+        return math.inf

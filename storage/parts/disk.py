@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -133,9 +133,10 @@ class DiskPartStore:
         return file
 
     def _made_folder(self, parted: Parted) -> Path:
-        """The folder, made or marked as in use (`sweep_incoming` goes by its time)."""
+        """The folder, made or marked as in use (`sweep_incoming` goes by its time). Raises FileNotFoundError if it goes this moment."""
         folder = self._folder(parted)
-        folder.mkdir(exist_ok=True)
+        with suppress(FileExistsError):  # mkdir(exist_ok=True) looks once more, and raises this when the folder is gone by then
+            folder.mkdir()
         os.utime(folder)
         return folder
 
