@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from storage.blobs.disk import DiskBlobStore
 from storage.errors import Invalid, Unavailable
+from storage.limits import MIB
 from storage.packs import sweep_incoming
 from storage.parts.base import Parted
 from storage.parts.disk import DiskPart, DiskPartStore
@@ -217,3 +219,23 @@ def test_parts_completions_and_drops_in_any_order(store: DiskPartStore) -> None:
         list(pool.map(lambda work: work(), works))
 
     assert all("Send this part again" in message for message in told)
+
+
+def test_a_large_part_is_joined_in_steps_and_little_memory(store: DiskPartStore, blobs: DiskBlobStore) -> None:
+    piece, count = bytes(MIB), 80
+    digest = hashlib.sha256()
+    for _ in range(count):
+        digest.update(piece)
+    parted = Parted("r1", BlobRef(digest.hexdigest(), count * MIB), count * MIB)
+    part = store.begin(parted, 1)
+    for _ in range(count):
+        part.write(piece)
+    part.keep()
+    tracemalloc.start()
+    steps = sum(1 for _ in store.join(parted, [part.etag]))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert blobs.exists(parted.blob)
+    assert steps == 2  # a thread is let go every 32 MiB
+    assert peak < 8 * MIB
