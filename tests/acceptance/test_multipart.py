@@ -65,6 +65,28 @@ def test_huggingface_hub(machine: Any, hub: Any, client: str) -> None:
     push_and_compare(machine, hub, name, contents, agent="")
 
 
+UPLOAD_FOLDER = """
+import sys
+from huggingface_hub import HfApi, snapshot_download
+api, (name, folder, target) = HfApi(), sys.argv[1:]
+api.upload_folder(repo_id=name, folder_path=folder, allow_patterns="*.bin")
+snapshot_download(name, local_dir=target)
+"""
+
+
+def test_upload_folder_and_download(machine: Any, hub: Any, client: str) -> None:
+    name, folder, target = hub.repo(private=True), machine.home / "model", machine.home / "target"
+    folder.mkdir()
+    contents = write_files(folder)
+    machine.environment["HF_HUB_DISABLE_XET"] = "1"
+    before = requests(hub, "part"), requests(hub, "complete")
+    machine.python(client, UPLOAD_FOLDER, name, str(folder), str(target))
+
+    after = requests(hub, "part"), requests(hub, "complete")
+    assert {path: (target / path).read_bytes() for path in contents} == contents
+    assert [new - old for old, new in zip(before, after, strict=True)] == [4 + 3 + 1, 3]
+
+
 def test_the_git_lfs_agent(machine: Any, hub: Any, client: str) -> None:
     before = requests(hub, "part"), requests(hub, "complete")
     with_agent = str(CLIENTS / client / "bin" / "hf")
