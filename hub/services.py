@@ -70,8 +70,7 @@ def build(settings: Settings) -> Services:
     """Make the data directory if need be, bring the schema up to date, and construct everything."""
     data = prepare_data(settings.data)
     limits = settings.make_limits()
-    database = SQLiteDatabase(data / "hub.sqlite3")
-    database.migrate()
+    database = _open_database(data)
     blobs = DiskBlobStore(data / "pool", data / "incoming")
     packs = PackStore(data / "git", data / "incoming", database)
     versions = TableVersionStore(database)
@@ -107,6 +106,12 @@ def build(settings: Settings) -> Services:
         xet_index=xet_index,
         xet_tokens=XetTokens(secret, xet_index.epoch(), limits.action_seconds),
     )
+
+
+def _open_database(data: Path) -> SQLiteDatabase:
+    database = SQLiteDatabase(data / "hub.sqlite3")
+    database.migrate()
+    return database
 
 
 def prepare_data(data: Path) -> Path:
