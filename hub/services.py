@@ -13,6 +13,7 @@ from accounts.sessions import Sessions
 from accounts.throttle import Throttle
 from accounts.tokens import Tokens
 from accounts.users import Users
+from gitserver.merge.merger import Merger
 from gitserver.objects import ObjectStores
 from gitserver.push import Pusher
 from hub.settings import Settings
@@ -44,11 +45,13 @@ class Services:
     gatekeeper: Gatekeeper
     repos: Repos
     objects: ObjectStores
+    merger: Merger
     possession: Possession
     actions: Actions
     pusher: Pusher
 
     def close(self) -> None:
+        self.merger.close()
         self.database.close()
 
 
@@ -65,6 +68,7 @@ def build(settings: Settings) -> Services:
     tokens = Tokens(database)
     sessions = Sessions(database, limits.session_seconds)
     objects = ObjectStores(packs)
+    merger = Merger(packs, objects, limits)
     possession = Possession(database, blobs)
     return Services(
         settings=settings,
@@ -79,9 +83,10 @@ def build(settings: Settings) -> Services:
         gatekeeper=Gatekeeper(users, tokens, sessions, Throttle(database, limits)),
         repos=Repos(database),
         objects=objects,
+        merger=merger,
         possession=possession,
         actions=Actions(load_secret(data / "secret.key"), limits.action_seconds),
-        pusher=Pusher(objects, packs, versions, possession, limits),
+        pusher=Pusher(objects, packs, merger, versions, possession, limits),
     )
 
 
