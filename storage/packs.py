@@ -12,7 +12,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -203,7 +203,7 @@ class PackStore:
         """Remove old files that no row names: a crash left them, or a pack was pushed once more after it had been merged."""
         listed = {info.id for info in self.list(repo_id)}
         limit = time.time() - _GRACE_SECONDS
-        with os.scandir(self._root / repo_id) as found:
+        with suppress(FileNotFoundError), os.scandir(self._root / repo_id) as found:  # the repository may be deleted meanwhile
             for entry in found:
                 name, _, _ = entry.name.removeprefix("pack-").partition(".")
                 if name not in listed and entry.stat(follow_symlinks=False).st_mtime < limit:
