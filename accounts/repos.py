@@ -4,7 +4,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 
-from accounts.access import may_create_in
+from accounts.access import READABLE_REPOS, may_create_in, readable_by
 from storage.database.base import Database, Row, Tx
 from storage.errors import AlreadyExists, Forbidden, RepoNotFound
 from storage.records import Principal, Repo, RepoKind, RepoName
@@ -57,15 +57,13 @@ class Repos:
     ) -> list[Repo]:
         """Those that `principal` may read, newest change first, after the (updated_at, id) `before` of an earlier page."""
         sql = (
-            "SELECT * FROM repos WHERE kind = :kind AND (is_private = 0 OR :all = 1 OR namespace_key = :own)"
+            f"SELECT * FROM repos WHERE kind = :kind AND {READABLE_REPOS}"
             " AND (:author = '' OR namespace_key = :author) AND (:search = '' OR name_key LIKE :like ESCAPE '!')"
             " AND (updated_at < :at OR (updated_at = :at AND id < :id)) ORDER BY updated_at DESC, id DESC LIMIT :limit"
         )
         at, last = before or (1 << 62, "")
-        found = {
+        found: dict[str, str | int] = {
             "kind": kind.value,
-            "all": int(principal.is_admin),
-            "own": principal.name.lower(),
             "author": author.lower(),
             "search": search,
             "like": f"%{_escaped(search.lower())}%",
@@ -73,6 +71,7 @@ class Repos:
             "id": last,
             "limit": limit,
         }
+        found |= readable_by(principal)
         return [_repo(row) for row in self._database.read(lambda tx: tx.all(sql, found))]
 
     def all(self) -> Iterator[Repo]:

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from accounts.endpoint import STOPPING
 from hub.app import RUNNING, make_app
+from hub.housekeeping import keep_house
 from hub.services import Services, build
 from hub.settings import Settings
 
@@ -68,7 +69,9 @@ async def _work(services: Services, listener: socket.socket) -> None:
     runner = web.AppRunner(app, auto_decompress=False, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+    house = asyncio.create_task(keep_house(services, app[STOPPING]))
     await app[STOPPING].wait()
+    await house
     await _drain(app, services.limits.stop_seconds)
     await runner.cleanup()
 

@@ -13,21 +13,27 @@ from accounts.sessions import Sessions
 from accounts.throttle import Throttle
 from accounts.tokens import Tokens
 from accounts.users import Users
+from gitserver.browse import Browser
+from gitserver.commit.committer import Committer
 from gitserver.merge.merger import Merger
 from gitserver.objects import ObjectStores
 from gitserver.push import Pusher
 from hub.settings import Settings
 from lfs.actions import Actions
 from lfs.possession import Possession
+from lfs.store import LargeFiles
+from lfs.xet.index import XetIndex
+from lfs.xet.ingest import XetIngest
+from lfs.xet.tokens import XetTokens
 from storage.blobs.disk import DiskBlobStore
+from storage.blobs.staging import DiskStaging
 from storage.database.sqlite import SQLiteDatabase
 from storage.errors import Unavailable
 from storage.files import make_durable_dir, sync_dir, sync_file
 from storage.limits import Limits
-from storage.packs import PackStore, sweep_incoming
+from storage.packs import PackStore
 from storage.versions.table import TableVersionStore
 
-_LEFTOVER_SECONDS = 86400.0
 _SECRET_BYTES = 32
 
 
@@ -49,6 +55,11 @@ class Services:
     possession: Possession
     actions: Actions
     pusher: Pusher
+    browser: Browser
+    committer: Committer
+    xet: XetIngest
+    xet_index: XetIndex
+    xet_tokens: XetTokens
 
     def close(self) -> None:
         self.merger.close()
@@ -70,6 +81,10 @@ def build(settings: Settings) -> Services:
     objects = ObjectStores(packs)
     merger = Merger(packs, objects, limits)
     possession = Possession(database, blobs)
+    secret = load_secret(data / "secret.key")
+    pusher = Pusher(objects, packs, merger, versions, possession, limits)
+    browser = Browser(objects, versions, possession)
+    xet_index = XetIndex(database)
     return Services(
         settings=settings,
         limits=limits,
@@ -85,19 +100,23 @@ def build(settings: Settings) -> Services:
         objects=objects,
         merger=merger,
         possession=possession,
-        actions=Actions(load_secret(data / "secret.key"), limits.action_seconds),
-        pusher=Pusher(objects, packs, merger, versions, possession, limits),
+        actions=Actions(secret, limits.action_seconds),
+        pusher=pusher,
+        browser=browser,
+        committer=Committer(objects, browser, pusher, versions, LargeFiles(database, blobs, possession), limits),
+        xet=XetIngest(xet_index, DiskStaging(data / "staged", data / "incoming"), blobs, limits),
+        xet_index=xet_index,
+        xet_tokens=XetTokens(secret, xet_index.epoch(), limits.action_seconds),
     )
 
 
 def prepare_data(data: Path) -> Path:
-    """The data directory with its folders, readable by nobody else; what uploads of a day ago left behind is removed."""
+    """The data directory with its folders, readable by nobody else."""
     data = data.absolute()
     make_durable_dir(data)
     data.chmod(0o700)
-    for name in ("git", "pool", "incoming"):
+    for name in ("git", "pool", "staged", "incoming"):
         make_durable_dir(data / name)
-    sweep_incoming(data / "incoming", _LEFTOVER_SECONDS)
     return data
 
 

@@ -4,6 +4,7 @@
     ├── Invalid                 400  the request is malformed or says something impossible
     │   ├── BadName             400  a user, repository, ref or path name that may not exist
     │   ├── BadPack             400  a pack that is corrupt, incomplete or fails fsck
+    │   ├── BadPath             422  a path that no tree may hold
     │   └── TooLarge            413  over a limit from Limits
     ├── Unauthenticated         401  credentials are missing or wrong
     ├── Forbidden               403  known, but may not do this
@@ -13,7 +14,8 @@
     │   ├── EntryNotFound       404  no such path in that revision
     │   └── ObjectNotFound      404  no such git object or stored blob
     ├── Conflict                409
-    │   └── AlreadyExists       409  a name that is taken
+    │   ├── AlreadyExists       409  a name that is taken
+    │   └── Stale               412  what the caller saw has changed since
     ├── Unsupported             415  a media type or encoding that this route does not take
     ├── Throttled               429  carries retry_after seconds
     └── Unavailable             503  stopping, overloaded, or a dependency is down: try again
@@ -42,6 +44,10 @@ class BadName(Invalid):
 
 class BadPack(Invalid):
     pass
+
+
+class BadPath(Invalid):
+    status = 422
 
 
 class TooLarge(Invalid):
@@ -86,6 +92,10 @@ class Conflict(HubError):
 
 class AlreadyExists(Conflict):
     pass
+
+
+class Stale(Conflict):
+    status = 412
 
 
 class Unsupported(HubError):

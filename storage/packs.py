@@ -280,7 +280,11 @@ def sweep_incoming(incoming: Path, older_than_seconds: float) -> int:
     gone = 0
     limit = time.time() - older_than_seconds
     for entry in os.scandir(incoming):
-        if entry.stat(follow_symlinks=False).st_mtime > limit:
+        try:
+            is_fresh = entry.stat(follow_symlinks=False).st_mtime > limit
+        except FileNotFoundError:
+            continue  # it ended well meanwhile
+        if is_fresh:
             continue
         if entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry.path, ignore_errors=True)

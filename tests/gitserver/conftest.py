@@ -14,6 +14,7 @@ from aiohttp import web
 
 from accounts.endpoint import STOPPING, add_endpoints
 from gitserver.check import check_repository
+from gitserver.commit.packfile import PackWriter
 from gitserver.fetch.graph import peel
 from gitserver.merge.merger import Merger
 from gitserver.objects import Kind, Objects, ObjectStores, RawObject, object_id
@@ -208,7 +209,12 @@ class Shelf:
         self.commits.append(oid)
 
     def store(self, new: list[RawObject], update: RefUpdate) -> None:
-        results = self.services.pusher.store(self.repo, self.actor, new, [update])
+        def fill(writer: PackWriter) -> list[RefUpdate]:
+            for raw in new:
+                writer.add(raw)
+            return [update]
+
+        results = self.services.pusher.store(self.repo, self.actor, fill)
         assert [result.reason for result in results] == [""]
         self.made |= {object_id(raw.kind, raw.data): raw for raw in new}
 
