@@ -68,10 +68,8 @@ class Services:
 
 def build(settings: Settings) -> Services:
     """Make the data directory if need be, bring the schema up to date, and construct everything."""
-    data = prepare_data(settings.data)
+    data, database = _open(settings.data)
     limits = settings.make_limits()
-    database = SQLiteDatabase(data / "hub.sqlite3")
-    database.migrate()
     blobs = DiskBlobStore(data / "pool", data / "incoming")
     packs = PackStore(data / "git", data / "incoming", database)
     versions = TableVersionStore(database)
@@ -108,6 +106,13 @@ def build(settings: Settings) -> Services:
         xet_index=xet_index,
         xet_tokens=XetTokens(secret, xet_index.epoch(), limits.action_seconds),
     )
+
+
+def _open(folder: Path) -> tuple[Path, SQLiteDatabase]:
+    data = prepare_data(folder)
+    database = SQLiteDatabase(data / "hub.sqlite3")
+    database.migrate()
+    return data, database
 
 
 def prepare_data(data: Path) -> Path:
