@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import IO, NamedTuple, TypeAlias
 
 from dulwich.object_format import DEFAULT_OBJECT_FORMAT
 from dulwich.objects import RawObjectID
@@ -23,6 +23,7 @@ from dulwich.pack import PackIndex, load_pack_index
 from storage.database.base import Database, Tx
 from storage.errors import Unavailable
 from storage.files import publish
+from storage.limits import MIB
 from storage.records import Oid, PackInfo
 
 _TRAILER = 20
@@ -112,6 +113,10 @@ class PackStore:
     def quarantine(self) -> Path:
         """A new private folder for one push, on the same file system; the caller removes it."""
         return Path(tempfile.mkdtemp(prefix="push-", dir=self._incoming))
+
+    def spool(self) -> IO[bytes]:
+        """A nameless file for a body on its way in, in memory while it is small; gone when it is closed."""
+        return tempfile.SpooledTemporaryFile(MIB, dir=str(self._incoming))
 
     def add(self, repo_id: str, info: PackInfo, pack: Path, index: Path) -> None:
         """Move a checked pack into place, durably; it shows once `record` ran in the transaction that moves the refs."""

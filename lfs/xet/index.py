@@ -136,6 +136,11 @@ class XetIndex:
 
         return self._database.write(work)
 
+    def staged(self) -> list[str]:
+        """Xorbs whose bytes are kept as they came."""
+        rows = self._database.read(lambda tx: tx.all("SELECT hash FROM xet_xorbs WHERE is_staged = 1 ORDER BY hash"))
+        return [str(row["hash"]) for row in rows]
+
     def expire(self, older_than: int) -> list[str]:
         """Forget what was sent before `older_than` (microseconds) and never became part of a file; the names to remove."""
 

@@ -4,7 +4,7 @@ Nothing is believed that was not hashed here. Order of writes (I4): staged bytes
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -15,9 +15,10 @@ from lfs.xet.shard import ShardFile, Term, parse_shard
 from lfs.xet.xorb import XorbDecoder
 from storage.blobs.base import BlobStore, StagedUpload, StagingStore
 from storage.errors import Invalid, ObjectNotFound, TooLarge, Unavailable
-from storage.limits import MIB, Limits
+from storage.limits import Limits
 from storage.records import BlobRef
 
+_PIECE = 256 * 1024
 _TRIES = 4  # staged bytes may move into the pool while a file is being rebuilt
 
 
@@ -40,8 +41,9 @@ class XorbUpload:
         self._file: StagedUpload = staging.create()
         self._decoder = XorbDecoder(self._file.write, limits)
 
-    def feed(self, data: bytes) -> None:
-        self._decoder.feed(data)
+    def feed(self, pieces: Iterable[bytes]) -> None:
+        for data in pieces:
+            self._decoder.feed(data)
 
     def finish(self, name: str, user_id: int) -> bool:
         """False when it was here already. Raises Invalid when the bytes are not the xorb `name`."""
@@ -71,7 +73,7 @@ class XetIngest:
         """The caller aborts it in any case."""
         return XorbUpload(self._index, self._staging, self._limits)
 
-    def check(self, data: bytes, user_id: int) -> list[ShardFile]:
+    def read(self, data: bytes, user_id: int) -> list[ShardFile]:
         """The files of an uploaded shard, every hash in it made again. Raises Invalid or TooLarge."""
         files = parse_shard(data, self._limits)
         xorbs = self._granted(files, user_id)
@@ -95,6 +97,14 @@ class XetIngest:
             progress(done)
         for name in self._index.settle(repo_id, files, self._granted(files, user_id)):
             self._staging.remove(name)
+
+    def check(self) -> Iterator[str]:
+        """One line a finding, for `kohakuhub admin check`."""
+        for name in self._index.staged():
+            try:
+                self._staging.open(name).close()
+            except ObjectNotFound:
+                yield f"xorb {name}: its staged bytes are missing"
 
     def expire(self) -> None:
         """Drop xorbs that no shard ever used, once clients have forgotten them too."""
@@ -187,7 +197,7 @@ def _read(file: BinaryIO, segment: Segment) -> Iterator[bytes]:
     file.seek(segment.position)
     left = segment.size
     while left:
-        piece = file.read(min(left, MIB))
+        piece = file.read(min(left, _PIECE))
         if not piece:
             raise Unavailable(f"Stored bytes of {segment.name} are shorter than they were. Tell the operator to run the check.")
         left -= len(piece)

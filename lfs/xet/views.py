@@ -6,7 +6,7 @@ Every route stands below `/cas/<scope>`, and its credential is the Xet token, ch
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -112,22 +112,22 @@ class XetViews:
     async def unknown(self, request: web.Request, call: Call) -> web.Response:
         raise NotFound(f"This hub has no such endpoint: {request.match_info['rest'][:80]!r}.")
 
-    async def _receive(self, request: web.Request, feed: Callable[[bytes], None]) -> None:
+    async def _receive(self, request: web.Request, feed: Callable[[Iterable[bytes]], None]) -> None:
         pending: list[bytes] = []
         held = 0
         async for data in chunks(request, self._limits.xet_xorb_bytes):
             pending.append(data)
             held += len(data)
             if held >= MIB:
-                await asyncio.to_thread(feed, b"".join(pending))
+                await asyncio.to_thread(feed, pending)
                 pending, held = [], 0
-        await asyncio.to_thread(feed, b"".join(pending))
+        await asyncio.to_thread(feed, pending)
 
     async def _checked(self, request: web.Request) -> tuple[_Caller, Sequence[ShardFile]]:
         caller = await asyncio.to_thread(self._caller, request, needs_write=True)
         async with asyncio.timeout(self._limits.body_seconds):
             data = await read_all(request, self._limits.xet_shard_bytes)
-        return caller, await asyncio.to_thread(self._ingest.check, data, caller.principal.user_id)
+        return caller, await asyncio.to_thread(self._ingest.read, data, caller.principal.user_id)
 
     def _caller(self, request: web.Request, *, needs_write: bool) -> _Caller:
         authorization = request.headers.get("Authorization", "")
