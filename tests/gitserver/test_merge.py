@@ -69,7 +69,9 @@ def test_a_failed_merge_is_logged_and_no_push_fails(busy_shelf: Any, caplog: pyt
     spoil(shelf, shelf.stored()[3])
     shelf.commit(b"one more")
     shelf.commit(b"and more")
-    shelf.services.merger.close()
+    until = time.monotonic() + 30
+    while "were not merged" not in caplog.text and time.monotonic() < until:
+        time.sleep(0.01)
 
     assert len(shelf.stored()) == FULL + 1
     assert "were not merged" in caplog.text
