@@ -68,7 +68,7 @@ def endpoints(services: Services) -> list[Endpoint]:
         origin.of,
     )
     batch = Batch(services.possession, services.actions, limits)
-    xet_views = XetViews(services.xet, services.xet_index, services.xet_tokens, services.users, services.repos, limits)
+    xet_views = XetViews(services.xet, services.xet_tokens, services.users, services.repos, limits)
     return [
         *HealthViews(services, VERSION).endpoints(),
         *HomeViews(origin).endpoints(),

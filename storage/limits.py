@@ -21,6 +21,8 @@ class Limits:
     fetch_request_bytes: int = 16 * MIB
     haves: int = 100_000
     wants: int = 100_000
+    small_pack_bytes: int = 32 * MIB  # a pack over one of these two is not merged with others
+    small_pack_objects: int = 32_768
     # LFS
     lfs_object_bytes: int = 1 << 44
     lfs_batch_objects: int = 1000

@@ -64,14 +64,14 @@ class XorbUpload:
 
 class XetIngest:
     def __init__(self, index: XetIndex, staging: StagingStore, blobs: BlobStore, limits: Limits) -> None:
-        self._index = index
+        self.index = index
         self._staging = staging
         self._blobs = blobs
         self._limits = limits
 
     def receive(self) -> XorbUpload:
         """The caller aborts it in any case."""
-        return XorbUpload(self._index, self._staging, self._limits)
+        return XorbUpload(self.index, self._staging, self._limits)
 
     def read(self, data: bytes, user_id: int) -> list[ShardFile]:
         """The files of an uploaded shard, every hash in it made again. Raises Invalid or TooLarge."""
@@ -85,7 +85,7 @@ class XetIngest:
 
     def register(self, repo_id: str, user_id: int, files: Sequence[ShardFile], progress: Callable[[int], None]) -> None:
         """Rebuild what is new, then let the repository have all of it. `progress` is told the bytes rebuilt so far."""
-        rebuilt = self._index.sha256_of(files)
+        rebuilt = self.index.sha256_of(files)
         done = 0
         for file in files:
             known = rebuilt.get(file.hash)
@@ -95,12 +95,12 @@ class XetIngest:
                 self._rebuild(file, user_id)
             done += file.size
             progress(done)
-        for name in self._index.settle(repo_id, files, self._granted(files, user_id)):
+        for name in self.index.settle(repo_id, files, self._granted(files, user_id)):
             self._staging.remove(name)
 
     def check(self) -> Iterator[str]:
         """One line a finding, for `kohakuhub admin check`."""
-        for name in self._index.staged():
+        for name in self.index.staged():
             try:
                 self._staging.open(name).close()
             except ObjectNotFound:
@@ -108,11 +108,11 @@ class XetIngest:
 
     def expire(self) -> None:
         """Drop xorbs that no shard ever used, once clients have forgotten them too."""
-        for name in self._index.expire(time.time_ns() // 1000 - self._limits.xet_staged_seconds * 1_000_000):
+        for name in self.index.expire(time.time_ns() // 1000 - self._limits.xet_staged_seconds * 1_000_000):
             self._staging.remove(name)
 
     def _granted(self, files: Sequence[ShardFile], user_id: int) -> dict[str, Xorb]:
-        return self._index.granted(user_id, {to_text(term.xorb) for file in files for term in file.terms})
+        return self.index.granted(user_id, {to_text(term.xorb) for file in files for term in file.terms})
 
     def _rebuild(self, file: ShardFile, user_id: int) -> None:
         """Raises Invalid when the bytes do not have the SHA-256 that the shard says; nothing is stored then."""

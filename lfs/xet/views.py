@@ -1,4 +1,4 @@
-"""The content-addressed store that hf_xet talks to (huggingface.co/docs/xet/api): `XetViews(ingest, index, tokens, users, repos, limits)`.
+"""The content-addressed store that hf_xet talks to (huggingface.co/docs/xet/api): `XetViews(ingest, tokens, users, repos, limits)`.
 
 Every route stands below `/cas/<scope>`, and its credential is the Xet token, checked here; the user's rights are asked anew each time.
 """
@@ -19,7 +19,6 @@ from accounts.errors import render_json
 from accounts.repos import Repos
 from accounts.users import Users
 from lfs.xet.hashes import from_text
-from lfs.xet.index import XetIndex
 from lfs.xet.ingest import XetIngest
 from lfs.xet.shard import ShardFile, write_dedup_shard
 from lfs.xet.tokens import XetTokens
@@ -40,9 +39,8 @@ class _Caller:
 
 
 class XetViews:
-    def __init__(self, ingest: XetIngest, index: XetIndex, tokens: XetTokens, users: Users, repos: Repos, limits: Limits) -> None:
+    def __init__(self, ingest: XetIngest, tokens: XetTokens, users: Users, repos: Repos, limits: Limits) -> None:
         self._ingest = ingest
-        self._index = index
         self._tokens = tokens
         self._users = users
         self._repos = repos
@@ -103,7 +101,7 @@ class XetViews:
         name = request.match_info["hash"]
         from_text(name)
         caller = await asyncio.to_thread(self._caller, request, needs_write=False)
-        xorb = await asyncio.to_thread(self._index.grant_readable, caller.principal, name)
+        xorb = await asyncio.to_thread(self._ingest.index.grant_readable, caller.principal, name)
         if xorb is None:
             raise NotFound("No such chunk is stored where you may read it. Upload it.")
         body = write_dedup_shard([(from_text(xorb.hash), xorb.chunks)], int(time.time()) + _DEDUP_SECONDS)
