@@ -9,8 +9,8 @@ from aiohttp import web
 
 from accounts.access import require
 from accounts.bodies import chunks, read_json
-from accounts.download import Content, respond
-from accounts.endpoint import GIT_PATHS, Call, Endpoint
+from accounts.download import Content, Download, answer
+from accounts.endpoint import GIT_PATHS, Call, Endpoint, InThread
 from accounts.repos import Repos
 from lfs.actions import Actions, Grant, Verb
 from lfs.batch import Batch
@@ -54,8 +54,8 @@ class LfsViews:
         rows += [
             Endpoint("PUT", action + Verb.UPLOAD, self.upload, Access.NONE, render_lfs),
             Endpoint("POST", action + Verb.VERIFY, self.verify, Access.NONE, render_lfs),
-            Endpoint("GET", action + Verb.DOWNLOAD, self.download, Access.NONE, render_lfs),
-            Endpoint("HEAD", action + Verb.DOWNLOAD, self.download, Access.NONE, render_lfs),
+            Endpoint("GET", action + Verb.DOWNLOAD, InThread(self.download), Access.NONE, render_lfs),
+            Endpoint("HEAD", action + Verb.DOWNLOAD, InThread(self.download), Access.NONE, render_lfs),
         ]
         return rows
 
@@ -68,7 +68,7 @@ class LfsViews:
         return _json(await asyncio.to_thread(self._batch.answer, call.repo.id, asked, self._origin(request)))
 
     async def upload(self, request: web.Request, call: Call) -> web.Response:
-        grant = await self._grant(request, Verb.UPLOAD)
+        grant = await asyncio.to_thread(self._grant, request, Verb.UPLOAD)
         blob = grant.blob
         if request.content_length is not None and request.content_length != blob.size and not request.headers.get("Content-Encoding"):
             raise Unprocessable(
@@ -87,7 +87,7 @@ class LfsViews:
         return web.Response(status=200, headers={"ETag": f'"{blob.sha256}"'})
 
     async def verify(self, request: web.Request, call: Call) -> web.Response:
-        grant = await self._grant(request, Verb.VERIFY)
+        grant = await asyncio.to_thread(self._grant, request, Verb.VERIFY)
         asked = parse_object(await read_json(request, self._limits.json_bytes), self._limits)
         if isinstance(asked, BadObject):
             raise Unprocessable(asked.message)
@@ -98,27 +98,27 @@ class LfsViews:
             raise Unprocessable(f"Object {have.sha256} has {have.size} bytes, not {asked.size}.")
         return web.Response(status=200)
 
-    async def download(self, request: web.Request, call: Call) -> web.StreamResponse:
-        grant = await self._grant(request, Verb.DOWNLOAD)
-        path = await asyncio.to_thread(self._blobs.path, grant.blob.sha256)
-        if path is None or await asyncio.to_thread(self._possession.has, grant.repo_id, grant.blob.sha256) != grant.blob:
+    def download(self, request: web.Request, call: Call) -> Download:
+        grant = self._grant(request, Verb.DOWNLOAD)
+        path = self._blobs.path(grant.blob.sha256)
+        if path is None or self._possession.has(grant.repo_id, grant.blob.sha256) != grant.blob:
             raise ObjectNotFound(f"Object {grant.blob.sha256} is not in this repository.")
         headers = {
             "Content-Type": "application/octet-stream",
             "Content-Disposition": "attachment",
             "Cache-Control": "private, no-transform",
         }
-        return await respond(request, Content(grant.blob.size, grant.blob.sha256, path), headers)
+        return answer(request, Content(grant.blob.size, grant.blob.sha256, path), headers)
 
     async def unknown(self, request: web.Request, call: Call) -> web.Response:
         """git-lfs takes a 404 for "this server has no locks" and goes on."""
         raise NotFound(f"Not found: this hub has no LFS endpoint {request.match_info['rest'][:80]!r}.")
 
-    async def _grant(self, request: web.Request, verb: Verb) -> Grant:
+    def _grant(self, request: web.Request, verb: Verb) -> Grant:
         parts, query = request.match_info, request.query
         names = ("size", "expires", "signature")
         grant = self._actions.check(verb, parts["repo_id"], parts["oid"], *(query.get(name, "") for name in names))
-        if await asyncio.to_thread(self._repos.get, grant.repo_id) is None:
+        if self._repos.get(grant.repo_id) is None:
             raise NotFound("The repository of this URL is gone.")
         return grant
 
