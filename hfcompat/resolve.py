@@ -32,9 +32,9 @@ class ResolveViews:
         rows = []
         for prefix, kind in ((f"/{wire.KINDS}/{{ns}}/{{name}}", None), ("/{ns}/{name}", RepoKind.MODEL)):
             tail = f"/{wire.REVISION}/{{path:.+}}"
-            for method in ("GET", "HEAD"):
-                rows.append(Endpoint(method, f"{prefix}/resolve{tail}", InThread(self.resolve), Access.READ, render_json, kind=kind))
-                rows.append(Endpoint(method, f"{prefix}/raw{tail}", InThread(self.raw), Access.READ, render_json, kind=kind))
+            for path, read in ((f"{prefix}/resolve{tail}", self.resolve), (f"{prefix}/raw{tail}", self.raw)):
+                for method in ("GET", "HEAD"):  # beside each other: aiohttp tries the pattern of neighbours once
+                    rows.append(Endpoint(method, path, InThread(read), Access.READ, render_json, kind=kind))
         for method in ("GET", "HEAD"):
             rows.append(Endpoint(method, f"/{{single}}/resolve/{wire.REVISION}/{{path:.+}}", self.legacy, Access.NONE, render_json))
         return rows
