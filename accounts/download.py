@@ -11,6 +11,7 @@ from typing import BinaryIO
 from aiohttp import web
 
 from accounts.bodies import CHUNK, send
+from storage.errors import Unavailable
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
@@ -92,13 +93,28 @@ def answer(request: web.Request, content: Content, headers: Mapping[str, str]) -
     status = 206 if asked else 200
     if request.method == "HEAD":
         return Download(web.Response(status=status, headers={**shown, "Content-Length": str(span.size)}), span)
-    if content.pieces is not None and content.size <= CHUNK:
-        data = b"".join(content.pieces())[span.start : span.end]
+    data = _small(content, span)
+    if data is not None:
         return Download(web.Response(status=status, headers=shown, body=data), span)
     pieces = _cut(content.pieces(), span) if content.pieces is not None else None
-    file = content.path.open("rb") if content.path is not None and span.size else None
+    file = content.path.open("rb") if content.path is not None else None
     response = web.StreamResponse(status=status, headers={**shown, "Content-Length": str(span.size)})
     return Download(response, span, file, pieces)
+
+
+def _small(content: Content, span: Span) -> bytes | None:
+    """The span if it is small enough to be held: sent with its headers at once. Raises Unavailable when bytes are missing."""
+    if content.path is not None and span.size <= CHUNK:
+        with content.path.open("rb", buffering=0) as file:
+            file.seek(span.start)
+            data = file.read(span.size)
+    elif content.pieces is not None and content.size <= CHUNK:
+        data = b"".join(content.pieces())[span.start : span.end]
+    else:
+        return None
+    if len(data) != span.size:
+        raise Unavailable(f"The stored bytes of {content.etag} are too few. Tell the operator to run the check.")
+    return data
 
 
 def _asked(request: web.Request, content: Content) -> Span | None:
