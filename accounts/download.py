@@ -130,12 +130,13 @@ def _matches(header: str, etag: str) -> bool:
 
 
 async def _send_file(request: web.Request, response: web.StreamResponse, file: BinaryIO, span: Span) -> None:
+    loop = asyncio.get_running_loop()
     try:
         await response.prepare(request)
         assert request.transport is not None
-        await asyncio.get_running_loop().sendfile(request.transport, file, span.start, span.size)
+        await loop.sendfile(request.transport, file, span.start, span.size)
     finally:
-        await asyncio.to_thread(file.close)
+        loop.run_in_executor(None, file.close)  # nobody waits: a request that is cut off here closes its file as well
     with suppress(ConnectionError):
         await response.write_eof()
 
