@@ -1,5 +1,6 @@
-"""What any process wrote shows in the next read of every other, though each remembers much (hub.app's workers share the rows alone)."""
+"""What any process wrote shows in the next read of every other, though each remembers much (workers share the rows alone)."""
 
+import hashlib
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from gitserver.objects import Kind, RawObject, object_id
 from hub.services import Services, build
 from hub.settings import Settings
-from storage.records import ZERO_OID, RefUpdate, Repo, RepoKind, RepoName, Scope
+from lfs.pointer import Pointer, serialize
+from storage.records import ZERO_OID, BlobRef, RefUpdate, Repo, RepoKind, RepoName, Scope
 
 _TRIES = 8  # each on a connection of its own, which any of the workers may take
 
@@ -140,3 +143,29 @@ def test_deleted_and_made_again(site: Site) -> None:
     site.git("push", "-q", site.hub.git_url(site.name), "again:main")
     assert site.seen() == [(200, again, "again")]
     assert site.seen(site.second) == [(404, "", "")]
+
+
+def pointer_commit(blob: BlobRef) -> list[RawObject]:
+    """A commit whose a.txt is a pointer to `blob`, the commit last."""
+    file = RawObject(Kind.BLOB, serialize(Pointer(blob.sha256, blob.size)))
+    tree = RawObject(Kind.TREE, b"100644 a.txt\0" + object_id(file.kind, file.data))
+    ann = b"Ann <ann@example.org> 1700000000 +0000"
+    text = b"tree %s\nauthor %s\ncommitter %s\n\nx\n" % (object_id(tree.kind, tree.data).hex().encode(), ann, ann)
+    return [file, tree, RawObject(Kind.COMMIT, text)]
+
+
+def test_a_large_object_that_comes_after_its_pointer(site: Site) -> None:
+    data = b"weights" * 1000
+    blob = BlobRef(hashlib.sha256(data).hexdigest(), len(data))
+    made = pointer_commit(blob)
+    commit = object_id(made[-1].kind, made[-1].data)
+    update = RefUpdate(b"refs/heads/large", ZERO_OID, commit)
+    assert site.other.pusher.store(site.repo(), site.alice, made, [update])[0].reason == ""
+    assert site.seen("large") == [(200, commit.hex(), made[0].data.decode())]
+    upload = site.other.blobs.upload()
+    upload.write(data)
+    upload.commit(blob)
+    assert site.seen("large") == [(200, commit.hex(), made[0].data.decode())]
+    site.other.possession.link(site.repo().id, blob)
+
+    assert site.seen("large") == [(200, commit.hex(), data.decode())]
