@@ -30,6 +30,14 @@ def require(principal: Principal, repo: Repo | None, name: RepoName, needs: Acce
     )
 
 
+# Which rows of `repos` a caller may read, as SQL; `readable_by` gives its parameters. It says what `decide` says.
+READABLE_REPOS = "(repos.is_private = 0 OR :reader_all = 1 OR repos.namespace_key = :reader)"
+
+
+def readable_by(principal: Principal) -> dict[str, str | int]:
+    return {"reader_all": int(principal.is_admin), "reader": principal.name.lower()}
+
+
 def may_create_in(principal: Principal, namespace: str) -> bool:
     """Whether repositories may be made or removed in `namespace`."""
     owns = principal.is_admin or principal.name.lower() == namespace.lower()

@@ -12,9 +12,9 @@ from typing import Protocol, TypeAlias
 
 from aiohttp import web
 
-from accounts.access import require
-from storage.errors import HubError, Unauthenticated, Unavailable
-from storage.records import Access, Principal, Repo, RepoKind, RepoName
+from accounts.access import decide, require
+from storage.errors import HubError, Moved, Unauthenticated, Unavailable
+from storage.records import ANONYMOUS, Access, Principal, Repo, RepoKind, RepoName
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class Endpoint:
     render: Render
     kind: RepoKind | None = None
     needs_session: bool = False  # only a browser session or password will do (minting tokens)
+    checks_itself: bool = False  # the credential is none of the doorman's: the view checks it
 
 
 class Doorman(Protocol):
@@ -75,6 +76,9 @@ class Doorman(Protocol):
 
 class RepoFinder(Protocol):
     def find(self, name: RepoName) -> Repo | None: ...
+
+    def find_moved(self, name: RepoName) -> Repo | None:
+        """The repository that had this name before it was moved."""
 
 
 # Where a git client finds a repository, with and without `.git`; below these lie Smart HTTP and LFS.
@@ -102,6 +106,8 @@ def _wrap(row: Endpoint, doorman: Doorman, repos: RepoFinder) -> Callable[[web.R
             if request.app[STOPPING].is_set():
                 raise Unavailable("The hub is stopping. Try again in a moment.")
             return await serve(request)
+        except Moved as error:
+            return _redirect(request, error)
         except HubError as error:
             return row.render(request, error)
 
@@ -129,15 +135,34 @@ def _serving(row: Endpoint, doorman: Doorman, repos: RepoFinder) -> Callable[[we
 
 
 def _admit(row: Endpoint, request: web.Request, doorman: Doorman, repos: RepoFinder) -> Call:
+    if row.checks_itself:
+        return Call(ANONYMOUS, None)
     principal = doorman.admit(request.headers, request.cookies, request.remote or "", method=request.method)
     if "name" in request.match_info and "ns" in request.match_info:
-        name = _named(row, request)
-        return Call(principal, require(principal, repos.find(name), name, row.needs))
+        return Call(principal, _find(row, request, principal, repos))
     if row.needs > Access.NONE and principal.is_anonymous:
         raise Unauthenticated("Sign in first: send an access token as 'Authorization: Bearer <token>'.")
     if principal.scope.access < row.needs or (row.needs_session and not principal.from_session):
         raise Unauthenticated("This needs a signed-in session or a password, or a token with more scope.")
     return Call(principal, None)
+
+
+def _find(row: Endpoint, request: web.Request, principal: Principal, repos: RepoFinder) -> Repo:
+    """The repository of the path. Raises Moved for an old name, to those who may read what it leads to."""
+    name = _named(row, request)
+    repo = repos.find(name)
+    if repo is None and (moved := repos.find_moved(name)) is not None and decide(principal, moved) >= Access.READ:
+        raise Moved(f"{name.full} is called {moved.name.full} now.", moved.name.full)
+    return require(principal, repo, name, row.needs)
+
+
+def _redirect(request: web.Request, error: Moved) -> web.Response:
+    """To the same place below the new name; 307 keeps method and body. The address is relative, so that any proxy in front is right."""
+    old = f"/{request.match_info['ns']}/{request.match_info['name']}"
+    location = request.rel_url.raw_path.replace(old, f"/{error.name}", 1)
+    query = request.rel_url.raw_query_string
+    headers = {"Location": f"{location}?{query}" if query else location, "X-Error-Message": error.message}
+    return web.json_response({"error": error.message}, status=error.status, headers=headers)
 
 
 def _named(row: Endpoint, request: web.Request) -> RepoName:

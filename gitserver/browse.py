@@ -9,7 +9,7 @@ from gitserver.objects import Kind, Objects, ObjectStores
 from gitserver.parse import TreeItem
 from lfs.pointer import MOST_BYTES, parse
 from lfs.possession import Possession
-from storage.errors import EntryNotFound, ObjectNotFound, RevisionNotFound
+from storage.errors import EntryNotFound, Invalid, ObjectNotFound, RevisionNotFound
 from storage.recent import Recent
 from storage.records import FileEntry, Oid, Repo
 from storage.versions.base import VersionStore
@@ -64,6 +64,19 @@ class Browser:
             message = f"Invalid rev id: {revision[:200]}. {repo.name.full} has no such branch, tag or commit."
             raise RevisionNotFound(message) from error
         return Snapshot(repo, objects, tip.commit, tip.tree)
+
+    def branch(self, repo: Repo, revision: str) -> bytes:
+        """The full name of the branch to write to; the default branch of an empty repository is there before its first commit.
+
+        Raises RevisionNotFound, and Invalid for a tag or a commit: those do not move.
+        """
+        refs = self._versions.refs(repo.id)
+        name = revision.removeprefix("refs/heads/").encode("utf-8", "surrogateescape")
+        full = refs.head if revision == "HEAD" else b"refs/heads/" + name
+        if refs.get(full) is not None or (full == refs.head and not refs.refs):
+            return full
+        self.at(repo, revision)
+        raise Invalid(f"{revision[:200]} is a tag or a commit. Commits go onto branches: name one, or create it first.")
 
     def default(self, repo: Repo) -> Snapshot | None:
         """Where HEAD points; None while the repository is empty."""

@@ -4,16 +4,17 @@ Order of writes: pack and index into the store, synced; then one transaction wit
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dulwich.refs import Ref, check_ref_format
 
+from gitserver.commit.packfile import PackWriter
 from gitserver.fetch.graph import peel
-from gitserver.objects import Kind, Objects, ObjectStores, RawObject
+from gitserver.objects import Kind, Objects, ObjectStores
 from gitserver.receive.commands import PushRequest
-from gitserver.receive.ingest import Ingest, Ingested, write_pack
+from gitserver.receive.ingest import Ingest, Ingested
 from lfs.possession import Possession
 from storage.database.base import Tx
 from storage.errors import BadPack, Conflict, ObjectNotFound, TooLarge
@@ -24,6 +25,7 @@ from storage.versions.base import RefResult, Refs, VersionStore
 
 _WRITABLE = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
 _MOST_SHOWN = 20
+_ATOMIC = frozenset({b"atomic"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +58,26 @@ class Pusher:
             return PushResult("", [RefResult(update, missing) for update in request.updates])
         return PushResult("", self._update(repo, principal, request, ingested, pack))
 
-    def store(self, repo: Repo, principal: Principal, new: Iterable[RawObject], updates: Sequence[RefUpdate]) -> list[RefResult]:
-        """Objects made by the hub itself, written in the same way. Raises BadPack if they are wrong."""
+    def store(
+        self, repo: Repo, principal: Principal, fill: Callable[[PackWriter], Sequence[RefUpdate]], *, request: str = ""
+    ) -> list[RefResult]:
+        """Objects made by the hub itself: `fill` writes them and tells which refs move onto them. Raises BadPack if they are wrong."""
         folder = self._packs.quarantine()
         try:
             pack = folder / "made.pack"
-            write_pack(pack, list(new))
+            writer = PackWriter(pack)
+            try:
+                updates = fill(writer)
+            finally:
+                writer.close()
             ingested = self._ingest(repo, pack, lambda text: None)
-            return self._update(repo, principal, PushRequest(tuple(updates), frozenset({b"atomic"})), ingested, pack)
+            return self._update(repo, principal, PushRequest(tuple(updates), _ATOMIC), ingested, pack, made_for=request)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def move(self, repo: Repo, principal: Principal, updates: Sequence[RefUpdate]) -> list[RefResult]:
         """Refs onto objects that are here already."""
-        return self._update(repo, principal, PushRequest(tuple(updates), frozenset({b"atomic"})), None, None)
+        return self._update(repo, principal, PushRequest(tuple(updates), _ATOMIC), None, None)
 
     def _ingest(self, repo: Repo, pack: Path, progress: Callable[[str], None]) -> Ingested:
         return Ingest(self._objects.of(repo.id), self._limits, progress).run(pack)
@@ -88,7 +96,13 @@ class Pusher:
         return "missing LFS objects"
 
     def _update(
-        self, repo: Repo, principal: Principal, request: PushRequest, ingested: Ingested | None, pack: Path | None
+        self,
+        repo: Repo,
+        principal: Principal,
+        request: PushRequest,
+        ingested: Ingested | None,
+        pack: Path | None,
+        made_for: str = "",
     ) -> list[RefResult]:
         objects = self._objects.of(repo.id)
         judge = _Judge(objects, ingested, self._versions.refs(repo.id), self._limits)
@@ -107,7 +121,7 @@ class Pusher:
                     self._packs.record(tx, repo.id, ingested.info)
 
             atomic = request.has(b"atomic")
-            results = self._versions.append(repo, good, actor=principal, peeled=judge.peeled, atomic=atomic, rows=rows)
+            results = self._versions.append(repo, good, actor=principal, peeled=judge.peeled, atomic=atomic, rows=rows, request=made_for)
             made = {result.update: result for result in results}
             objects.refresh()
         return [made.get(update) or RefResult(update, reasons[update]) for update in request.updates]

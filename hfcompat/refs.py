@@ -11,8 +11,9 @@ from aiohttp import web
 from accounts.endpoint import Call, Endpoint
 from accounts.errors import render_json
 from gitserver.browse import Browser
+from gitserver.commit.committer import Committer
 from gitserver.history import log
-from gitserver.objects import Kind, object_id
+from gitserver.objects import Kind
 from gitserver.push import Pusher, check_made
 from gitserver.synthesis import make_tag
 from hfcompat import wire
@@ -27,11 +28,18 @@ _COMMITS_PAGE = 50
 
 class RefViews:
     def __init__(
-        self, browser: Browser, versions: VersionStore, pusher: Pusher, limits: Limits, origin: Callable[[web.Request], str]
+        self,
+        browser: Browser,
+        versions: VersionStore,
+        pusher: Pusher,
+        committer: Committer,
+        limits: Limits,
+        origin: Callable[[web.Request], str],
     ) -> None:
         self._browser = browser
         self._versions = versions
         self._pusher = pusher
+        self._committer = committer
         self._limits = limits
         self._origin = origin
 
@@ -97,14 +105,14 @@ class RefViews:
         return web.json_response({"success": True})
 
     def _create(self, call: Call, name: bytes, start: str, message: str = "") -> None:
+        self._committer.begin(call.repo, call.principal)
         snapshot = self._browser.at(call.repo, start)
         if self._versions.refs(call.repo.id).get(name) is not None:
             raise AlreadyExists(f"Reference {wire.text(name)} already exists. Delete it first, or choose another name.")
         if message:
             tagger = Signature(call.principal.name.encode(), call.principal.email.encode(), int(time.time()))
             raw = make_tag(snapshot.commit, Kind.COMMIT, name.removeprefix(_TAGS), tagger, message)
-            update = RefUpdate(name, ZERO_OID, object_id(raw.kind, raw.data))
-            results = self._pusher.store(call.repo, call.principal, [raw], [update])
+            results = self._pusher.store(call.repo, call.principal, lambda writer: [RefUpdate(name, ZERO_OID, writer.add(raw))])
         else:
             results = self._pusher.move(call.repo, call.principal, [RefUpdate(name, ZERO_OID, snapshot.commit)])
         if results[0].reason == "funny refname":

@@ -10,19 +10,30 @@ from accounts.access import may_create_in, require
 from accounts.endpoint import Call, Endpoint
 from accounts.errors import render_json
 from accounts.repos import Repos
+from gitserver.commit.committer import Committer
+from gitserver.commit.initial import DEFAULT_SDK, SDKS
 from gitserver.objects import ObjectStores
 from hfcompat import wire
 from storage.errors import AlreadyExists, Forbidden, Invalid
 from storage.limits import Limits
 from storage.packs import PackStore
-from storage.records import Access, Principal, Repo, RepoName
+from storage.records import Access, Principal, Repo, RepoKind, RepoName
 
 
 class RepoViews:
-    def __init__(self, repos: Repos, packs: PackStore, objects: ObjectStores, limits: Limits, origin: Callable[[web.Request], str]) -> None:
+    def __init__(
+        self,
+        repos: Repos,
+        packs: PackStore,
+        objects: ObjectStores,
+        committer: Committer,
+        limits: Limits,
+        origin: Callable[[web.Request], str],
+    ) -> None:
         self._repos = repos
         self._packs = packs
         self._objects = objects
+        self._committer = committer
         self._limits = limits
         self._origin = origin
 
@@ -30,6 +41,7 @@ class RepoViews:
         return [
             Endpoint("POST", "/api/repos/create", self.create, Access.WRITE, render_json),
             Endpoint("DELETE", "/api/repos/delete", self.delete, Access.WRITE, render_json),
+            Endpoint("POST", "/api/repos/move", self.move, Access.WRITE, render_json),
             Endpoint("PUT", wire.API_REPO + "/settings", self.settings, Access.WRITE, render_json),
             Endpoint("GET", wire.API_REPO + "/auth-check", self.auth_check, Access.READ, render_json),
             Endpoint("GET", wire.API_REPO + "/auth-check/write", self.auth_check, Access.WRITE, render_json),
@@ -40,7 +52,7 @@ class RepoViews:
         name = _repo_name(body, call.principal)
         answer = {"url": f"{self._origin(request)}/{name.path}", "name": name.full}
         try:
-            repo = await asyncio.to_thread(self._repos.create, call.principal, name, is_private=_is_private(body) or False)
+            repo = await asyncio.to_thread(self._create, call.principal, name, body, is_begun=_is_begun(request, body))
         except AlreadyExists as error:
             headers = {"X-Error-Code": "RepoExists", "X-Error-Message": error.message}
             return web.json_response({"error": error.message, **answer}, status=error.status, headers=headers)
@@ -50,6 +62,13 @@ class RepoViews:
         name = _repo_name(await wire.json_object(request, self._limits), call.principal)
         await asyncio.to_thread(self._delete, call.principal, name)
         return web.json_response({"success": True, "message": f"{name.full} is gone."})
+
+    async def move(self, request: web.Request, call: Call) -> web.Response:
+        body = await wire.json_object(request, self._limits)
+        kind = wire.kind_of(body.get("type"))
+        old, new = (RepoName.parse(kind, *_split(body.get(key))) for key in ("fromRepo", "toRepo"))
+        await asyncio.to_thread(self._move, call.principal, old, new)
+        return web.json_response({"success": True, "url": f"{self._origin(request)}/{new.path}"})
 
     async def settings(self, request: web.Request, call: Call) -> web.Response:
         body = await wire.json_object(request, self._limits)
@@ -63,6 +82,17 @@ class RepoViews:
 
     async def auth_check(self, request: web.Request, call: Call) -> web.Response:
         return web.json_response({"success": True})
+
+    def _create(self, principal: Principal, name: RepoName, body: dict[str, Any], *, is_begun: bool) -> Repo:
+        sdk = _sdk(name.kind, body)
+        repo = self._repos.create(principal, name, is_private=_is_private(body) or False)
+        if is_begun:
+            self._committer.begin(repo, principal, sdk)
+        return repo
+
+    def _move(self, principal: Principal, old: RepoName, new: RepoName) -> None:
+        repo = require(principal, self._repos.find(old), old, Access.WRITE)
+        self._repos.move(principal, repo, new)
 
     def _delete(self, principal: Principal, name: RepoName) -> None:
         repo = require(principal, self._repos.find(name), name, Access.WRITE)
@@ -86,6 +116,28 @@ def _repo_name(body: dict[str, Any], principal: Principal) -> RepoName:
     if not slash:
         namespace, name = str(body.get("organization") or principal.name), given
     return RepoName.parse(wire.kind_of(body.get("type")), namespace, name)
+
+
+def _split(value: object) -> tuple[str, str]:
+    namespace, slash, name = value.partition("/") if isinstance(value, str) else ("", "", "")
+    if not slash:
+        raise Invalid(f"{str(value)[:100]!r} is no repository name: write namespace/name.")
+    return namespace, name
+
+
+def _is_begun(request: web.Request, body: dict[str, Any]) -> bool:
+    """Whether the repository gets its first commit at once (docs/decisions/0003): `init` says so, or the client is huggingface_hub, whose
+    calls expect it. Others get an empty one, into which an existing history can be pushed.
+    """
+    wanted = body.get("init")
+    return bool(wanted) if wanted is not None else "hf_hub/" in request.headers.get("User-Agent", "")
+
+
+def _sdk(kind: RepoKind, body: dict[str, Any]) -> str:
+    sdk = body.get("sdk") or DEFAULT_SDK
+    if kind is RepoKind.SPACE and sdk not in SDKS:
+        raise Invalid(f"The sdk {str(sdk)[:40]!r} is not known; use one of {', '.join(SDKS)}.")
+    return str(sdk)
 
 
 def _is_private(body: dict[str, Any]) -> bool | None:

@@ -7,14 +7,19 @@ from aiohttp import web
 from accounts.endpoint import Endpoint
 from accounts.repos import Repos
 from gitserver.browse import Browser
+from gitserver.commit.committer import Committer
 from gitserver.objects import ObjectStores
 from gitserver.push import Pusher
+from hfcompat.commit import CommitViews
 from hfcompat.info import InfoViews
 from hfcompat.misc import MiscViews
+from hfcompat.preupload import PreuploadViews
 from hfcompat.refs import RefViews
 from hfcompat.repos import RepoViews
 from hfcompat.resolve import ResolveViews
 from hfcompat.tree import TreeViews
+from hfcompat.xet import XetTokenViews
+from lfs.xet.tokens import XetTokens
 from storage.blobs.base import BlobStore
 from storage.limits import Limits
 from storage.packs import PackStore
@@ -22,7 +27,7 @@ from storage.versions.base import VersionStore
 
 
 class HfViews:
-    """`HfViews(repos, packs, objects, browser, versions, pusher, blobs, limits, origin)`."""
+    """`HfViews(repos, packs, objects, browser, versions, pusher, committer, tokens, blobs, limits, origin)`."""
 
     def __init__(
         self,
@@ -32,15 +37,20 @@ class HfViews:
         browser: Browser,
         versions: VersionStore,
         pusher: Pusher,
+        committer: Committer,
+        tokens: XetTokens,
         blobs: BlobStore,
         limits: Limits,
         origin: Callable[[web.Request], str],
     ) -> None:
         self._parts = (
-            RepoViews(repos, packs, objects, limits, origin),
+            RepoViews(repos, packs, objects, committer, limits, origin),
             TreeViews(browser, limits, origin),
-            RefViews(browser, versions, pusher, limits, origin),
+            RefViews(browser, versions, pusher, committer, limits, origin),
             ResolveViews(browser, blobs),
+            PreuploadViews(browser, limits),
+            CommitViews(committer, browser, packs, limits, origin),
+            XetTokenViews(tokens, browser, origin),
             MiscViews(limits),
             InfoViews(repos, browser, limits, origin),
         )

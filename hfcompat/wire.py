@@ -11,7 +11,7 @@ from aiohttp import web
 from accounts.bodies import read_all, read_json
 from accounts.wire import iso
 from lfs.pointer import Pointer, serialize
-from storage.errors import Invalid, TooLarge
+from storage.errors import Forbidden, Invalid, TooLarge
 from storage.limits import Limits
 from storage.records import Commit, FileEntry, Repo, RepoKind
 
@@ -33,6 +33,12 @@ def as_path(value: str) -> bytes:
 
 def flag(request: web.Request, name: str) -> bool:
     return request.query.get(name, "").lower() in ("true", "1")
+
+
+def refuse_pull_request(request: web.Request) -> None:
+    """For routes that clients call with create_pr=1."""
+    if flag(request, "create_pr"):
+        raise Forbidden("Pull requests are not available on this hub: commit to a branch instead, without create_pr.")
 
 
 def number(request: web.Request, name: str, default: int, most: int) -> int:

@@ -12,7 +12,6 @@ from aiohttp import web
 from accounts.endpoint import STOPPING, Endpoint, add_endpoints
 from accounts.errors import render_json
 from accounts.views import AccountViews
-from gitserver.browse import Browser
 from gitserver.push_views import PushViews
 from gitserver.views import GitViews
 from hfcompat.views import HfViews
@@ -22,7 +21,9 @@ from hub.log import log_request
 from hub.origin import Origin
 from hub.services import Services
 from lfs.batch import Batch
+from lfs.multipart_views import MultipartViews
 from lfs.views import LfsViews
+from lfs.xet.views import XetViews
 from storage.errors import HubError, NotFound
 
 VERSION = "0.1.0"
@@ -53,27 +54,31 @@ def endpoints(services: Services) -> list[Endpoint]:
         VERSION,
         may_register=services.settings.registration,
     )
-    browser = Browser(services.objects, services.versions, services.possession)
     hf_views = HfViews(
         services.repos,
         services.packs,
         services.objects,
-        browser,
+        services.browser,
         services.versions,
         services.pusher,
+        services.committer,
+        services.xet_tokens,
         services.blobs,
         limits,
         origin.of,
     )
-    batch = Batch(services.possession, services.actions)
+    batch = Batch(services.possession, services.actions, limits)
+    xet_views = XetViews(services.xet, services.xet_index, services.xet_tokens, services.users, services.repos, limits)
     return [
         *HealthViews(services, VERSION).endpoints(),
         *HomeViews(origin).endpoints(),
         *account_views.endpoints(),
+        *xet_views.endpoints(),
         *hf_views.endpoints(),
         *GitViews(services.objects, services.versions, limits).endpoints(),
         *PushViews(services.pusher, services.packs, limits).endpoints(),
         *LfsViews(batch, services.possession, services.actions, services.blobs, services.repos, limits, origin.of).endpoints(),
+        *MultipartViews(services.multipart, services.actions, services.repos, limits).endpoints(),
     ]
 
 

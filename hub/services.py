@@ -13,20 +13,28 @@ from accounts.sessions import Sessions
 from accounts.throttle import Throttle
 from accounts.tokens import Tokens
 from accounts.users import Users
+from gitserver.browse import Browser
+from gitserver.commit.committer import Committer
 from gitserver.objects import ObjectStores
 from gitserver.push import Pusher
 from hub.settings import Settings
 from lfs.actions import Actions
+from lfs.multipart import Multipart
 from lfs.possession import Possession
+from lfs.store import LargeFiles
+from lfs.xet.index import XetIndex
+from lfs.xet.ingest import XetIngest
+from lfs.xet.tokens import XetTokens
 from storage.blobs.disk import DiskBlobStore
+from storage.blobs.staging import DiskStaging
 from storage.database.sqlite import SQLiteDatabase
 from storage.errors import Unavailable
 from storage.files import make_durable_dir, sync_dir, sync_file
 from storage.limits import Limits
-from storage.packs import PackStore, sweep_incoming
+from storage.packs import PackStore
+from storage.parts.disk import DiskPartStore
 from storage.versions.table import TableVersionStore
 
-_LEFTOVER_SECONDS = 86400.0
 _SECRET_BYTES = 32
 
 
@@ -46,7 +54,13 @@ class Services:
     objects: ObjectStores
     possession: Possession
     actions: Actions
+    multipart: Multipart
     pusher: Pusher
+    browser: Browser
+    committer: Committer
+    xet: XetIngest
+    xet_index: XetIndex
+    xet_tokens: XetTokens
 
     def close(self) -> None:
         self.database.close()
@@ -56,8 +70,7 @@ def build(settings: Settings) -> Services:
     """Make the data directory if need be, bring the schema up to date, and construct everything."""
     data = prepare_data(settings.data)
     limits = settings.make_limits()
-    database = SQLiteDatabase(data / "hub.sqlite3")
-    database.migrate()
+    database = _open_database(data)
     blobs = DiskBlobStore(data / "pool", data / "incoming")
     packs = PackStore(data / "git", data / "incoming", database)
     versions = TableVersionStore(database)
@@ -66,6 +79,10 @@ def build(settings: Settings) -> Services:
     sessions = Sessions(database, limits.session_seconds)
     objects = ObjectStores(packs)
     possession = Possession(database, blobs)
+    secret = load_secret(data / "secret.key")
+    pusher = Pusher(objects, packs, versions, possession, limits)
+    browser = Browser(objects, versions, possession)
+    xet_index = XetIndex(database)
     return Services(
         settings=settings,
         limits=limits,
@@ -80,19 +97,30 @@ def build(settings: Settings) -> Services:
         repos=Repos(database),
         objects=objects,
         possession=possession,
-        actions=Actions(load_secret(data / "secret.key"), limits.action_seconds),
-        pusher=Pusher(objects, packs, versions, possession, limits),
+        actions=Actions(secret, limits.action_seconds),
+        multipart=Multipart(DiskPartStore(data / "incoming", blobs), possession, limits.body_seconds),
+        pusher=pusher,
+        browser=browser,
+        committer=Committer(objects, browser, pusher, versions, LargeFiles(database, blobs, possession), limits),
+        xet=XetIngest(xet_index, DiskStaging(data / "staged", data / "incoming"), blobs, limits),
+        xet_index=xet_index,
+        xet_tokens=XetTokens(secret, xet_index.epoch(), limits.action_seconds),
     )
 
 
+def _open_database(data: Path) -> SQLiteDatabase:
+    database = SQLiteDatabase(data / "hub.sqlite3")
+    database.migrate()
+    return database
+
+
 def prepare_data(data: Path) -> Path:
-    """The data directory with its folders, readable by nobody else; what uploads of a day ago left behind is removed."""
+    """The data directory with its folders, readable by nobody else."""
     data = data.absolute()
     make_durable_dir(data)
     data.chmod(0o700)
-    for name in ("git", "pool", "incoming"):
+    for name in ("git", "pool", "staged", "incoming"):
         make_durable_dir(data / name)
-    sweep_incoming(data / "incoming", _LEFTOVER_SECONDS)
     return data
 
 

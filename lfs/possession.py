@@ -39,10 +39,11 @@ class Possession:
         """
         if not self._blobs.exists(blob):
             raise ObjectNotFound(f"Object {blob.sha256} of {blob.size} bytes is not stored. Upload it first.")
-        self._database.write(lambda tx: _link(tx, repo_id, blob))
+        self._database.write(lambda tx: link_in(tx, repo_id, blob))
 
 
-def _link(tx: Tx, repo_id: str, blob: BlobRef) -> None:
+def link_in(tx: Tx, repo_id: str, blob: BlobRef) -> None:
+    """The same within a transaction; that the bytes are durable is the caller's to know."""
     row = {"repo": repo_id, "sha256": blob.sha256, "size": blob.size, "now": time.time_ns() // 1000}
     if tx.one("SELECT id FROM repos WHERE id = :repo", row) is None:
         raise RepoNotFound("The repository was deleted meanwhile.")

@@ -8,18 +8,19 @@ from typing import Any
 from aiohttp import web
 
 from accounts.access import require
-from accounts.bodies import chunks, read_json
+from accounts.bodies import read_json
 from accounts.download import Content, Download, answer
 from accounts.endpoint import GIT_PATHS, Call, Endpoint, InThread
 from accounts.repos import Repos
-from lfs.actions import Actions, Grant, Verb
+from lfs.actions import Actions, Verb
 from lfs.batch import Batch
 from lfs.errors import render_lfs
+from lfs.grants import check_grant, granted, receive
 from lfs.possession import Possession
 from lfs.wire import MEDIA_TYPE, BadObject, Unprocessable, parse_batch, parse_object
-from storage.blobs.base import BlobStore, BlobUpload
-from storage.errors import Invalid, NotFound, ObjectNotFound, TooLarge, Unsupported
-from storage.limits import MIB, Limits
+from storage.blobs.base import BlobStore
+from storage.errors import NotFound, ObjectNotFound, Unsupported
+from storage.limits import Limits
 from storage.records import Access
 
 _JSON_TYPES = (MEDIA_TYPE, "application/json")
@@ -68,26 +69,18 @@ class LfsViews:
         return _json(await asyncio.to_thread(self._batch.answer, call.repo.id, asked, self._origin(request)))
 
     async def upload(self, request: web.Request, call: Call) -> web.Response:
-        grant = await asyncio.to_thread(self._grant, request, Verb.UPLOAD)
-        blob = grant.blob
-        if request.content_length is not None and request.content_length != blob.size and not request.headers.get("Content-Encoding"):
-            raise Unprocessable(
-                f"The request carries {request.content_length} bytes, but the object has {blob.size}. Send the file as it is."
-            )
+        grant = await granted(request, Verb.UPLOAD, self._actions, self._repos)
         upload = await asyncio.to_thread(self._blobs.upload)
         try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                await self._receive(request, upload, blob.size)
-            await asyncio.to_thread(upload.commit, blob)
-            await asyncio.to_thread(self._possession.link, grant.repo_id, blob)
-        except TimeoutError as error:
-            raise Invalid(f"The upload took longer than {self._limits.body_seconds} seconds. Send it again.") from error
+            await receive(request, upload, grant.blob.size, self._limits.body_seconds)
+            await asyncio.to_thread(upload.commit, grant.blob)
+            await asyncio.to_thread(self._possession.link, grant.repo_id, grant.blob)
         finally:
             await asyncio.to_thread(upload.abort)
-        return web.Response(status=200, headers={"ETag": f'"{blob.sha256}"'})
+        return web.Response(status=200, headers={"ETag": f'"{grant.blob.sha256}"'})
 
     async def verify(self, request: web.Request, call: Call) -> web.Response:
-        grant = await asyncio.to_thread(self._grant, request, Verb.VERIFY)
+        grant = await granted(request, Verb.VERIFY, self._actions, self._repos)
         asked = parse_object(await read_json(request, self._limits.json_bytes), self._limits)
         if isinstance(asked, BadObject):
             raise Unprocessable(asked.message)
@@ -99,7 +92,7 @@ class LfsViews:
         return web.Response(status=200)
 
     def download(self, request: web.Request, call: Call) -> Download:
-        grant = self._grant(request, Verb.DOWNLOAD)
+        grant = check_grant(request, Verb.DOWNLOAD, self._actions, self._repos)
         path = self._blobs.path(grant.blob.sha256)
         if path is None or self._possession.has(grant.repo_id, grant.blob.sha256) != grant.blob:
             raise ObjectNotFound(f"Object {grant.blob.sha256} is not in this repository.")
@@ -113,34 +106,6 @@ class LfsViews:
     async def unknown(self, request: web.Request, call: Call) -> web.Response:
         """git-lfs takes a 404 for "this server has no locks" and goes on."""
         raise NotFound(f"Not found: this hub has no LFS endpoint {request.match_info['rest'][:80]!r}.")
-
-    def _grant(self, request: web.Request, verb: Verb) -> Grant:
-        parts, query = request.match_info, request.query
-        names = ("size", "expires", "signature")
-        grant = self._actions.check(verb, parts["repo_id"], parts["oid"], *(query.get(name, "") for name in names))
-        if self._repos.get(grant.repo_id) is None:
-            raise NotFound("The repository of this URL is gone.")
-        return grant
-
-    async def _receive(self, request: web.Request, upload: BlobUpload, size: int) -> None:
-        """Body to disk, hashed on the way, about a MiB a thread hop."""
-        pending: list[bytes] = []
-        held = 0
-        try:
-            async for data in chunks(request, size):
-                pending.append(data)
-                held += len(data)
-                if held >= MIB:
-                    await asyncio.to_thread(_write_all, upload, pending)
-                    pending, held = [], 0
-        except TooLarge as error:
-            raise Unprocessable(f"More bytes came than the object's {size}. Send the file as it is.") from error
-        await asyncio.to_thread(_write_all, upload, pending)
-
-
-def _write_all(upload: BlobUpload, pieces: list[bytes]) -> None:
-    for piece in pieces:
-        upload.write(piece)
 
 
 def _json(data: Any) -> web.Response:

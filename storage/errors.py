@@ -1,9 +1,11 @@
 """Every error that a caller may be told of, drawn once. Each door renders it in its client's dialect.
 
     HubError                    500
+    ├── Moved                   307  a repository that has another name now; carries `name`
     ├── Invalid                 400  the request is malformed or says something impossible
     │   ├── BadName             400  a user, repository, ref or path name that may not exist
     │   ├── BadPack             400  a pack that is corrupt, incomplete or fails fsck
+    │   ├── BadPath             422  a path that no tree may hold
     │   └── TooLarge            413  over a limit from Limits
     ├── Unauthenticated         401  credentials are missing or wrong
     ├── Forbidden               403  known, but may not do this
@@ -13,7 +15,8 @@
     │   ├── EntryNotFound       404  no such path in that revision
     │   └── ObjectNotFound      404  no such git object or stored blob
     ├── Conflict                409
-    │   └── AlreadyExists       409  a name that is taken
+    │   ├── AlreadyExists       409  a name that is taken
+    │   └── Stale               412  what the caller saw has changed since
     ├── Unsupported             415  a media type or encoding that this route does not take
     ├── Throttled               429  carries retry_after seconds
     └── Unavailable             503  stopping, overloaded, or a dependency is down: try again
@@ -32,6 +35,14 @@ class HubError(Exception):
         self.message = message
 
 
+class Moved(HubError):
+    status = 307
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 class Invalid(HubError):
     status = 400
 
@@ -42,6 +53,10 @@ class BadName(Invalid):
 
 class BadPack(Invalid):
     pass
+
+
+class BadPath(Invalid):
+    status = 422
 
 
 class TooLarge(Invalid):
@@ -86,6 +101,10 @@ class Conflict(HubError):
 
 class AlreadyExists(Conflict):
     pass
+
+
+class Stale(Conflict):
+    status = 412
 
 
 class Unsupported(HubError):

@@ -24,7 +24,30 @@ class Limits:
     # LFS
     lfs_object_bytes: int = 1 << 44
     lfs_batch_objects: int = 1000
-    lfs_batch_bytes: int = 4 * MIB
+    lfs_batch_bytes: int = 4 * MIB  # also of the list of parts that completes a multipart upload
+    lfs_multipart_bytes: int = GIB  # larger objects come in parts, from clients that can
+    lfs_part_bytes: int = 256 * MIB  # grows where an answer would have more than lfs_parts
+    lfs_parts: int = 10_000
+    # Xet
+    xet_chunk_bytes: int = 128 * 1024  # a raw chunk, as clients cut files
+    xet_xorb_bytes: int = 64 * MIB + 512 * 1024  # on the wire: clients count raw bytes up to 64 MiB, headers and an old trailer come on top
+    xet_xorb_chunks: int = 8192
+    xet_shard_bytes: int = 72 * MIB
+    xet_shard_files: int = 100_000
+    xet_shard_terms: int = 400_000
+    xet_staged_seconds: int = 28 * 86400  # clients remember for three weeks, and another as reserve, what they have sent
+    # commits through the API
+    commit_bytes: int = 2 * GIB
+    commit_line_bytes: int = 16 * MIB
+    commit_operations: int = 25_000
+    commit_message_bytes: int = 64 * 1024
+    commit_tries: int = 16  # against commits of other workers to the same branch
+    preupload_files: int = 1000
+    preupload_bytes: int = 8 * MIB
+    regular_bytes: int = 10 * MIB  # larger files go to large storage, whatever .gitattributes says
+    regular_binary_bytes: int = MIB
+    attributes_bytes: int = 256 * 1024  # of one .gitattributes or .gitignore that is looked at
+    attributes_rules: int = 2000
     # JSON and forms
     json_bytes: int = MIB
     paths_info: int = 1000
@@ -32,6 +55,7 @@ class Limits:
     # time
     action_seconds: int = 3600  # life of an LFS action URL
     session_seconds: int = 30 * 86400
+    multipart_seconds: int = 86400  # life of the URLs of a multipart upload
     body_seconds: int = 3600  # a whole upload
     stop_seconds: int = 60  # running transfers may finish for so long after SIGTERM
     # guesses of passwords and tokens

@@ -1,6 +1,7 @@
 """Git packs on disk, `git/<repo id>/pack-<id>.{pack,idx}`, immutable. A pack is part of its repository when its row exists (I4)."""
 
 import bisect
+import math
 import mmap
 import os
 import shutil
@@ -10,6 +11,7 @@ import time
 import weakref
 from collections import OrderedDict
 from pathlib import Path
+from typing import IO
 
 from dulwich.object_format import DEFAULT_OBJECT_FORMAT
 from dulwich.objects import RawObjectID
@@ -18,6 +20,7 @@ from dulwich.pack import PackIndex, load_pack_index
 from storage.database.base import Database, Tx
 from storage.errors import Unavailable
 from storage.files import publish
+from storage.limits import MIB
 from storage.records import Oid, PackInfo
 
 _TRAILER = 20
@@ -95,6 +98,10 @@ class PackStore:
         """A new private folder for one push, on the same file system; the caller removes it."""
         return Path(tempfile.mkdtemp(prefix="push-", dir=self._incoming))
 
+    def spool(self) -> IO[bytes]:
+        """A nameless file for a body on its way in, in memory while it is small; gone when it is closed."""
+        return tempfile.SpooledTemporaryFile(MIB, dir=str(self._incoming))
+
     def add(self, repo_id: str, info: PackInfo, pack: Path, index: Path) -> None:
         """Move a checked pack into place, durably; it shows once `record` ran in the transaction that moves the refs."""
         folder = self._root / repo_id
@@ -142,11 +149,11 @@ class PackStore:
 
 
 def sweep_incoming(incoming: Path, older_than_seconds: float) -> int:
-    """Remove what crashed uploads and pushes left behind; how many entries went."""
+    """Remove what crashed uploads and pushes left behind; how many entries went. A folder lives while something in it is written."""
     gone = 0
     limit = time.time() - older_than_seconds
     for entry in os.scandir(incoming):
-        if entry.stat(follow_symlinks=False).st_mtime > limit:
+        if _last_change(entry) > limit:
             continue
         if entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry.path, ignore_errors=True)
@@ -154,3 +161,15 @@ def sweep_incoming(incoming: Path, older_than_seconds: float) -> int:
             Path(entry.path).unlink(missing_ok=True)
         gone += 1
     return gone
+
+
+def _last_change(entry: os.DirEntry[str]) -> float:
+    """Of a file, or of a folder and the newest thing directly in it; for ever where something went this moment, so is in use."""
+    try:
+        last = entry.stat(follow_symlinks=False).st_mtime
+        if not entry.is_dir(follow_symlinks=False):
+            return last
+        with os.scandir(entry.path) as inside:
+            return max([last, *(inner.stat(follow_symlinks=False).st_mtime for inner in inside)])
+    except FileNotFoundError:
+        return math.inf

@@ -4,7 +4,7 @@ import hashlib
 import mmap
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -185,10 +185,3 @@ def pack_entry(raw: RawObject) -> bytes:
         size >>= 7
     head.append(byte)
     return bytes(head) + zlib.compress(raw.data, 3)
-
-
-def write_pack(pack: Path, objects: Iterator[RawObject] | list[RawObject]) -> None:
-    """A new pack of whole objects."""
-    entries = [pack_entry(raw) for raw in objects]
-    data = b"PACK" + struct.pack(">II", 2, len(entries)) + b"".join(entries)
-    pack.write_bytes(data + hashlib.sha1(data, usedforsecurity=False).digest())

@@ -31,3 +31,27 @@ class BlobStore(Protocol):
 
     def path(self, sha256: str) -> Path | None:
         """The local file, where there is one (for sendfile); None elsewhere."""
+
+
+class StagedUpload(Protocol):
+    """Bytes on their way into the staging area."""
+
+    def write(self, data: bytes | memoryview) -> None: ...
+
+    def publish(self, name: str) -> None:
+        """Durable under `name` when it returns; what stood there before had the same content."""
+
+    def abort(self) -> None:
+        """Drop the bytes; harmless after publish."""
+
+
+class StagingStore(Protocol):
+    """What came in parts and waits to become pool objects. Names are hashes of the content."""
+
+    def create(self) -> StagedUpload: ...
+
+    def open(self, name: str) -> BinaryIO:
+        """A seekable stream; raises ObjectNotFound."""
+
+    def remove(self, name: str) -> None:
+        """Also where nothing is."""

@@ -55,10 +55,15 @@ class VersionStore(Protocol):
         peeled: dict[Oid, Oid],
         atomic: bool,
         rows: Callable[[Tx], None],
+        request: str = "",
     ) -> list[RefResult]:
         """Compare-and-swap every ref in one transaction together with `rows` (which names the pack, links …).
 
         `peeled` gives what each new annotated tag leads to. A stale old value, a name that conflicts with another (`a` and
         `a/b`) or a duplicate is refused with a reason; with `atomic` one refusal refuses all and nothing is written.
-        If no update succeeds, `rows` is not run. The first branch pushed becomes HEAD while HEAD is unborn.
+        If no update succeeds, `rows` is not run. The first branch pushed becomes HEAD while HEAD is unborn. `request` is kept in the
+        journal beside the updates.
         """
+
+    def made_for(self, repo_id: str, ref: bytes, request: str, seconds: int) -> Oid | None:
+        """Where `ref` was moved by the newest update of the last `seconds` that carried `request`."""

@@ -56,6 +56,7 @@ class TableVersionStore:
         peeled: dict[Oid, Oid],
         atomic: bool,
         rows: Callable[[Tx], None],
+        request: str = "",
     ) -> list[RefResult]:
         def work(tx: Tx) -> list[RefResult]:
             results = _apply(tx, repo, updates, peeled)
@@ -63,13 +64,26 @@ class TableVersionStore:
             if not made or (atomic and len(made) < len(results)):
                 raise _Refused(results)
             rows(tx)
-            _journal(tx, repo, [r.update for r in made], actor)
+            _journal(tx, repo, [r.update for r in made], actor, request)
             return results
 
         try:
             return self._database.write(work)
         except _Refused as refused:
             return [r if r.reason else RefResult(r.update, "atomic push failed: another ref was refused") for r in refused.results]
+
+    def made_for(self, repo_id: str, ref: bytes, request: str, seconds: int) -> Oid | None:
+        since = time.time_ns() // 1000 - seconds * 1_000_000
+        return self._database.read(lambda tx: _made_for(tx, repo_id, ref, request, since))
+
+
+def _made_for(tx: Tx, repo_id: str, ref: bytes, request: str, since: int) -> Oid | None:
+    row = tx.one(
+        "SELECT new FROM ref_log WHERE request = :request AND request <> '' AND repo_id = :repo AND name = :ref AND at > :since"
+        " ORDER BY at DESC LIMIT 1",
+        {"repo": repo_id, "ref": ref, "request": request, "since": since},
+    )
+    return bytes(row["new"]) if row else None
 
 
 def _ref(row: Row) -> Ref:
@@ -140,9 +154,9 @@ def _adopt_head(tx: Tx, repo: Repo, current: dict[bytes, Oid]) -> None:
         tx.run("UPDATE repos SET head = :head WHERE id = :id", {"head": branches[0], "id": repo.id})
 
 
-def _journal(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], actor: Principal) -> None:
-    now = time.time_ns() // 1000
+def _journal(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], actor: Principal, request: str) -> None:
+    row = {"repo": repo.id, "user": actor.user_id, "at": time.time_ns() // 1000, "request": request}
     tx.many(
-        "INSERT INTO ref_log (repo_id, name, old, new, user_id, at) VALUES (:repo, :name, :old, :new, :user, :at)",
-        [{"repo": repo.id, "name": u.ref, "old": u.old, "new": u.new, "user": actor.user_id, "at": now} for u in updates],
+        "INSERT INTO ref_log (repo_id, name, old, new, user_id, at, request) VALUES (:repo, :name, :old, :new, :user, :at, :request)",
+        [row | {"name": u.ref, "old": u.old, "new": u.new} for u in updates],
     )

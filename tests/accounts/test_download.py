@@ -35,6 +35,9 @@ class Door:
     def find(self, name: RepoName) -> Repo | None:
         return None
 
+    def find_moved(self, name: RepoName) -> Repo | None:
+        return None
+
     def read(self, request: web.Request, call: Call) -> Download:
         self.threads.append(threading.get_ident())
         size = int(request.match_info["size"])

@@ -91,6 +91,9 @@ class FetchHub:
     def find(self, name: RepoName) -> Repo | None:
         return self.repo if name.key == self.repo.name.key and name.kind is self.repo.name.kind else None
 
+    def find_moved(self, name: RepoName) -> Repo | None:
+        return None
+
     def admit(self, headers: object, cookies: object, address: str, *, method: str) -> Principal:
         return ANONYMOUS
 

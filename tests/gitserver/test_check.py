@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gitserver.check import check_repository
+from gitserver.commit.packfile import PackWriter
 from gitserver.objects import Kind, ObjectStores, RawObject, object_id
 from lfs.pointer import Pointer, serialize
 from storage.packs import PackStore
@@ -28,8 +29,12 @@ def filled(services: Any, actor: Any, content: bytes) -> Repo:
     tree = RawObject(Kind.TREE, b"100644 f\0" + object_id(blob.kind, blob.data))
     head = b"tree " + object_id(tree.kind, tree.data).hex().encode()
     commit = RawObject(Kind.COMMIT, head + b"\nauthor " + PERSON + b"\ncommitter " + PERSON + b"\n\nm\n")
-    update = RefUpdate(b"refs/heads/main", ZERO_OID, object_id(commit.kind, commit.data))
-    results = services.pusher.store(repo, actor, [blob, tree, commit], [update])
+
+    def fill(writer: PackWriter) -> list[RefUpdate]:
+        *_, new = [writer.add(raw) for raw in (blob, tree, commit)]
+        return [RefUpdate(b"refs/heads/main", ZERO_OID, new)]
+
+    results = services.pusher.store(repo, actor, fill)
     assert [result.reason for result in results] == [""]
     return repo
 

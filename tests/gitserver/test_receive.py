@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gitserver.objects import Kind, Objects, RawObject, object_id
-from gitserver.receive.ingest import Ingest, Ingested, complete, pack_entry, write_pack
+from gitserver.receive.ingest import Ingest, Ingested, complete, pack_entry
 from storage.errors import BadPack, TooLarge
 from storage.limits import Limits
 
@@ -261,7 +261,7 @@ def test_a_large_blob_is_hashed_in_pieces(objects: Objects, tmp_path: Path) -> N
 
 def test_completing_a_thin_pack(tmp_path: Path) -> None:
     pack = tmp_path / "x.pack"
-    write_pack(pack, [BLOB])
+    pack.write_bytes(packed(BLOB))
     rows, trailer = complete(pack, {object_id(TREE.kind, TREE.data): TREE}, 1)
     done = subprocess.run(["git", "index-pack", "-o", str(tmp_path / "x.idx"), str(pack)], capture_output=True, check=False)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gitserver.commit.packfile import PackWriter
 from gitserver.objects import Kind, RawObject, object_id
 from hub.services import Services, build
 from hub.settings import Settings
@@ -159,8 +160,13 @@ def test_a_large_object_that_comes_after_its_pointer(site: Site) -> None:
     blob = BlobRef(hashlib.sha256(data).hexdigest(), len(data))
     made = pointer_commit(blob)
     commit = object_id(made[-1].kind, made[-1].data)
-    update = RefUpdate(b"refs/heads/large", ZERO_OID, commit)
-    assert site.other.pusher.store(site.repo(), site.alice, made, [update])[0].reason == ""
+
+    def fill(writer: PackWriter) -> list[RefUpdate]:
+        for raw in made:
+            writer.add(raw)
+        return [RefUpdate(b"refs/heads/large", ZERO_OID, commit)]
+
+    assert site.other.pusher.store(site.repo(), site.alice, fill)[0].reason == ""
     assert site.seen("large") == [(200, commit.hex(), made[0].data.decode())]
     upload = site.other.blobs.upload()
     upload.write(data)

@@ -1,0 +1,155 @@
+"""One commit on its way: changes applied to the parent's tree, blobs written to a pack as they are met.
+
+What .gitattributes tracks becomes a pointer here whichever way it came, and what came as a large file becomes tracked, so that git, git-lfs
+and the Hugging Face client agree on every file.
+"""
+
+from collections.abc import Mapping
+
+from gitserver.browse import Browser, Snapshot
+from gitserver.commit.attributes import Attributes, track
+from gitserver.commit.changes import CommitRequest, Copy, Put, PutLarge, Remove
+from gitserver.commit.packfile import PackWriter
+from gitserver.commit.trees import TreeEdit
+from gitserver.objects import Kind, Objects, RawObject
+from gitserver.parse import TreeItem
+from lfs.pointer import MOST_BYTES, Pointer, parse, serialize
+from lfs.store import LargeFiles
+from storage.errors import EntryNotFound, Invalid, ObjectNotFound
+from storage.limits import Limits
+from storage.records import BlobRef, Oid, Principal, Repo
+
+_ATTRIBUTES = b".gitattributes"
+
+
+class Draft:
+    """The tree of a commit to be. Objects that are in the repository already are not written again."""
+
+    def __init__(self, objects: Objects, writer: PackWriter, root: Oid | None) -> None:
+        objects.refresh()
+        self._objects = objects
+        self._writer = writer
+        self._made: dict[Oid, RawObject] = {}
+        self.edit = TreeEdit(self._items, root)
+
+    def add(self, raw: RawObject, *, remember: bool = False) -> Oid:
+        """Write what is new; what is to be remembered can be read through the draft."""
+        oid = self._writer.add(raw, unless=lambda oid: self._objects.peek(oid) is not None)
+        if remember:
+            self._made[oid] = raw
+        return oid
+
+    def add_blob(self, data: bytes) -> Oid:
+        return self.add(RawObject(Kind.BLOB, data))
+
+    def blob(self, oid: Oid) -> bytes:
+        return (self._made.get(oid) or self._objects.get(oid)).data
+
+    def finish(self) -> Oid:
+        """Write the new trees; the root's id."""
+        root, trees = self.edit.write()
+        for tree in trees:
+            self.add(tree)
+        return root
+
+    def _items(self, oid: Oid) -> Mapping[bytes, TreeItem]:
+        return {item.name: item for item in self._objects.tree(oid)}
+
+
+class ChangeSet:
+    """Applies a request to a draft: removals first, then copies, then files."""
+
+    def __init__(self, repo: Repo, principal: Principal, request: CommitRequest, large: LargeFiles, limits: Limits) -> None:
+        self._repo = repo
+        self._principal = principal
+        self._request = request
+        self._large = large
+        self._limits = limits
+
+    def apply(self, draft: Draft, browser: Browser, parent: Snapshot | None) -> None:
+        """Raises EntryNotFound, BadPath, Invalid."""
+        commit = parent.commit.hex() if parent is not None else ""
+        for change in self._request.changes:
+            if isinstance(change, Remove) and not draft.edit.remove(change.path):
+                raise EntryNotFound(f"A file with this name doesn't exist: {_shown(change.path)}. Nothing was committed.", commit)
+        for change in self._request.changes:
+            if isinstance(change, Copy):
+                self._copy(draft, browser, parent, change)
+        self._put(draft)
+
+    def _copy(self, draft: Draft, browser: Browser, parent: Snapshot | None, change: Copy) -> None:
+        source = browser.at(self._repo, change.revision) if change.revision else parent
+        if source is None:
+            raise EntryNotFound(f"A file with this name doesn't exist: {_shown(change.source)}. Nothing was committed.")
+        entry = browser.entry(source, change.source)
+        if not entry.mode & 0o100000:
+            raise Invalid(f"{_shown(change.source)} is a folder; copy its files one by one.")
+        draft.edit.put(change.path, entry.oid, entry.mode)
+
+    def _put(self, draft: Draft) -> None:
+        puts = {change.path: change for change in self._request.changes if isinstance(change, Put | PutLarge)}
+        attributes = Attributes(lambda folder: self._attributes(draft, puts, folder), self._limits)
+        blobs = self._claimed([change for change in puts.values() if isinstance(change, PutLarge)])
+        untracked = []
+        for path, change in puts.items():
+            if isinstance(change, PutLarge):
+                draft.edit.put(path, draft.add_blob(_pointer(blobs[change.sha256])))
+                if not attributes.is_lfs(path):
+                    untracked.append(path)
+            else:
+                data = self._request.content(change)
+                is_large = bool(data) and path.rpartition(b"/")[2] != _ATTRIBUTES and attributes.is_lfs(path)
+                draft.edit.put(path, draft.add_blob(self._stored(data, is_large=is_large)))
+        if untracked:
+            text = self._attributes(draft, puts, b"") or b""
+            draft.edit.put(_ATTRIBUTES, draft.add_blob(track(text, untracked)))
+
+    def _stored(self, data: bytes, *, is_large: bool) -> bytes:
+        """The blob for a file that came inline: itself, or a pointer to it."""
+        pointer = parse(data) if len(data) <= MOST_BYTES else None
+        if pointer is not None:
+            self._claim_all([pointer.blob])
+            return data
+        return _pointer(self._large.keep(self._repo, data)) if is_large else data
+
+    def _claimed(self, changes: list[PutLarge]) -> dict[str, BlobRef]:
+        sized = self._large.sized({change.sha256: change.size for change in changes})
+        missing = next((change for change in changes if sized.get(change.sha256) is None), None)
+        if missing is not None:
+            raise _not_here(missing.sha256, missing.path)
+        blobs = {sha256: blob for sha256, blob in sized.items() if blob is not None}
+        self._claim_all(list(blobs.values()))
+        return blobs
+
+    def _claim_all(self, blobs: list[BlobRef]) -> None:
+        """Possession before reference (I7): sent to this repository, or readable to the caller elsewhere."""
+        missing = self._large.claim(self._principal, self._repo, blobs)
+        if missing:
+            raise _not_here(missing[0].sha256, b"")
+
+    def _attributes(self, draft: Draft, puts: Mapping[bytes, Put | PutLarge], folder: bytes) -> bytes | None:
+        """As they will be after the commit."""
+        path = folder + b"/" + _ATTRIBUTES if folder else _ATTRIBUTES
+        change = puts.get(path)
+        if isinstance(change, Put):
+            return self._request.content(change)
+        item = draft.edit.find(path)
+        if item is None or item.is_tree or item.is_gitlink:
+            return None
+        try:
+            return draft.blob(item.oid)
+        except ObjectNotFound:
+            return None
+
+
+def _pointer(blob: BlobRef) -> bytes:
+    return serialize(Pointer(blob.sha256, blob.size))
+
+
+def _not_here(sha256: str, path: bytes) -> Invalid:
+    where = f" for {_shown(path)}" if path else ""
+    return Invalid(f"Large file {sha256}{where} was not uploaded to this repository. Upload it first, then commit again.")
+
+
+def _shown(path: bytes) -> str:
+    return repr(path[:200].decode(errors="replace"))

@@ -1,0 +1,41 @@
+"""A pack of whole objects, written while they are made."""
+
+import hashlib
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+from gitserver.objects import RawObject, object_id
+from gitserver.receive.ingest import pack_entry
+from storage.limits import MIB
+from storage.records import Oid
+
+_HEADER = struct.Struct(">4sII")
+
+
+class PackWriter:
+    """`close` makes it a pack; an object that comes twice is written once."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w+b")
+        self._file.write(_HEADER.pack(b"PACK", 2, 0))
+        self._oids: set[Oid] = set()
+
+    def add(self, raw: RawObject, *, unless: Callable[[Oid], bool] = lambda oid: False) -> Oid:
+        """The object's id; it is left out where `unless` says that it is stored already."""
+        oid = object_id(raw.kind, raw.data)
+        if oid not in self._oids and not unless(oid):
+            self._oids.add(oid)
+            self._file.write(pack_entry(raw))
+        return oid
+
+    def close(self) -> None:
+        """Write the count and the trailer."""
+        with self._file as file:
+            file.seek(0)
+            file.write(_HEADER.pack(b"PACK", 2, len(self._oids)))
+            file.seek(0)
+            digest = hashlib.sha1(usedforsecurity=False)
+            while data := file.read(MIB):
+                digest.update(data)
+            file.write(digest.digest())

@@ -1,0 +1,108 @@
+"""A tree with changes: only the folders that lead to a changed path are read and written anew."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from gitserver.objects import Kind, RawObject, object_id
+from gitserver.parse import TreeItem
+from storage.errors import BadPath
+from storage.records import Oid
+
+_TREE = 0o40000
+_FILE, _EXECUTABLE = 0o100644, 0o100755
+
+
+@dataclass(slots=True)
+class _Folder:
+    """`items` as they stood, changed in place; `opened` are the subfolders that were looked into."""
+
+    items: dict[bytes, TreeItem]
+    oid: Oid | None
+    opened: dict[bytes, "_Folder"] = field(default_factory=dict)
+
+
+class TreeEdit:
+    """`read` gives the items of a tree by name; `root` is None for an empty one."""
+
+    def __init__(self, read: Callable[[Oid], Mapping[bytes, TreeItem]], root: Oid | None) -> None:
+        self._read = read
+        self._root = _Folder(dict(read(root)) if root is not None else {}, root)
+
+    def find(self, path: bytes) -> TreeItem | None:
+        """What is at `path` now; the id of a changed folder is that from before."""
+        folder, _, name = path.rpartition(b"/")
+        found = self._open(folder)
+        return found.items.get(name) if found is not None else None
+
+    def remove(self, path: bytes) -> bool:
+        """Take a file or a whole folder out; False when nothing is there."""
+        folder, _, name = path.rpartition(b"/")
+        found = self._open(folder)
+        if found is None or found.items.pop(name, None) is None:
+            return False
+        found.opened.pop(name, None)
+        return True
+
+    def put(self, path: bytes, oid: Oid, mode: int | None = None) -> None:
+        """Set a file. Without a mode an executable stays one. Raises BadPath where a file and a folder would share a name."""
+        *folders, name = path.split(b"/")
+        at = self._root
+        for folder in folders:
+            at = self._enter(at, folder, path)
+        old = at.items.get(name)
+        if old is not None and old.is_tree and not self._is_empty(at, name):
+            raise BadPath(f"{_shown(path)} is a folder; delete it in this commit to put a file in its place.")
+        at.opened.pop(name, None)
+        kept = _EXECUTABLE if old is not None and old.mode == _EXECUTABLE else _FILE
+        at.items[name] = TreeItem(mode or kept, name, oid)
+
+    def write(self) -> tuple[Oid, list[RawObject]]:
+        """The root's id, and the trees that are new."""
+        made: list[RawObject] = []
+        return _write(self._root, made), made
+
+    def _enter(self, at: _Folder, name: bytes, path: bytes) -> _Folder:
+        item = at.items.get(name)
+        if item is not None and not item.is_tree:
+            raise BadPath(f"{_shown(path)} cannot be in {_shown(name)}: that is a file. Delete it in this commit to make a folder of it.")
+        if name not in at.opened:
+            at.opened[name] = _Folder(dict(self._read(item.oid)) if item is not None else {}, item.oid if item is not None else None)
+            at.items.setdefault(name, TreeItem(_TREE, name, b""))
+        return at.opened[name]
+
+    def _open(self, path: bytes) -> _Folder | None:
+        at = self._root
+        for name in path.split(b"/") if path else ():
+            item = at.items.get(name)
+            if item is None or not item.is_tree:
+                return None
+            at = self._enter(at, name, path)
+        return at
+
+    def _is_empty(self, at: _Folder, name: bytes) -> bool:
+        """Whether everything in the folder was removed."""
+        opened = at.opened.get(name)
+        return opened is not None and all(item.is_tree and self._is_empty(opened, sub) for sub, item in opened.items.items())
+
+
+def serialize_tree(items: Iterable[TreeItem]) -> bytes:
+    """The bytes of a tree object: git sorts folders as if their names ended in a slash."""
+    return b"".join(b"%o %s\0%s" % (item.mode, item.name, item.oid) for item in sorted(items, key=lambda item: item.sort_key))
+
+
+def _write(folder: _Folder, made: list[RawObject]) -> Oid:
+    for name, opened in folder.opened.items():
+        oid = _write(opened, made)
+        if opened.items:
+            folder.items[name] = TreeItem(_TREE, name, oid)
+        else:
+            folder.items.pop(name, None)
+    raw = RawObject(Kind.TREE, serialize_tree(folder.items.values()))
+    oid = object_id(raw.kind, raw.data)
+    if oid != folder.oid:
+        made.append(raw)
+    return oid
+
+
+def _shown(path: bytes) -> str:
+    return repr(path[:200].decode(errors="replace"))

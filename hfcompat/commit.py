@@ -1,0 +1,69 @@
+"""Commits: `CommitViews(committer, browser, packs, limits, origin)`."""
+
+import asyncio
+from collections.abc import Callable
+from typing import IO
+
+from aiohttp import web
+
+from accounts.bodies import chunks
+from accounts.endpoint import Call, Endpoint
+from accounts.errors import render_json
+from gitserver.browse import Browser
+from gitserver.commit.committer import Committer
+from hfcompat import wire
+from hfcompat.payload import CommitReader
+from hfcompat.turns import Turns
+from storage.errors import Invalid
+from storage.limits import MIB, Limits
+from storage.packs import PackStore
+from storage.records import Access, Oid
+
+
+class CommitViews:
+    def __init__(
+        self, committer: Committer, browser: Browser, packs: PackStore, limits: Limits, origin: Callable[[web.Request], str]
+    ) -> None:
+        self._committer = committer
+        self._browser = browser
+        self._packs = packs
+        self._limits = limits
+        self._origin = origin
+        self._turns = Turns()
+
+    def endpoints(self) -> list[Endpoint]:
+        return [Endpoint("POST", f"{wire.API_REPO}/commit/{wire.REVISION}", self.commit, Access.WRITE, render_json)]
+
+    async def commit(self, request: web.Request, call: Call) -> web.Response:
+        wire.refuse_pull_request(request)
+        spool = self._packs.spool()
+        try:
+            reader, rest = await self._receive(request, spool)
+            async with self._turns.of((call.repo.id, request.match_info["rev"])):
+                oid = await asyncio.to_thread(self._finish, call, reader, rest, request.match_info["rev"])
+        finally:
+            await asyncio.to_thread(spool.close)
+        url = f"{self._origin(request)}/{call.repo.name.path}/commit/{oid.hex()}"
+        return web.json_response({"success": True, "commitOid": oid.hex(), "commitUrl": url, "hookOutput": ""})
+
+    async def _receive(self, request: web.Request, spool: IO[bytes]) -> tuple[CommitReader, bytes]:
+        """The body, read by about a MiB a thread hop, and what was not read of it yet: a small commit needs one hop in all."""
+        reader = CommitReader(spool, self._limits)
+        pending: list[bytes] = []
+        held = 0
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                async for data in chunks(request, self._limits.commit_bytes):
+                    pending.append(data)
+                    held += len(data)
+                    if held >= MIB:
+                        await asyncio.to_thread(reader.feed, b"".join(pending))
+                        pending, held = [], 0
+        except TimeoutError as error:
+            raise Invalid(f"The commit took longer than {self._limits.body_seconds} seconds to arrive. Make it smaller.") from error
+        return reader, b"".join(pending)
+
+    def _finish(self, call: Call, reader: CommitReader, rest: bytes, revision: str) -> Oid:
+        branch = self._browser.branch(call.repo, revision)
+        reader.feed(rest)
+        return self._committer.commit(call.repo, call.principal, reader.finish(branch, call.principal.user_id))

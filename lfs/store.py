@@ -1,0 +1,67 @@
+"""Large files as other packages use them: keep bytes, and let a repository have what its writer may read elsewhere (I7)."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from accounts.access import READABLE_REPOS, readable_by
+from lfs.possession import Possession, link_in
+from storage.blobs.base import BlobStore
+from storage.database.base import Database, Tx
+from storage.records import BlobRef, Principal, Repo
+
+
+class LargeFiles:
+    def __init__(self, database: Database, blobs: BlobStore, possession: Possession) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._possession = possession
+
+    def keep(self, repo: Repo, data: bytes) -> BlobRef:
+        """Store `data` as an object of the repository."""
+        blob = BlobRef(hashlib.sha256(data).hexdigest(), len(data))
+        upload = self._blobs.upload()
+        try:
+            upload.write(data)
+            upload.commit(blob)
+        finally:
+            upload.abort()
+        self._possession.link(repo.id, blob)
+        return blob
+
+    def sized(self, wanted: Mapping[str, int | None]) -> dict[str, BlobRef | None]:
+        """Each with its true size where the pool has it, in the size that was asked for if one was. Says nothing of who may."""
+
+        def work(tx: Tx) -> dict[str, BlobRef | None]:
+            sql = "SELECT size FROM blobs WHERE sha256 = :sha256"
+            rows = {sha256: tx.one(sql, {"sha256": sha256}) for sha256 in wanted}
+            return {
+                sha256: BlobRef(sha256, row["size"]) if row is not None and wanted[sha256] in (None, row["size"]) else None
+                for sha256, row in rows.items()
+            }
+
+        return self._database.read(work)
+
+    def claim(self, principal: Principal, repo: Repo, blobs: Sequence[BlobRef]) -> list[BlobRef]:
+        """Link those that the repository lacks and the caller may read in another one; what is still missing then."""
+        missing = self._possession.missing(repo.id, blobs)
+        if not missing:
+            return []
+
+        def work(tx: Tx) -> list[BlobRef]:
+            left = []
+            for blob in missing:
+                if _is_readable(tx, principal, blob):
+                    link_in(tx, repo.id, blob)
+                else:
+                    left.append(blob)
+            return left
+
+        return self._database.write(work)
+
+
+def _is_readable(tx: Tx, principal: Principal, blob: BlobRef) -> bool:
+    sql = (
+        "SELECT repos.id FROM lfs_objects JOIN blobs ON blobs.sha256 = lfs_objects.sha256 JOIN repos ON repos.id = lfs_objects.repo_id"
+        f" WHERE lfs_objects.sha256 = :sha256 AND blobs.size = :size AND {READABLE_REPOS} LIMIT 1"
+    )
+    return tx.one(sql, readable_by(principal) | {"sha256": blob.sha256, "size": blob.size}) is not None

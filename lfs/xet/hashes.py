@@ -1,0 +1,111 @@
+"""The Xet hashes (huggingface.co/docs/xet/hashing): BLAKE3 keyed for chunks, tree nodes and ranges, 32 bytes each.
+
+As text a hash is four little-endian 64-bit numbers in hex, not its bytes in order.
+"""
+
+import struct
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from blake3 import blake3
+
+from storage.errors import Invalid
+
+XetHash: TypeAlias = bytes
+
+HASH_BYTES = 32
+_CHUNK_KEY = bytes.fromhex("6697f5775b9550de3135cbaca597181c9de421109beb2b58b4d0b04b93adf229")
+_NODE_KEY = bytes.fromhex("017ec5c7a5472996fd946666b48a02e65ddd536f37c76dd2f86352e64a53713f")
+_RANGE_KEY = bytes.fromhex("7f1857d6ce56ed66127ff913e7a5c3f3a4cd26d5b5db49e64124987f28fb94c3")
+_FILE_KEY = bytes(32)
+_SHORTEST_GROUP, _LONGEST_GROUP = 3, 9
+_DEDUP_MODULUS = 1024
+_NUMBERS = struct.Struct("<4Q")
+_HEX = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """A run of chunks: their hashes one behind the other, and the raw size of each in bytes."""
+
+    hashes: bytes
+    sizes: "array[int]"
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, span: slice) -> "Chunks":
+        first, last, _ = span.indices(len(self.sizes))
+        return Chunks(self.hashes[first * HASH_BYTES : last * HASH_BYTES], self.sizes[first:last])
+
+    def hash_at(self, index: int) -> XetHash:
+        return self.hashes[index * HASH_BYTES : (index + 1) * HASH_BYTES]
+
+    @property
+    def size(self) -> int:
+        return sum(self.sizes)
+
+
+def to_text(value: XetHash) -> str:
+    return "{:016x}{:016x}{:016x}{:016x}".format(*_NUMBERS.unpack(value))
+
+
+def from_text(text: str) -> XetHash:
+    """Raises Invalid."""
+    if len(text) != 64 or not _HEX.issuperset(text):
+        raise Invalid(f"{text[:80]!r} is no Xet hash: 64 lower-case hex digits are needed.")
+    return _NUMBERS.pack(*(int(text[start : start + 16], 16) for start in range(0, 64, 16)))
+
+
+def chunk_hash(data: bytes | memoryview) -> XetHash:
+    return blake3(data, key=_CHUNK_KEY).digest()
+
+
+def xorb_hash(chunks: Chunks) -> XetHash:
+    """The root of the tree over a xorb's chunks."""
+    return _root([(chunks.hash_at(index), size) for index, size in enumerate(chunks.sizes)])
+
+
+def file_hash(parts: Sequence[Chunks]) -> XetHash:
+    """The root over all chunks of a file, keyed once more."""
+    nodes = [(part.hash_at(index), size) for part in parts for index, size in enumerate(part.sizes)]
+    return blake3(_root(nodes), key=_FILE_KEY).digest() if nodes else bytes(HASH_BYTES)
+
+
+def range_hash(chunks: Chunks) -> XetHash:
+    """What a shard must show for each run of chunks that it names: only who knows the chunks can make it."""
+    return blake3(chunks.hashes, key=_RANGE_KEY).digest()
+
+
+def is_dedup_eligible(value: XetHash) -> bool:
+    """Whether clients ask the server for this chunk when it is not the first of a file."""
+    return int.from_bytes(value[24:], "little") % _DEDUP_MODULUS == 0
+
+
+def _root(nodes: list[tuple[XetHash, int]]) -> XetHash:
+    """Groups of 2 to 9 nodes, cut behind a node whose hash divides by four, until one is left."""
+    if not nodes:
+        return bytes(HASH_BYTES)
+    while len(nodes) > 1:
+        merged, start = [], 0
+        while start < len(nodes):
+            end = _cut(nodes, start)
+            merged.append(_merge(nodes[start:end]))
+            start = end
+        nodes = merged
+    return nodes[0][0]
+
+
+def _cut(nodes: list[tuple[XetHash, int]], start: int) -> int:
+    end = min(start + _LONGEST_GROUP, len(nodes))
+    for index in range(start + _SHORTEST_GROUP - 1, end):
+        if nodes[index][0][24] & 3 == 0:
+            return index + 1
+    return end
+
+
+def _merge(nodes: list[tuple[XetHash, int]]) -> tuple[XetHash, int]:
+    text = "".join([f"{to_text(value)} : {size}\n" for value, size in nodes])
+    return blake3(text.encode(), key=_NODE_KEY).digest(), sum(size for _, size in nodes)

@@ -1,0 +1,227 @@
+"""The rows of Xet ingest: what each xorb holds, where its bytes lie in the pool, and who may refer to it."""
+
+import secrets
+import time
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+from accounts.access import READABLE_REPOS, readable_by
+from lfs.possession import link_in
+from lfs.xet.hashes import Chunks, is_dedup_eligible, to_text
+from lfs.xet.shard import ShardFile
+from storage.database.base import Database, Row, Tx
+from storage.records import BlobRef, Principal
+
+_MOST_ANSWERS = 4  # xorbs looked at for one chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Chunks `first` up to but without `end` lie in the pool object, from `position` on."""
+
+    first: int
+    end: int
+    sha256: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Xorb:
+    """`hash` as text; `places` may leave gaps and overlap; a staged xorb is there whole."""
+
+    hash: str
+    chunks: Chunks
+    is_staged: bool
+    places: tuple[Place, ...] = ()
+
+    def offsets(self) -> list[int]:
+        """Where each chunk begins in the raw bytes, and where the last one ends."""
+        return list(accumulate(self.chunks.sizes, initial=0))
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the pool holds every chunk."""
+        reached = 0
+        for place in sorted(self.places, key=lambda place: place.first):
+            if place.first > reached:
+                return False
+            reached = max(reached, place.end)
+        return reached >= len(self.chunks)
+
+
+class XetIndex:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def epoch(self) -> str:
+        """Random, made once for this installation: clients must not remember xorbs of another one under the same address."""
+
+        def work(tx: Tx) -> str:
+            sql = "INSERT INTO instance (name, value) VALUES ('xet_epoch', :value) ON CONFLICT DO NOTHING"
+            tx.run(sql, {"value": secrets.token_hex(8)})
+            row = tx.one("SELECT value FROM instance WHERE name = 'xet_epoch'")
+            assert row is not None
+            return str(row["value"])
+
+        return self._database.write(work)
+
+    def find(self, value: str) -> Xorb | None:
+        return self._database.read(lambda tx: _find(tx, value))
+
+    def add(self, xorb: Xorb, user_id: int) -> Xorb:
+        """Note a staged xorb and that the user sent it; the xorb as it stands then."""
+
+        def work(tx: Tx) -> Xorb:
+            tx.run(
+                "INSERT INTO xet_xorbs (hash, hashes, sizes, is_staged, created_at) VALUES (:hash, :hashes, :sizes, 1, :now)"
+                " ON CONFLICT DO NOTHING",
+                {"hash": xorb.hash, "hashes": xorb.chunks.hashes, "sizes": xorb.chunks.sizes.tobytes(), "now": _now()},
+            )
+            _grant(tx, xorb.hash, user_id)
+            known = _find(tx, xorb.hash) or xorb
+            if not known.is_staged and not known.is_placed:  # expired in part, and here again
+                tx.run("UPDATE xet_xorbs SET is_staged = 1, created_at = :now WHERE hash = :hash", {"hash": xorb.hash, "now": _now()})
+                return replace(known, is_staged=True)
+            return known
+
+        return self._database.write(work)
+
+    def granted(self, user_id: int, values: Iterable[str]) -> dict[str, Xorb]:
+        """Those xorbs that the user may refer to."""
+
+        def work(tx: Tx) -> dict[str, Xorb]:
+            sql = "SELECT xorb FROM xet_grants WHERE xorb = :xorb AND user_id = :user"
+            known = (_find(tx, value) for value in values if tx.one(sql, {"xorb": value, "user": user_id}))
+            return {xorb.hash: xorb for xorb in known if xorb is not None}
+
+        return self._database.read(work)
+
+    def grant_readable(self, principal: Principal, chunk: str) -> Xorb | None:
+        """A xorb with that chunk which the user may refer to: he sent it, or may read all of it now; then he may from now on."""
+
+        def work(tx: Tx) -> Xorb | None:
+            rows = tx.all("SELECT xorb FROM xet_chunks WHERE hash = :hash LIMIT :most", {"hash": chunk, "most": _MOST_ANSWERS})
+            for row in rows:
+                xorb = _find(tx, row["xorb"])
+                if xorb is not None and _may_refer(tx, xorb, principal):
+                    _grant(tx, xorb.hash, principal.user_id)
+                    return xorb
+            return None
+
+        return self._database.write(work)
+
+    def sha256_of(self, files: Iterable[ShardFile]) -> dict[bytes, str]:
+        """The SHA-256 of those that were rebuilt here before."""
+
+        def work(tx: Tx) -> dict[bytes, str]:
+            sql = "SELECT sha256 FROM xet_files WHERE hash = :hash"
+            rows = ((file.hash, tx.one(sql, {"hash": to_text(file.hash)})) for file in files)
+            return {value: row["sha256"] for value, row in rows if row is not None}
+
+        return self._database.read(work)
+
+    def settle(self, repo_id: str, files: Sequence[ShardFile], xorbs: dict[str, Xorb]) -> list[str]:
+        """Rebuilt files become the repository's, and their chunks findable. The staged xorbs that nobody needs any more."""
+
+        def work(tx: Tx) -> list[str]:
+            for file in files:
+                link_in(tx, repo_id, BlobRef(file.sha256, file.size))
+                row = {"hash": to_text(file.hash), "sha256": file.sha256}
+                tx.run("INSERT INTO xet_files (hash, sha256) VALUES (:hash, :sha256) ON CONFLICT DO NOTHING", row)
+                _place(tx, file)
+                _note_chunks(tx, file, xorbs)
+            return [value for value in xorbs if _is_done(tx, value)]
+
+        return self._database.write(work)
+
+    def staged(self) -> list[str]:
+        """Xorbs whose bytes are kept as they came."""
+        rows = self._database.read(lambda tx: tx.all("SELECT hash FROM xet_xorbs WHERE is_staged = 1 ORDER BY hash"))
+        return [str(row["hash"]) for row in rows]
+
+    def expire(self, older_than: int) -> list[str]:
+        """Forget what was sent before `older_than` (microseconds) and never became part of a file; the names to remove."""
+
+        def work(tx: Tx) -> list[str]:
+            sql = "SELECT hash FROM xet_xorbs WHERE is_staged = 1 AND created_at < :old"
+            old = [str(row["hash"]) for row in tx.all(sql, {"old": older_than})]
+            for value in old:
+                tx.run("UPDATE xet_xorbs SET is_staged = 0 WHERE hash = :hash", {"hash": value})
+                sql = "DELETE FROM xet_xorbs WHERE hash = :hash AND NOT EXISTS (SELECT 1 FROM xet_places WHERE xorb = :hash)"
+                tx.run(sql, {"hash": value})
+            return old
+
+        return self._database.write(work)
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+def _find(tx: Tx, value: str) -> Xorb | None:
+    row = tx.one("SELECT hashes, sizes, is_staged FROM xet_xorbs WHERE hash = :hash", {"hash": value})
+    if row is None:
+        return None
+    sizes = array("I")
+    sizes.frombytes(bytes(row["sizes"]))
+    places = tx.all("SELECT first, ending, sha256, position FROM xet_places WHERE xorb = :hash", {"hash": value})
+    return Xorb(value, Chunks(bytes(row["hashes"]), sizes), bool(row["is_staged"]), tuple(map(_place_of, places)))
+
+
+def _place_of(row: Row) -> Place:
+    return Place(row["first"], row["ending"], row["sha256"], row["position"])
+
+
+def _grant(tx: Tx, value: str, user_id: int) -> None:
+    sql = "INSERT INTO xet_grants (xorb, user_id) VALUES (:xorb, :user) ON CONFLICT DO NOTHING"
+    tx.run(sql, {"xorb": value, "user": user_id})
+
+
+def _may_refer(tx: Tx, xorb: Xorb, principal: Principal) -> bool:
+    row = {"xorb": xorb.hash, "user": principal.user_id}
+    if tx.one("SELECT xorb FROM xet_grants WHERE xorb = :xorb AND user_id = :user", row):
+        return True
+    sql = (
+        "SELECT repos.id FROM lfs_objects JOIN repos ON repos.id = lfs_objects.repo_id"
+        f" WHERE lfs_objects.sha256 = :sha256 AND {READABLE_REPOS} LIMIT 1"
+    )
+    reader = readable_by(principal)
+    objects = {place.sha256 for place in xorb.places}
+    readable = {sha256 for sha256 in objects if tx.one(sql, reader | {"sha256": sha256})}
+    places = tuple(place for place in xorb.places if place.sha256 in readable)
+    return replace(xorb, places=places).is_placed
+
+
+def _place(tx: Tx, file: ShardFile) -> None:
+    rows, position = [], 0
+    for term in file.terms:
+        rows.append({"xorb": to_text(term.xorb), "first": term.first, "end": term.end, "sha256": file.sha256, "position": position})
+        position += term.size
+    tx.many(
+        "INSERT INTO xet_places (xorb, first, ending, sha256, position) VALUES (:xorb, :first, :end, :sha256, :position)"
+        " ON CONFLICT DO NOTHING",
+        rows,
+    )
+
+
+def _note_chunks(tx: Tx, file: ShardFile, xorbs: dict[str, Xorb]) -> None:
+    rows = []
+    for number, term in enumerate(file.terms):
+        name = to_text(term.xorb)
+        chunks = xorbs[name].chunks
+        for index in range(term.first, term.end):
+            value = chunks.hash_at(index)
+            if is_dedup_eligible(value) or (number == 0 and index == term.first):
+                rows.append({"hash": to_text(value), "xorb": name})
+    tx.many("INSERT INTO xet_chunks (hash, xorb) VALUES (:hash, :xorb) ON CONFLICT DO NOTHING", rows)
+
+
+def _is_done(tx: Tx, value: str) -> bool:
+    """Whether the pool holds all of a staged xorb; then it is staged no longer."""
+    xorb = _find(tx, value)
+    if xorb is None or not xorb.is_staged or not xorb.is_placed:
+        return False
+    tx.run("UPDATE xet_xorbs SET is_staged = 0 WHERE hash = :hash", {"hash": value})
+    return True

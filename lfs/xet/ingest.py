@@ -1,0 +1,204 @@
+"""Xet ingest: xorbs are hashed as they come and staged; a shard's files are rebuilt from them, checked and put into the pool.
+
+Nothing is believed that was not hashed here. Order of writes (I4): staged bytes, then their row; pool object, then the rows that link it.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from lfs.xet.hashes import file_hash, range_hash, to_text
+from lfs.xet.index import XetIndex, Xorb
+from lfs.xet.shard import ShardFile, Term, parse_shard
+from lfs.xet.xorb import XorbDecoder
+from storage.blobs.base import BlobStore, StagedUpload, StagingStore
+from storage.errors import Invalid, ObjectNotFound, TooLarge, Unavailable
+from storage.limits import Limits
+from storage.records import BlobRef
+
+_PIECE = 256 * 1024
+_TRIES = 4  # staged bytes may move into the pool while a file is being rebuilt
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run of bytes: of the staged xorb `name`, or of the pool object `name`."""
+
+    name: str
+    is_staged: bool
+    position: int
+    size: int
+
+
+class XorbUpload:
+    """One xorb on its way in; `finish` makes it usable to its sender."""
+
+    def __init__(self, index: XetIndex, staging: StagingStore, limits: Limits) -> None:
+        self._index = index
+        self._staging = staging
+        self._file: StagedUpload = staging.create()
+        self._decoder = XorbDecoder(self._file.write, limits)
+
+    def feed(self, pieces: Iterable[bytes]) -> None:
+        for data in pieces:
+            self._decoder.feed(data)
+
+    def finish(self, name: str, user_id: int) -> bool:
+        """False when it was here already. Raises Invalid when the bytes are not the xorb `name`."""
+        value, chunks = self._decoder.finish()
+        if to_text(value) != name:
+            raise Invalid(f"The bytes sent are the xorb {to_text(value)}, not {name[:80]}. Send it again.")
+        known = self._index.find(name)
+        if known is None or not known.is_placed:
+            self._file.publish(name)
+        noted = self._index.add(Xorb(name, chunks, True), user_id)
+        if not noted.is_staged:
+            self._staging.remove(name)
+        return known is None
+
+    def abort(self) -> None:
+        self._file.abort()
+
+
+class XetIngest:
+    def __init__(self, index: XetIndex, staging: StagingStore, blobs: BlobStore, limits: Limits) -> None:
+        self._index = index
+        self._staging = staging
+        self._blobs = blobs
+        self._limits = limits
+
+    def receive(self) -> XorbUpload:
+        """The caller aborts it in any case."""
+        return XorbUpload(self._index, self._staging, self._limits)
+
+    def read(self, data: bytes, user_id: int) -> list[ShardFile]:
+        """The files of an uploaded shard, every hash in it made again. Raises Invalid or TooLarge."""
+        files = parse_shard(data, self._limits)
+        xorbs = self._granted(files, user_id)
+        for file in files:
+            _check_file(file, xorbs)
+            if file.size > self._limits.lfs_object_bytes:
+                raise TooLarge(f"A file of {file.size} bytes is larger than the limit of {self._limits.lfs_object_bytes}.")
+        return files
+
+    def register(self, repo_id: str, user_id: int, files: Sequence[ShardFile], progress: Callable[[int], None]) -> None:
+        """Rebuild what is new, then let the repository have all of it. `progress` is told the bytes rebuilt so far."""
+        rebuilt = self._index.sha256_of(files)
+        done = 0
+        for file in files:
+            known = rebuilt.get(file.hash)
+            if known is not None and known != file.sha256:
+                raise Invalid(f"File {to_text(file.hash)} has the SHA-256 {known}, not {file.sha256}. Check the client.")
+            if known is None or not self._blobs.exists(BlobRef(file.sha256, file.size)):
+                self._rebuild(file, user_id)
+            done += file.size
+            progress(done)
+        for name in self._index.settle(repo_id, files, self._granted(files, user_id)):
+            self._staging.remove(name)
+
+    def check(self) -> Iterator[str]:
+        """One line a finding, for `kohakuhub admin check`."""
+        for name in self._index.staged():
+            try:
+                self._staging.open(name).close()
+            except ObjectNotFound:
+                yield f"xorb {name}: its staged bytes are missing"
+
+    def expire(self) -> None:
+        """Drop xorbs that no shard ever used, once clients have forgotten them too."""
+        for name in self._index.expire(time.time_ns() // 1000 - self._limits.xet_staged_seconds * 1_000_000):
+            self._staging.remove(name)
+
+    def _granted(self, files: Sequence[ShardFile], user_id: int) -> dict[str, Xorb]:
+        return self._index.granted(user_id, {to_text(term.xorb) for file in files for term in file.terms})
+
+    def _rebuild(self, file: ShardFile, user_id: int) -> None:
+        """Raises Invalid when the bytes do not have the SHA-256 that the shard says; nothing is stored then."""
+        for _ in range(_TRIES):
+            upload = self._blobs.upload()
+            try:
+                for piece in self._pieces(_plan(file, self._granted([file], user_id))):
+                    upload.write(piece)
+                upload.commit(BlobRef(file.sha256, file.size))
+                return
+            except ObjectNotFound:
+                continue  # another shard has moved a staged xorb into the pool: look again
+            finally:
+                upload.abort()
+        raise Unavailable("The chunks of this file are being moved. Try again in a moment.")
+
+    def _pieces(self, segments: Iterator[Segment]) -> Iterator[bytes]:
+        with ExitStack() as stack:
+            last: tuple[str, BinaryIO] | None = None
+            for segment in segments:
+                if last is None or last[0] != segment.name:
+                    stack.pop_all().close()
+                    opened = self._staging.open(segment.name) if segment.is_staged else self._blobs.open(segment.name)
+                    last = segment.name, stack.enter_context(opened)
+                yield from _read(last[1], segment)
+
+
+def _check_file(file: ShardFile, xorbs: dict[str, Xorb]) -> None:
+    runs = []
+    for term in file.terms:
+        chunks = _known(term, xorbs).chunks
+        if not term.first < term.end <= len(chunks):
+            raise Invalid(f"The shard names chunks {term.first} to {term.end} of a xorb with {len(chunks)}. Check the client.")
+        run = chunks[term.first : term.end]
+        if run.size != term.size:
+            raise Invalid(f"Chunks {term.first} to {term.end} of xorb {to_text(term.xorb)} have {run.size} bytes, not {term.size}.")
+        if range_hash(run) != term.range_hash:
+            raise Invalid(f"The range hash of chunks {term.first} to {term.end} of xorb {to_text(term.xorb)} is wrong.")
+        runs.append(run)
+    if file_hash(runs) != file.hash:
+        raise Invalid(f"The chunks named for file {to_text(file.hash)} make another file. Check the client.")
+
+
+def _known(term: Term, xorbs: dict[str, Xorb]) -> Xorb:
+    name = to_text(term.xorb)
+    if name not in xorbs:
+        raise Invalid(
+            f"Xorb {name} was not uploaded by you, or has expired. Remove the folder xet in the client's cache (~/.cache/huggingface/xet)"
+            " and upload again."
+        )
+    return xorbs[name]
+
+
+def _plan(file: ShardFile, xorbs: dict[str, Xorb]) -> Iterator[Segment]:
+    """Where the bytes of each term lie now."""
+    offsets: dict[str, list[int]] = {}
+    for term in file.terms:
+        xorb = _known(term, xorbs)
+        at = offsets.setdefault(xorb.hash, []) or xorb.offsets()
+        offsets[xorb.hash] = at
+        if xorb.is_staged:
+            yield Segment(xorb.hash, True, at[term.first], term.size)
+            continue
+        yield from _placed(xorb, term, at)
+
+
+def _placed(xorb: Xorb, term: Term, at: list[int]) -> Iterator[Segment]:
+    chunk = term.first
+    while chunk < term.end:
+        best = max((place for place in xorb.places if place.first <= chunk < place.end), key=lambda place: place.end, default=None)
+        if best is None:
+            raise Invalid(
+                f"Chunk {chunk} of xorb {xorb.hash} has expired. Remove the folder xet in the client's cache (~/.cache/huggingface/xet)"
+                " and upload again."
+            )
+        end = min(best.end, term.end)
+        yield Segment(best.sha256, False, best.position + at[chunk] - at[best.first], at[end] - at[chunk])
+        chunk = end
+
+
+def _read(file: BinaryIO, segment: Segment) -> Iterator[bytes]:
+    file.seek(segment.position)
+    left = segment.size
+    while left:
+        piece = file.read(min(left, _PIECE))
+        if not piece:
+            raise Unavailable(f"Stored bytes of {segment.name} are shorter than they were. Tell the operator to run the check.")
+        left -= len(piece)
+        yield piece
