@@ -34,6 +34,19 @@ class Call:
         return self.named_repo
 
 
+class Answer(Protocol):
+    """What a thread found, ready for the loop to send."""
+
+    async def send(self, request: web.Request) -> web.StreamResponse: ...
+
+
+@dataclass(frozen=True, slots=True)
+class InThread:
+    """A handler that is a plain function. It runs in the thread that let the caller in: one hop for the whole request."""
+
+    read: Callable[[web.Request, Call], Answer]
+
+
 Handler: TypeAlias = Callable[[web.Request, Call], Awaitable[web.StreamResponse]]
 Render: TypeAlias = Callable[[web.Request, HubError], web.Response]
 
@@ -47,7 +60,7 @@ class Endpoint:
 
     method: str
     path: str
-    handler: Handler
+    handler: Handler | InThread
     needs: Access
     render: Render
     kind: RepoKind | None = None
@@ -86,18 +99,39 @@ def add_endpoints(app: web.Application, rows: Iterable[Endpoint], doorman: Doorm
 
 
 def _wrap(row: Endpoint, doorman: Doorman, repos: RepoFinder) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    serve = _serving(row, doorman, repos)
+
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             if request.app[STOPPING].is_set():
                 raise Unavailable("The hub is stopping. Try again in a moment.")
-            call = await asyncio.to_thread(_admit, row, request, doorman, repos)
-            return await row.handler(request, call)
+            return await serve(request)
         except Moved as error:
             return _redirect(request, error)
         except HubError as error:
             return row.render(request, error)
 
     return handle
+
+
+def _serving(row: Endpoint, doorman: Doorman, repos: RepoFinder) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    handler = row.handler
+    if not isinstance(handler, InThread):
+
+        async def admit_and_handle(request: web.Request) -> web.StreamResponse:
+            return await handler(request, await asyncio.to_thread(_admit, row, request, doorman, repos))
+
+        return admit_and_handle
+    read = handler.read
+
+    def admit_and_read(request: web.Request) -> Answer:
+        return read(request, _admit(row, request, doorman, repos))
+
+    async def send(request: web.Request) -> web.StreamResponse:
+        answer = await asyncio.to_thread(admit_and_read, request)
+        return await answer.send(request)
+
+    return send
 
 
 def _admit(row: Endpoint, request: web.Request, doorman: Doorman, repos: RepoFinder) -> Call:

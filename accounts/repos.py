@@ -28,7 +28,7 @@ class Repos:
     def find(self, name: RepoName) -> Repo | None:
         """By name, without regard to case."""
         sql = "SELECT * FROM repos WHERE kind = :kind AND name_key = :key"
-        row = self._database.read(lambda tx: tx.one(sql, {"kind": name.kind.value, "key": name.key}))
+        row = self._database.one(sql, {"kind": name.kind.value, "key": name.key})
         return _repo(row) if row else None
 
     def find_moved(self, name: RepoName) -> Repo | None:
@@ -51,7 +51,7 @@ class Repos:
         self._database.write(lambda tx: _move(tx, repo, new))
 
     def get(self, repo_id: str) -> Repo | None:
-        row = self._database.read(lambda tx: tx.one("SELECT * FROM repos WHERE id = :id", {"id": repo_id}))
+        row = self._database.one("SELECT * FROM repos WHERE id = :id", {"id": repo_id})
         return _repo(row) if row else None
 
     def delete(self, repo: Repo) -> None:

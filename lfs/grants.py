@@ -20,12 +20,17 @@ class Sink(Protocol):
 
 
 async def granted(request: web.Request, verb: Verb, actions: Actions, repos: Repos) -> Grant:
+    """`check_grant` from the loop."""
+    return await asyncio.to_thread(check_grant, request, verb, actions, repos)
+
+
+def check_grant(request: web.Request, verb: Verb, actions: Actions, repos: Repos) -> Grant:
     """Raises Invalid, Forbidden, or NotFound when the repository is gone."""
     path, query = request.match_info, request.query
     signed = (query.get(name, "") for name in _NAMES)
     part = (query.get(name, "0") for name in ("part_bytes", "number"))
     grant = actions.check(verb, path["repo_id"], path["oid"], *signed, *part)
-    if await asyncio.to_thread(repos.get, grant.repo_id) is None:
+    if repos.get(grant.repo_id) is None:
         raise NotFound("The repository of this URL is gone.")
     return grant
 

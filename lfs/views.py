@@ -9,13 +9,13 @@ from aiohttp import web
 
 from accounts.access import require
 from accounts.bodies import read_json
-from accounts.download import Content, respond
-from accounts.endpoint import GIT_PATHS, Call, Endpoint
+from accounts.download import Content, Download, answer
+from accounts.endpoint import GIT_PATHS, Call, Endpoint, InThread
 from accounts.repos import Repos
 from lfs.actions import Actions, Verb
 from lfs.batch import Batch
 from lfs.errors import render_lfs
-from lfs.grants import granted, receive
+from lfs.grants import check_grant, granted, receive
 from lfs.possession import Possession
 from lfs.wire import MEDIA_TYPE, BadObject, Unprocessable, parse_batch, parse_object
 from storage.blobs.base import BlobStore
@@ -55,8 +55,8 @@ class LfsViews:
         rows += [
             Endpoint("PUT", action + Verb.UPLOAD, self.upload, Access.NONE, render_lfs),
             Endpoint("POST", action + Verb.VERIFY, self.verify, Access.NONE, render_lfs),
-            Endpoint("GET", action + Verb.DOWNLOAD, self.download, Access.NONE, render_lfs),
-            Endpoint("HEAD", action + Verb.DOWNLOAD, self.download, Access.NONE, render_lfs),
+            Endpoint("GET", action + Verb.DOWNLOAD, InThread(self.download), Access.NONE, render_lfs),
+            Endpoint("HEAD", action + Verb.DOWNLOAD, InThread(self.download), Access.NONE, render_lfs),
         ]
         return rows
 
@@ -91,17 +91,17 @@ class LfsViews:
             raise Unprocessable(f"Object {have.sha256} has {have.size} bytes, not {asked.size}.")
         return web.Response(status=200)
 
-    async def download(self, request: web.Request, call: Call) -> web.StreamResponse:
-        grant = await granted(request, Verb.DOWNLOAD, self._actions, self._repos)
-        path = await asyncio.to_thread(self._blobs.path, grant.blob.sha256)
-        if path is None or await asyncio.to_thread(self._possession.has, grant.repo_id, grant.blob.sha256) != grant.blob:
+    def download(self, request: web.Request, call: Call) -> Download:
+        grant = check_grant(request, Verb.DOWNLOAD, self._actions, self._repos)
+        path = self._blobs.path(grant.blob.sha256)
+        if path is None or self._possession.has(grant.repo_id, grant.blob.sha256) != grant.blob:
             raise ObjectNotFound(f"Object {grant.blob.sha256} is not in this repository.")
         headers = {
             "Content-Type": "application/octet-stream",
             "Content-Disposition": "attachment",
             "Cache-Control": "private, no-transform",
         }
-        return await respond(request, Content(grant.blob.size, grant.blob.sha256, path), headers)
+        return answer(request, Content(grant.blob.size, grant.blob.sha256, path), headers)
 
     async def unknown(self, request: web.Request, call: Call) -> web.Response:
         """git-lfs takes a 404 for "this server has no locks" and goes on."""

@@ -148,6 +148,12 @@ def launcher(tmp_path: Path) -> Launcher:
     return Launcher(tmp_path / "data")
 
 
+@pytest.fixture(scope="session")
+def new_launcher() -> type[Launcher]:
+    """For hubs that several tests share."""
+    return Launcher
+
+
 @pytest.fixture
 def services(tmp_path: Path) -> Iterator[Services]:
     """The services alone, on an empty data directory."""
