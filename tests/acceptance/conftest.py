@@ -52,8 +52,12 @@ class Machine:
         """`script` in the environment of that client."""
         return self.run(str(CLIENTS / client / "bin" / "python"), "-c", script, *arguments)
 
+    def tool(self, client: str) -> str:
+        """The command line of that client."""
+        return str(CLIENTS / client / "bin" / "hf")
+
     def hf(self, *arguments: str) -> str:
-        return self.run(str(CLIENTS / "newest" / "bin" / "hf"), *arguments)
+        return self.run(self.tool("newest"), *arguments)
 
     def clone(self, name: str, folder: str) -> Path:
         """A clone of `name` with its large files."""

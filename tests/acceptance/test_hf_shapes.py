@@ -222,10 +222,17 @@ def test_refs(hub: Any) -> None:
     assert [message for answer, _, message in answers if message not in answer.json()["error"]] == []
 
 
-def test_whoami_and_the_xet_token(hub: Any) -> None:
+def test_whoami(hub: Any) -> None:
     assert faults(hub.call("GET", "/api/whoami-v2").json(), WHOAMI) == []
-    wrong = hub.call("GET", "/api/whoami-v2", token="hf_wrong")
+
+
+def test_who_is_not_known(hub: Any) -> None:
+    wrong = hub.call("GET", "/api/whoami-v2", token="hf_wrong", X_Amzn_Trace_Id="trace-1")
     assert (wrong.status, wrong.headers["X-Error-Message"]) == (401, "Invalid credentials in Authorization header")
+    assert wrong.headers["X-Request-Id"] == "trace-1"
+
+
+def test_xet_token(hub: Any) -> None:
     name = new_repo(hub)
     answer = hub.call("GET", f"/api/models/{name}/xet-write-token/main")
     body = answer.json()
@@ -233,5 +240,3 @@ def test_whoami_and_the_xet_token(hub: Any) -> None:
     shown = [answer.headers[f"X-Xet-{field}"] for field in ("Cas-Url", "Access-Token", "Token-Expiration")]
     assert shown == [body["casUrl"], body["accessToken"], str(body["exp"])]
     assert hub.call("GET", f"/api/models/{name}/xet-write-token/main", token=hub.token2).status == 403
-    named = hub.call("GET", "/api/whoami-v2", X_Amzn_Trace_Id="trace-1")
-    assert named.headers["X-Request-Id"] == "trace-1"

@@ -16,8 +16,6 @@ from typing import Any
 
 import pytest
 
-LARGE_FOLDER = Path(__file__).parent.parent.parent / ".venv" / "clients" / "1.29" / "bin" / "hf"
-
 
 def new_name(machine: Any) -> str:
     return f"{machine.hub.user}/x{uuid.uuid4().hex[:12]}"
@@ -39,7 +37,7 @@ def shown(machine: Any, name: str, revision: str = "main", kind: str = "models")
 def test_command_line_sign_in_and_repositories(machine: Any) -> None:
     token = machine.environment.pop("HF_TOKEN")
     name = new_name(machine)
-    before = machine.run(str(LARGE_FOLDER.parents[2] / "newest" / "bin" / "hf"), "auth", "whoami", may_fail=True)
+    before = machine.run(machine.tool("newest"), "auth", "whoami", may_fail=True)
     machine.hf("auth", "login", "--token", token)
     assert "alice" not in before
     assert "alice" in machine.hf("auth", "whoami")
@@ -91,7 +89,7 @@ def test_upload_large_folder_is_killed_and_finishes_when_run_again(machine: Any)
     sizes = {f"d{n % 9}/{n}.{'bin' if n % 10 == 0 else 'txt'}": 400_000 if n % 10 == 0 else 2000 for n in range(700)}
     contents = {path: dice.randbytes(size) for path, size in sizes.items()}
     folder = write(machine.home / "large", contents)
-    command = [str(LARGE_FOLDER), "upload-large-folder", name, str(folder), "--repo-type", "model", "--num-workers", "4", "--no-bars"]
+    command = [machine.tool("1.29"), "upload-large-folder", name, str(folder), "--repo-type", "model", "--num-workers", "4", "--no-bars"]
     commits = f"/api/models/{name}/commits/main"
     with (machine.home / "log").open("wb") as log:
         process = subprocess.Popen(command, env=machine.environment, stdout=log, stderr=log)
@@ -124,8 +122,8 @@ for path in ("a/large.bin", "a/deep/large.dat"):
         file.write(data[:1_000_000])
         file.write(data[1_000_000:])
 fs.mv(f"{name}/a/one.txt", f"{name}/b/1.txt")
-deep = fs.find(f"{name}/a/deep")  # the client copies no folders
-fs.mv(deep, [path.replace("/a/deep/", "/c/") for path in deep])
+for path in fs.find(f"{name}/a/deep"):  # the client copies no folders
+    fs.mv(path, path.replace("/a/deep/", "/c/"))
 fs.cp(f"{name}/a/large.bin", f"{name}/copy.bin")
 fs.rm(f"{name}/gone.txt")
 fs.rm(f"{name}/gone", recursive=True)

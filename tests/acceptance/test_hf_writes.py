@@ -77,6 +77,58 @@ def heads():
     return {branch.name: branch.target_commit for branch in api.list_repo_refs(name).branches}
 """
 
+
+# The longest of all come first: the other combinations run beside them.
+@pytest.fixture(params=combinations("two-gigabytes"))
+def wide_world(request: pytest.FixtureRequest, launcher: Any, make_machine: Callable[[Any], Any]) -> Iterator[World]:
+    """A computer and a hub that are thrown away with all their bytes."""
+    launcher.users()
+    hub = launcher.start()
+    world = new_world(make_machine(hub), request.param)
+    yield world
+    stopped = hub.stop()
+    shutil.rmtree(launcher.data)
+    shutil.rmtree(world.machine.home)
+    assert stopped == 0
+
+
+BIG = """
+api.create_repo(name)
+api.upload_file(path_or_fileobj=sys.argv[2], path_in_repo="two.bin", repo_id=name)
+print(json.dumps(heads()))
+"""
+
+
+def test_two_gigabytes(wide_world: World) -> None:
+    name, machine = wide_world.name(), wide_world.machine
+    file, digest, tail = machine.home / "two.bin", hashlib.sha256(), b""
+    with file.open("wb") as out:
+        for start in range(0, LARGE_BYTES, 8 << 20):
+            tail = wide_world.dice.randbytes(min(8 << 20, LARGE_BYTES - start))
+            digest.update(tail)
+            out.write(tail)
+    wide_world.call(BIG, name, str(file))
+    file.unlink()
+
+    machine.environment["GIT_LFS_SKIP_SMUDGE"] = "1"
+    clone = machine.clone(name, "clone")
+    version = "version https://git-lfs.github.com/spec/v1"
+    assert (clone / "two.bin").read_text() == f"{version}\noid sha256:{digest.hexdigest()}\nsize {LARGE_BYTES}\n"
+    received = hashlib.sha256()
+    with urllib.request.urlopen(f"{machine.hub.url}/{name}/resolve/main/two.bin", timeout=60) as response:
+        while piece := response.read(1 << 20):
+            received.update(piece)
+    assert received.hexdigest() == digest.hexdigest()
+    end = urllib.request.Request(f"{machine.hub.url}/{name}/resolve/main/two.bin", headers={"Range": f"bytes={LARGE_BYTES - 5}-"})
+    with urllib.request.urlopen(end, timeout=60) as response:
+        assert response.read() == tail[-5:]
+    stored = sum(path.stat().st_size for path in machine.hub.data.rglob("*") if path.is_file())
+    assert LARGE_BYTES <= stored < LARGE_BYTES + (50 << 20)
+    with closing(sqlite3.connect(machine.hub.data / DATABASE)) as database:
+        came_by_xet = database.execute("SELECT count(*) FROM xet_files").fetchone()[0] == 1
+    assert came_by_xet is (wide_world.is_xet and wide_world.client in SPEAKS_XET)
+
+
 UPLOAD = """
 folder, made = pathlib.Path(sys.argv[2]), []
 api.create_repo(name, private=sys.argv[3] == "private")
@@ -319,52 +371,3 @@ def test_what_is_refused_changes_nothing(world: World) -> None:
         assert set(refs) == {"HEAD", "refs/heads/main"}
         assert len(hub.call("GET", f"/api/models/{repo}/commits/main").json()) == 3
         assert [row["path"] for row in hub.call("GET", f"/api/models/{repo}/tree/main?recursive=true").json()][-1] == "x/one.txt"
-
-
-@pytest.fixture(params=combinations("two-gigabytes"))
-def wide_world(request: pytest.FixtureRequest, launcher: Any, make_machine: Callable[[Any], Any]) -> Iterator[World]:
-    """A computer and a hub that are thrown away with all their bytes."""
-    launcher.users()
-    hub = launcher.start()
-    world = new_world(make_machine(hub), request.param)
-    yield world
-    assert hub.stop() == 0
-    shutil.rmtree(launcher.data)
-    shutil.rmtree(world.machine.home)
-
-
-BIG = """
-api.create_repo(name)
-api.upload_file(path_or_fileobj=sys.argv[2], path_in_repo="two.bin", repo_id=name)
-print(json.dumps(heads()))
-"""
-
-
-def test_two_gigabytes(wide_world: World) -> None:
-    name, machine = wide_world.name(), wide_world.machine
-    file, digest, tail = machine.home / "two.bin", hashlib.sha256(), b""
-    with file.open("wb") as out:
-        for start in range(0, LARGE_BYTES, 8 << 20):
-            tail = wide_world.dice.randbytes(min(8 << 20, LARGE_BYTES - start))
-            digest.update(tail)
-            out.write(tail)
-    wide_world.call(BIG, name, str(file))
-    file.unlink()
-
-    machine.environment["GIT_LFS_SKIP_SMUDGE"] = "1"
-    clone = machine.clone(name, "clone")
-    version = "version https://git-lfs.github.com/spec/v1"
-    assert (clone / "two.bin").read_text() == f"{version}\noid sha256:{digest.hexdigest()}\nsize {LARGE_BYTES}\n"
-    received = hashlib.sha256()
-    with urllib.request.urlopen(f"{machine.hub.url}/{name}/resolve/main/two.bin", timeout=60) as response:
-        while piece := response.read(1 << 20):
-            received.update(piece)
-    assert received.hexdigest() == digest.hexdigest()
-    end = urllib.request.Request(f"{machine.hub.url}/{name}/resolve/main/two.bin", headers={"Range": f"bytes={LARGE_BYTES - 5}-"})
-    with urllib.request.urlopen(end, timeout=60) as response:
-        assert response.read() == tail[-5:]
-    stored = sum(path.stat().st_size for path in machine.hub.data.rglob("*") if path.is_file())
-    assert LARGE_BYTES <= stored < LARGE_BYTES + (50 << 20)
-    with closing(sqlite3.connect(machine.hub.data / DATABASE)) as database:
-        came_by_xet = database.execute("SELECT count(*) FROM xet_files").fetchone()[0] == 1
-    assert came_by_xet is (wide_world.is_xet and wide_world.client in SPEAKS_XET)
