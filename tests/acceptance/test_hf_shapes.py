@@ -157,6 +157,19 @@ def test_commit_and_what_is_read_of_it(hub: Any) -> None:
     assert [(row["title"], row["message"]) for row in commits] == [("Copy", ""), ("Title", "Body.\n\nMore."), ("initial commit", "")]
 
 
+def test_a_tracked_file_that_comes_inline_becomes_large(hub: Any) -> None:
+    name, data = new_repo(hub), b"inline"
+    assert commit(hub, name, inline("a.bin", data), inline("a.txt", data), inline("empty.bin", b"")).status == 200
+    rows = {row["path"]: row for row in hub.call("GET", f"/api/models/{name}/tree/main").json()}
+    assert rows["a.bin"]["lfs"] == {
+        "oid": hashlib.sha256(data).hexdigest(),
+        "size": len(data),
+        "pointerSize": rows["a.bin"]["lfs"]["pointerSize"],
+    }
+    assert "lfs" not in rows["a.txt"] | rows["empty.bin"]
+    assert hub.call("GET", f"/{name}/resolve/main/a.bin").body == data
+
+
 REFUSALS = [
     ("deletedFile", {"path": "nope"}, 404, "EntryNotFound", "A file with this name doesn't exist"),
     ("deletedFolder", {"path": "nope/"}, 404, "EntryNotFound", "A file with this name doesn't exist"),
