@@ -144,6 +144,11 @@ def test_commit_and_what_is_read_of_it(hub: Any) -> None:
     lfs = {"sha256": oid, "size": len(LARGE), "pointerSize": rows["copy.bin"]["lfs"]["pointerSize"]}
     assert [row["lfs"] for row in siblings if "lfs" in row] == [lfs, lfs]
 
+
+def test_commits(hub: Any) -> None:
+    name = new_repo(hub)
+    assert commit(hub, name, inline("a", b"a"), summary="Title", description="Body.\n\nMore.").status == 200
+    assert commit(hub, name, inline("a", b"b"), summary="Copy").status == 200
     commits = hub.call("GET", f"/api/models/{name}/commits/main?expand[]=formatted").json()
     row = {
         "id": SHA1,
