@@ -64,8 +64,10 @@ def new_world(machine: Any, param: tuple[str, bool, int]) -> World:
 
 
 @pytest.fixture(scope="module", params=combinations())
-def world(request: pytest.FixtureRequest, hub: Any, make_machine: Callable[[Any], Any]) -> World:
-    return new_world(make_machine(hub), request.param)
+def world(request: pytest.FixtureRequest, hub: Any, make_machine: Callable[[Any], Any]) -> Iterator[World]:
+    world = new_world(make_machine(hub), request.param)
+    yield world
+    shutil.rmtree(world.machine.home)
 
 
 PRELUDE = """
