@@ -19,6 +19,7 @@ class MiscViews:
         return [
             Endpoint("POST", "/api/validate-yaml", self.validate_yaml, Access.NONE, render_json),
             Endpoint("GET", "/api/agent-harnesses", self.agent_harnesses, Access.NONE, render_json),
+            Endpoint("POST", wire.API_REPO + "/discussions", self.open_discussion, Access.READ, render_json),
             Endpoint("HEAD", "/api/telemetry/{rest:.*}", self.telemetry, Access.NONE, render_json),
         ]
 
@@ -31,6 +32,10 @@ class MiscViews:
     async def agent_harnesses(self, request: web.Request, call: Call) -> web.Response:
         """Every process of the newest client asks once a day; this hub names none."""
         return web.json_response({"standardEnvVars": [], "harnesses": {}})
+
+    async def open_discussion(self, request: web.Request, call: Call) -> web.Response:
+        """Where upload_folder opens its pull request before it sends anything."""
+        raise wire.no_pull_requests()
 
     async def telemetry(self, request: web.Request, call: Call) -> web.Response:
         """Asked for by clients, recorded by nobody."""

@@ -35,10 +35,14 @@ def flag(request: web.Request, name: str) -> bool:
     return request.query.get(name, "").lower() in ("true", "1")
 
 
+def no_pull_requests() -> Forbidden:
+    return Forbidden("Pull requests are not available on this hub: commit to a branch instead, without create_pr.")
+
+
 def refuse_pull_request(request: web.Request) -> None:
     """For routes that clients call with create_pr=1."""
     if flag(request, "create_pr"):
-        raise Forbidden("Pull requests are not available on this hub: commit to a branch instead, without create_pr.")
+        raise no_pull_requests()
 
 
 def number(request: web.Request, name: str, default: int, most: int) -> int:

@@ -1,8 +1,11 @@
 """The real clients, each run as a person would: its own home, nothing configured but the address and the token."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +52,38 @@ class Machine:
         """`script` in the environment of that client."""
         return self.run(str(CLIENTS / client / "bin" / "python"), "-c", script, *arguments)
 
+    def tool(self, client: str) -> str:
+        """The command line of that client."""
+        return str(CLIENTS / client / "bin" / "hf")
+
     def hf(self, *arguments: str) -> str:
-        return self.run(str(CLIENTS / "newest" / "bin" / "hf"), *arguments)
+        return self.run(self.tool("newest"), *arguments)
+
+    def clone(self, name: str, folder: str) -> Path:
+        """A clone of `name` with its large files."""
+        self.run("git", "clone", "-q", self.hub.git_url(name), folder)
+        return self.home / folder
+
+    def refs(self, name: str) -> dict[str, str]:
+        """What git sees, by the full name of the ref."""
+        listed = self.run("git", "ls-remote", self.hub.git_url(name)).splitlines()
+        return {ref: oid for oid, ref in (line.split("\t") for line in listed)}
+
+    def check_sound(self, work: Path, wanted: dict[str, bytes], large: set[str]) -> None:
+        """The clone holds `wanted` and nothing else beside .gitattributes; git and git-lfs find nothing wrong and nothing to do."""
+        found = files(work)
+        found.pop(".gitattributes")
+        assert {path for path in wanted.keys() | found.keys() if wanted.get(path) != found.get(path)} == set()
+        assert set(self.git(work, "-c", "core.quotePath=false", "lfs", "ls-files", "--name-only").splitlines()) == large
+        assert self.git(work, "status", "--porcelain") == ""
+        self.git(work, "fsck", "--strict")
+        self.git(work, "lfs", "fsck")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file below `folder` that is not the clients' own."""
+    found = (path for path in folder.rglob("*") if path.is_file() and not {".git", ".cache"} & set(path.relative_to(folder).parts))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
 @pytest.fixture
@@ -61,3 +94,16 @@ def machine(hub: Any, tmp_path: Path) -> Machine:
 @pytest.fixture
 def another_machine(hub: Any, tmp_path: Path) -> Machine:
     return Machine(tmp_path / "another", hub)
+
+
+@pytest.fixture(scope="module")
+def make_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Any], Machine]]:
+    """New computers that talk to a given hub, for fixtures of a module; they are gone after it."""
+    folder = tmp_path_factory.mktemp("machines")
+    yield lambda hub: Machine(Path(tempfile.mkdtemp(dir=folder)) / "home", hub)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def files_below() -> Callable[[Path], dict[str, bytes]]:
+    return files

@@ -19,13 +19,8 @@ def write_model(folder: Path, seed: int, *, megabytes: int) -> None:
     (folder / "weights.safetensors").write_bytes(dice.randbytes(megabytes << 20))
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    found = (path for path in folder.rglob("*") if path.is_file() and not {".git", ".cache"} & set(path.parts))
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
-
-
 @pytest.mark.parametrize("private", [False, True], ids=["public", "private"])
-def test_push_with_git_then_clone_pull_and_download(hub: Any, machine: Any, another_machine: Any, private: bool) -> None:
+def test_push_with_git_then_clone_pull_and_download(hub: Any, machine: Any, another_machine: Any, files_below: Any, private: bool) -> None:
     name = hub.repo(private=private)
     work = machine.home / "work"
     machine.run("git", "clone", "-q", hub.git_url(name), str(work))
@@ -36,7 +31,7 @@ def test_push_with_git_then_clone_pull_and_download(hub: Any, machine: Any, anot
         machine.git(work, "add", "-A")
         machine.git(work, "commit", "-q", "-m", f"Version {seed}")
         machine.git(work, "push", "-q", "origin", "HEAD")
-        revisions.append((machine.git(work, "rev-parse", "HEAD"), files(work)))
+        revisions.append((machine.git(work, "rev-parse", "HEAD"), files_below(work)))
     machine.git(work, "tag", "-a", "v2", "-m", "Second")
     machine.git(work, "push", "-q", "origin", "v2")
 
@@ -45,7 +40,7 @@ def test_push_with_git_then_clone_pull_and_download(hub: Any, machine: Any, anot
     another_machine.run("git", "clone", "-q", hub.git_url(name), str(clone))
     assert (clone / "weights.safetensors").stat().st_size < 200
     another_machine.git(clone, "lfs", "pull")
-    assert files(clone) == revisions[1][1]
+    assert files_below(clone) == revisions[1][1]
     assert another_machine.git(clone, "log", "--format=%H") == "\n".join(oid for oid, _ in reversed(revisions))
     another_machine.git(clone, "fsck", "--strict")
     another_machine.git(clone, "lfs", "fsck")
@@ -53,9 +48,9 @@ def test_push_with_git_then_clone_pull_and_download(hub: Any, machine: Any, anot
     for oid, wanted in revisions:
         target = another_machine.home / oid
         another_machine.hf("download", name, "--revision", oid, "--local-dir", str(target))
-        assert files(target) == wanted
+        assert files_below(target) == wanted
     another_machine.hf("download", name, "--revision", "v2", "--local-dir", str(another_machine.home / "v2"))
-    assert files(another_machine.home / "v2") == revisions[1][1]
+    assert files_below(another_machine.home / "v2") == revisions[1][1]
 
 
 def test_a_stranger_sees_nothing_of_a_private_repository(hub: Any, machine: Any) -> None:
