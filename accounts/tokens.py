@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from accounts.users import row_user
 from storage.database.base import Database
@@ -57,7 +57,8 @@ class Tokens:
         """Who holds the token, if it lives and its user is active."""
         now = time.time_ns() // 1000
         sql = (
-            "SELECT users.*, tokens.id AS token_id, tokens.name AS token_name, tokens.scope, tokens.last_used"
+            "SELECT users.*, tokens.id AS token_id, tokens.name AS token_name, tokens.created_at AS token_created_at,"
+            " tokens.scope, tokens.last_used"
             " FROM tokens JOIN users ON users.id = tokens.user_id"
             " WHERE tokens.hash = :hash AND users.is_active = 1 AND (tokens.expires_at IS NULL OR tokens.expires_at > :now)"
         )
@@ -67,7 +68,8 @@ class Tokens:
         if (row["last_used"] or 0) < now - _USED_EVERY:
             used = {"now": now, "id": row["token_id"]}
             self._database.write(lambda tx: tx.run("UPDATE tokens SET last_used = :now WHERE id = :id", used))
-        return row_user(row).principal(Scope(row["scope"]), from_session=False, token_name=row["token_name"])
+        principal = row_user(row).principal(Scope(row["scope"]), from_session=False)
+        return replace(principal, token_name=row["token_name"], token_created_at=row["token_created_at"])
 
     def list(self, user_id: int) -> list[Token]:
         sql = "SELECT * FROM tokens WHERE user_id = :user ORDER BY created_at DESC LIMIT :most"

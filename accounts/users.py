@@ -74,8 +74,8 @@ class User:
     is_active: bool
     created_at: int
 
-    def principal(self, scope: Scope, *, from_session: bool, token_name: str = "") -> Principal:
-        return Principal(self.id, self.name, self.email, self.is_admin, scope, from_session, token_name)
+    def principal(self, scope: Scope, *, from_session: bool) -> Principal:
+        return Principal(self.id, self.name, self.email, self.is_admin, scope, from_session)
 
 
 class Users:

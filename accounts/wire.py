@@ -61,7 +61,9 @@ def token_json(token: Token) -> dict[str, Any]:
 
 
 def whoami_json(principal: Principal, version: str) -> dict[str, Any]:
-    role = "read" if principal.scope is Scope.READ else "write"
+    access = {"displayName": principal.token_name or "session", "role": "read" if principal.scope is Scope.READ else "write"}
+    if principal.token_created_at:
+        access["createdAt"] = iso(principal.token_created_at)
     return {
         "type": "user",
         "id": str(principal.user_id),
@@ -73,6 +75,6 @@ def whoami_json(principal: Principal, version: str) -> dict[str, Any]:
         "canPay": False,
         "isPro": False,
         "orgs": [],
-        "auth": {"type": "access_token", "accessToken": {"displayName": principal.token_name or "session", "role": role}},
+        "auth": {"type": "access_token", "accessToken": access},
         "site": {"name": "KohakuHub", "api": "kohakuhub", "version": version},
     }

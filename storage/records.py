@@ -110,6 +110,7 @@ class Principal:
     scope: Scope
     from_session: bool
     token_name: str = ""
+    token_created_at: int = 0
 
     @property
     def is_anonymous(self) -> bool:
