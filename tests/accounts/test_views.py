@@ -65,7 +65,7 @@ def test_tokens_are_made_listed_used_and_deleted(hub: Any, person: tuple[str, st
     by_token = hub.call("DELETE", path, token=token)
     gone = hub.call("DELETE", path, token="", Cookie=cookie, Sec_Fetch_Site="same-origin")
 
-    assert who["auth"]["accessToken"] == {"displayName": "n", "role": "read"}
+    assert who["auth"]["accessToken"] == {"displayName": "n", "role": "read", "createdAt": listed[0]["created_at"]}
     assert refused.status == 401
     assert [row["name"] for row in listed] == ["n"]
     assert token not in str(listed)
