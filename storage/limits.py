@@ -32,6 +32,7 @@ class Limits:
     xet_shard_bytes: int = 72 * MIB
     xet_shard_files: int = 100_000
     xet_shard_terms: int = 400_000
+    xet_shard_chunks: int = 16 << 20  # named by all terms together: 1 TiB of chunks of the usual size
     xet_staged_seconds: int = 28 * 86400  # clients remember for three weeks, and another as reserve, what they have sent
     # commits through the API
     commit_bytes: int = 2 * GIB

@@ -3,14 +3,14 @@
 import secrets
 import time
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from accounts.access import READABLE_REPOS, readable_by
 from lfs.possession import link_in
-from lfs.xet.hashes import Chunks, is_dedup_eligible, to_text
-from lfs.xet.shard import ShardFile
+from lfs.xet.hashes import Chunks, XetHash, is_dedup_eligible, to_text
+from lfs.xet.shard import ShardFile, Term
 from storage.database.base import Database, Row, Tx
 from storage.records import BlobRef, Principal
 
@@ -81,10 +81,11 @@ class XetIndex:
             )
             _grant(tx, xorb.hash, user_id)
             known = _find(tx, xorb.hash) or xorb
-            if not known.is_staged and not known.is_placed:  # expired in part, and here again
-                tx.run("UPDATE xet_xorbs SET is_staged = 1, created_at = :now WHERE hash = :hash", {"hash": xorb.hash, "now": _now()})
-                return replace(known, is_staged=True)
-            return known
+            if known.is_placed:
+                return known
+            # Here again, for another sender perhaps, or after it expired in part: its time begins anew.
+            tx.run("UPDATE xet_xorbs SET is_staged = 1, created_at = :now WHERE hash = :hash", {"hash": xorb.hash, "now": _now()})
+            return replace(known, is_staged=True)
 
         return self._database.write(work)
 
@@ -105,7 +106,8 @@ class XetIndex:
             rows = tx.all("SELECT xorb FROM xet_chunks WHERE hash = :hash LIMIT :most", {"hash": chunk, "most": _MOST_ANSWERS})
             for row in rows:
                 xorb = _find(tx, row["xorb"])
-                if xorb is not None and _may_refer(tx, xorb, principal):
+                is_whole = xorb is not None and (xorb.is_staged or xorb.is_placed)  # else a part has expired
+                if xorb is not None and is_whole and _may_refer(tx, xorb, principal):
                     _grant(tx, xorb.hash, principal.user_id)
                     return xorb
             return None
@@ -125,13 +127,16 @@ class XetIndex:
     def settle(self, repo_id: str, files: Sequence[ShardFile], xorbs: dict[str, Xorb]) -> list[str]:
         """Rebuilt files become the repository's, and their chunks findable. The staged xorbs that nobody needs any more."""
 
+        findable = {pair for file in files for pair in _findable(file, xorbs)}
+
         def work(tx: Tx) -> list[str]:
             for file in files:
                 link_in(tx, repo_id, BlobRef(file.sha256, file.size))
                 row = {"hash": to_text(file.hash), "sha256": file.sha256}
                 tx.run("INSERT INTO xet_files (hash, sha256) VALUES (:hash, :sha256) ON CONFLICT DO NOTHING", row)
-                _place(tx, file)
-                _note_chunks(tx, file, xorbs)
+                _place(tx, file, xorbs)
+            rows = [{"hash": to_text(chunk), "xorb": xorb} for chunk, xorb in findable]
+            tx.many("INSERT INTO xet_chunks (hash, xorb) VALUES (:hash, :xorb) ON CONFLICT DO NOTHING", rows)
             return [value for value in xorbs if _is_done(tx, value)]
 
         return self._database.write(work)
@@ -189,11 +194,10 @@ def _may_refer(tx: Tx, xorb: Xorb, principal: Principal) -> bool:
     return replace(xorb, places=places).is_placed
 
 
-def _place(tx: Tx, file: ShardFile) -> None:
-    rows, position = [], 0
-    for term in file.terms:
+def _place(tx: Tx, file: ShardFile, xorbs: dict[str, Xorb]) -> None:
+    rows = []
+    for position, term, _ in _fresh(file, xorbs):
         rows.append({"xorb": to_text(term.xorb), "first": term.first, "end": term.end, "sha256": file.sha256, "position": position})
-        position += term.size
     tx.many(
         "INSERT INTO xet_places (xorb, first, ending, sha256, position) VALUES (:xorb, :first, :end, :sha256, :position)"
         " ON CONFLICT DO NOTHING",
@@ -201,16 +205,32 @@ def _place(tx: Tx, file: ShardFile) -> None:
     )
 
 
-def _note_chunks(tx: Tx, file: ShardFile, xorbs: dict[str, Xorb]) -> None:
-    rows = []
-    for number, term in enumerate(file.terms):
+def _findable(file: ShardFile, xorbs: dict[str, Xorb]) -> Iterator[tuple[XetHash, str]]:
+    """Chunks that clients ask for, each with its xorb."""
+    for number, (_, term, indexes) in enumerate(_fresh(file, xorbs)):
         name = to_text(term.xorb)
         chunks = xorbs[name].chunks
-        for index in range(term.first, term.end):
+        for index in indexes:
             value = chunks.hash_at(index)
             if is_dedup_eligible(value) or (number == 0 and index == term.first):
-                rows.append({"hash": to_text(value), "xorb": name})
-    tx.many("INSERT INTO xet_chunks (hash, xorb) VALUES (:hash, :xorb) ON CONFLICT DO NOTHING", rows)
+                yield value, name
+
+
+def _fresh(file: ShardFile, xorbs: dict[str, Xorb]) -> Iterator[tuple[int, Term, list[int]]]:
+    """Where each term with chunks that no earlier one had begins in the file, and the indexes of those chunks. A file that repeats one
+    xorb any number of times so leaves no more rows than the xorb has chunks.
+    """
+    seen: dict[XetHash, bytearray] = {}
+    position = 0
+    for term in file.terms:
+        if term.xorb not in seen:
+            seen[term.xorb] = bytearray(len(xorbs[to_text(term.xorb)].chunks))
+        marks = seen[term.xorb]
+        indexes = [index for index in range(term.first, term.end) if not marks[index]] if 0 in marks[term.first : term.end] else []
+        if indexes:
+            marks[term.first : term.end] = b"\1" * (term.end - term.first)
+            yield position, term, indexes
+        position += term.size
 
 
 def _is_done(tx: Tx, value: str) -> bool:

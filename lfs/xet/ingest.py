@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from lfs.xet.hashes import file_hash, range_hash, to_text
+from lfs.xet.hashes import Chunks, file_hash, range_hash, to_text
 from lfs.xet.index import XetIndex, Xorb
 from lfs.xet.shard import ShardFile, Term, parse_shard
 from lfs.xet.xorb import XorbDecoder
@@ -44,17 +44,18 @@ class XorbUpload:
         self._decoder.feed(data)
 
     def finish(self, name: str, user_id: int) -> bool:
-        """False when it was here already. Raises Invalid when the bytes are not the xorb `name`."""
+        """False when the user had sent it before; what others sent is not told (I7). Raises Invalid when the bytes are not the xorb `name`."""
         value, chunks = self._decoder.finish()
         if to_text(value) != name:
             raise Invalid(f"The bytes sent are the xorb {to_text(value)}, not {name[:80]}. Send it again.")
+        is_new = not self._index.granted(user_id, [name])
         known = self._index.find(name)
         if known is None or not known.is_placed:
             self._file.publish(name)
         noted = self._index.add(Xorb(name, chunks, True), user_id)
         if not noted.is_staged:
             self._staging.remove(name)
-        return known is None
+        return is_new
 
     def abort(self) -> None:
         self._file.abort()
@@ -74,6 +75,8 @@ class XetIngest:
     def check(self, data: bytes, user_id: int) -> list[ShardFile]:
         """The files of an uploaded shard, every hash in it made again. Raises Invalid or TooLarge."""
         files = parse_shard(data, self._limits)
+        if sum(max(0, term.end - term.first) for file in files for term in file.terms) > self._limits.xet_shard_chunks:
+            raise TooLarge(f"The shard names more than {self._limits.xet_shard_chunks} chunks. Send fewer files at once.")
         xorbs = self._granted(files, user_id)
         for file in files:
             _check_file(file, xorbs)
@@ -91,6 +94,7 @@ class XetIngest:
                 raise Invalid(f"File {to_text(file.hash)} has the SHA-256 {known}, not {file.sha256}. Check the client.")
             if known is None or not self._blobs.exists(BlobRef(file.sha256, file.size)):
                 self._rebuild(file, user_id)
+                rebuilt[file.hash] = file.sha256
             done += file.size
             progress(done)
         for name in self._index.settle(repo_id, files, self._granted(files, user_id)):
@@ -131,7 +135,11 @@ class XetIngest:
 
 
 def _check_file(file: ShardFile, xorbs: dict[str, Xorb]) -> None:
-    runs = []
+    if file_hash(_checked_runs(file, xorbs)) != file.hash:
+        raise Invalid(f"The chunks named for file {to_text(file.hash)} make another file. Check the client.")
+
+
+def _checked_runs(file: ShardFile, xorbs: dict[str, Xorb]) -> Iterator[Chunks]:
     for term in file.terms:
         chunks = _known(term, xorbs).chunks
         if not term.first < term.end <= len(chunks):
@@ -141,9 +149,7 @@ def _check_file(file: ShardFile, xorbs: dict[str, Xorb]) -> None:
             raise Invalid(f"Chunks {term.first} to {term.end} of xorb {to_text(term.xorb)} have {run.size} bytes, not {term.size}.")
         if range_hash(run) != term.range_hash:
             raise Invalid(f"The range hash of chunks {term.first} to {term.end} of xorb {to_text(term.xorb)} is wrong.")
-        runs.append(run)
-    if file_hash(runs) != file.hash:
-        raise Invalid(f"The chunks named for file {to_text(file.hash)} make another file. Check the client.")
+        yield run
 
 
 def _known(term: Term, xorbs: dict[str, Xorb]) -> Xorb:
