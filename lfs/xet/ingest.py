@@ -44,7 +44,7 @@ class XorbUpload:
         self._decoder.feed(data)
 
     def finish(self, name: str, user_id: int) -> bool:
-        """False when the user had sent it before; what others sent is not told (I7). Raises Invalid when the bytes are not the xorb `name`."""
+        """False when the user sent it before; what others sent is not told (I7). Raises Invalid if the bytes are not the xorb `name`."""
         value, chunks = self._decoder.finish()
         if to_text(value) != name:
             raise Invalid(f"The bytes sent are the xorb {to_text(value)}, not {name[:80]}. Send it again.")
