@@ -32,6 +32,11 @@ class Snapshot:
     tree: Oid
 
 
+def is_text(value: str) -> bool:
+    """JSON can hold halves of characters, which have no bytes; what comes from a URL always has."""
+    return not any(0xD800 <= ord(char) < 0xDC80 or 0xDCFF < ord(char) < 0xE000 for char in value)
+
+
 class Browser:
     def __init__(self, objects: ObjectStores, versions: VersionStore, possession: Possession) -> None:
         self._objects = objects
@@ -153,6 +158,8 @@ class Browser:
     def _named(self, repo: Repo, objects: Objects, revision: str) -> Oid:
         if _SHA.fullmatch(revision):
             return bytes.fromhex(revision)
+        if not is_text(revision):
+            raise ObjectNotFound(revision)
         refs = self._versions.refs(repo.id)
         if revision == "HEAD":
             revision = refs.head.decode("utf-8", "surrogateescape")

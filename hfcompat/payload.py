@@ -122,9 +122,9 @@ class CommitReader:
     def _message(self) -> str:
         assert self._header is not None
         summary, description = self._header.get("summary"), self._header.get("description") or ""
-        if not isinstance(summary, str) or not isinstance(description, str) or not summary.strip():
+        if not isinstance(summary, str) or not isinstance(description, str) or not summary.replace("\0", "").strip():
             raise Invalid("The header of the commit needs a summary. Give the commit a message.")
-        message = f"{summary.strip()}\n\n{description.strip()}".strip()
+        message = f"{summary.strip()}\n\n{description.strip()}".replace("\0", "").strip()
         if len(message.encode("utf-8", "replace")) > self._limits.commit_message_bytes:
             raise TooLarge(f"The commit message has more than {self._limits.commit_message_bytes} bytes. Shorten it.")
         return message
