@@ -3,9 +3,10 @@
 import secrets
 import time
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import TypeAlias
 
 from accounts.access import READABLE_REPOS, readable_by
 from lfs.possession import link_in
@@ -51,6 +52,9 @@ class Xorb:
         return reached >= len(self.chunks)
 
 
+FindXorb: TypeAlias = Callable[[XetHash], Xorb]  # of those that one user may refer to; raises Invalid
+
+
 class XetIndex:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -89,13 +93,12 @@ class XetIndex:
 
         return self._database.write(work)
 
-    def granted(self, user_id: int, values: Iterable[str]) -> dict[str, Xorb]:
-        """Those xorbs that the user may refer to."""
+    def granted(self, user_id: int, value: str) -> Xorb | None:
+        """The xorb if the user may refer to it."""
 
-        def work(tx: Tx) -> dict[str, Xorb]:
+        def work(tx: Tx) -> Xorb | None:
             sql = "SELECT xorb FROM xet_grants WHERE xorb = :xorb AND user_id = :user"
-            known = (_find(tx, value) for value in values if tx.one(sql, {"xorb": value, "user": user_id}))
-            return {xorb.hash: xorb for xorb in known if xorb is not None}
+            return _find(tx, value) if tx.one(sql, {"xorb": value, "user": user_id}) else None
 
         return self._database.read(work)
 
@@ -124,20 +127,21 @@ class XetIndex:
 
         return self._database.read(work)
 
-    def settle(self, repo_id: str, files: Sequence[ShardFile], xorbs: dict[str, Xorb]) -> list[str]:
+    def settle(self, repo_id: str, files: Sequence[ShardFile], find: FindXorb) -> list[str]:
         """Rebuilt files become the repository's, and their chunks findable. The staged xorbs that nobody needs any more."""
-
-        findable = {pair for file in files for pair in _findable(file, xorbs)}
+        names = {to_text(term.xorb) for file in files for term in file.terms}
+        findable: set[tuple[XetHash, str]] = set()
+        placed = [(file, _places(file, find, findable)) for file in files]
 
         def work(tx: Tx) -> list[str]:
-            for file in files:
+            for file, places in placed:
                 link_in(tx, repo_id, BlobRef(file.sha256, file.size))
                 row = {"hash": to_text(file.hash), "sha256": file.sha256}
                 tx.run("INSERT INTO xet_files (hash, sha256) VALUES (:hash, :sha256) ON CONFLICT DO NOTHING", row)
-                _place(tx, file, xorbs)
+                _place(tx, file, places)
             rows = [{"hash": to_text(chunk), "xorb": xorb} for chunk, xorb in findable]
             tx.many("INSERT INTO xet_chunks (hash, xorb) VALUES (:hash, :xorb) ON CONFLICT DO NOTHING", rows)
-            return [value for value in xorbs if _is_done(tx, value)]
+            return [value for value in names if _is_done(tx, value)]
 
         return self._database.write(work)
 
@@ -194,10 +198,11 @@ def _may_refer(tx: Tx, xorb: Xorb, principal: Principal) -> bool:
     return replace(xorb, places=places).is_placed
 
 
-def _place(tx: Tx, file: ShardFile, xorbs: dict[str, Xorb]) -> None:
-    rows = []
-    for position, term, _ in _fresh(file, xorbs):
-        rows.append({"xorb": to_text(term.xorb), "first": term.first, "end": term.end, "sha256": file.sha256, "position": position})
+def _place(tx: Tx, file: ShardFile, places: list[tuple[int, Term]]) -> None:
+    rows = [
+        {"xorb": to_text(term.xorb), "first": term.first, "end": term.end, "sha256": file.sha256, "position": position}
+        for position, term in places
+    ]
     tx.many(
         "INSERT INTO xet_places (xorb, first, ending, sha256, position) VALUES (:xorb, :first, :end, :sha256, :position)"
         " ON CONFLICT DO NOTHING",
@@ -205,32 +210,25 @@ def _place(tx: Tx, file: ShardFile, xorbs: dict[str, Xorb]) -> None:
     )
 
 
-def _findable(file: ShardFile, xorbs: dict[str, Xorb]) -> Iterator[tuple[XetHash, str]]:
-    """Chunks that clients ask for, each with its xorb."""
-    for number, (_, term, indexes) in enumerate(_fresh(file, xorbs)):
-        name = to_text(term.xorb)
-        chunks = xorbs[name].chunks
-        for index in indexes:
-            value = chunks.hash_at(index)
-            if is_dedup_eligible(value) or (number == 0 and index == term.first):
-                yield value, name
-
-
-def _fresh(file: ShardFile, xorbs: dict[str, Xorb]) -> Iterator[tuple[int, Term, list[int]]]:
-    """Where each term with chunks that no earlier one had begins in the file, and the indexes of those chunks. A file that repeats one
-    xorb any number of times so leaves no more rows than the xorb has chunks.
+def _places(file: ShardFile, find: FindXorb, findable: set[tuple[XetHash, str]]) -> list[tuple[int, Term]]:
+    """Each term with chunks that no earlier one had, and where it begins in the file: a file that repeats one xorb any number of times
+    leaves no more rows than the xorb has chunks. To `findable` go the chunks that clients ask for, each with its xorb.
     """
     seen: dict[XetHash, bytearray] = {}
+    places: list[tuple[int, Term]] = []
     position = 0
     for term in file.terms:
-        if term.xorb not in seen:
-            seen[term.xorb] = bytearray(len(xorbs[to_text(term.xorb)].chunks))
-        marks = seen[term.xorb]
-        indexes = [index for index in range(term.first, term.end) if not marks[index]] if 0 in marks[term.first : term.end] else []
-        if indexes:
+        chunks = find(term.xorb).chunks
+        marks = seen.setdefault(term.xorb, bytearray(len(chunks)))
+        if 0 in marks[term.first : term.end]:
+            for index in range(term.first, term.end):
+                value = chunks.hash_at(index)
+                if not marks[index] and (is_dedup_eligible(value) or (not places and index == term.first)):
+                    findable.add((value, to_text(term.xorb)))
             marks[term.first : term.end] = b"\1" * (term.end - term.first)
-            yield position, term, indexes
+            places.append((position, term))
         position += term.size
+    return places
 
 
 def _is_done(tx: Tx, value: str) -> bool:

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO
 
-from lfs.xet.hashes import Chunks, file_hash, range_hash, to_text
-from lfs.xet.index import XetIndex, Xorb
+from lfs.xet.hashes import Chunks, XetHash, file_hash, range_hash, to_text
+from lfs.xet.index import FindXorb, XetIndex, Xorb
 from lfs.xet.shard import ShardFile, Term, parse_shard
 from lfs.xet.xorb import XorbDecoder
 from storage.blobs.base import BlobStore, StagedUpload, StagingStore
@@ -18,6 +19,7 @@ from storage.errors import Invalid, ObjectNotFound, TooLarge, Unavailable
 from storage.limits import MIB, Limits
 from storage.records import BlobRef
 
+_KEPT_XORBS = 16
 _TRIES = 4  # staged bytes may move into the pool while a file is being rebuilt
 
 
@@ -48,7 +50,7 @@ class XorbUpload:
         value, chunks = self._decoder.finish()
         if to_text(value) != name:
             raise Invalid(f"The bytes sent are the xorb {to_text(value)}, not {name[:80]}. Send it again.")
-        is_new = not self._index.granted(user_id, [name])
+        is_new = self._index.granted(user_id, name) is None
         known = self._index.find(name)
         if known is None or not known.is_placed:
             self._file.publish(name)
@@ -77,9 +79,9 @@ class XetIngest:
         files = parse_shard(data, self._limits)
         if sum(max(0, term.end - term.first) for file in files for term in file.terms) > self._limits.xet_shard_chunks:
             raise TooLarge(f"The shard names more than {self._limits.xet_shard_chunks} chunks. Send fewer files at once.")
-        xorbs = self._granted(files, user_id)
+        find = self._finder(user_id)
         for file in files:
-            _check_file(file, xorbs)
+            _check_file(file, find)
             if file.size > self._limits.lfs_object_bytes:
                 raise TooLarge(f"A file of {file.size} bytes is larger than the limit of {self._limits.lfs_object_bytes}.")
         return files
@@ -97,7 +99,7 @@ class XetIngest:
                 rebuilt[file.hash] = file.sha256
             done += file.size
             progress(done)
-        for name in self._index.settle(repo_id, files, self._granted(files, user_id)):
+        for name in self._index.settle(repo_id, files, self._finder(user_id)):
             self._staging.remove(name)
 
     def expire(self) -> None:
@@ -105,15 +107,27 @@ class XetIngest:
         for name in self._index.expire(time.time_ns() // 1000 - self._limits.xet_staged_seconds * 1_000_000):
             self._staging.remove(name)
 
-    def _granted(self, files: Sequence[ShardFile], user_id: int) -> dict[str, Xorb]:
-        return self._index.granted(user_id, {to_text(term.xorb) for file in files for term in file.terms})
+    def _finder(self, user_id: int) -> FindXorb:
+        """A shard may name any number of xorbs: the last few are kept."""
+
+        @lru_cache(maxsize=_KEPT_XORBS)
+        def find(value: XetHash) -> Xorb:
+            xorb = self._index.granted(user_id, to_text(value))
+            if xorb is None:
+                raise Invalid(
+                    f"Xorb {to_text(value)} was not uploaded by you, or has expired. Remove the folder xet in the client's cache"
+                    " (~/.cache/huggingface/xet) and upload again."
+                )
+            return xorb
+
+        return find
 
     def _rebuild(self, file: ShardFile, user_id: int) -> None:
         """Raises Invalid when the bytes do not have the SHA-256 that the shard says; nothing is stored then."""
         for _ in range(_TRIES):
             upload = self._blobs.upload()
             try:
-                for piece in self._pieces(_plan(file, self._granted([file], user_id))):
+                for piece in self._pieces(_plan(file, self._finder(user_id))):
                     upload.write(piece)
                 upload.commit(BlobRef(file.sha256, file.size))
                 return
@@ -134,14 +148,14 @@ class XetIngest:
                 yield from _read(last[1], segment)
 
 
-def _check_file(file: ShardFile, xorbs: dict[str, Xorb]) -> None:
-    if file_hash(_checked_runs(file, xorbs)) != file.hash:
+def _check_file(file: ShardFile, find: FindXorb) -> None:
+    if file_hash(_checked_runs(file, find)) != file.hash:
         raise Invalid(f"The chunks named for file {to_text(file.hash)} make another file. Check the client.")
 
 
-def _checked_runs(file: ShardFile, xorbs: dict[str, Xorb]) -> Iterator[Chunks]:
+def _checked_runs(file: ShardFile, find: FindXorb) -> Iterator[Chunks]:
     for term in file.terms:
-        chunks = _known(term, xorbs).chunks
+        chunks = find(term.xorb).chunks
         if not term.first < term.end <= len(chunks):
             raise Invalid(f"The shard names chunks {term.first} to {term.end} of a xorb with {len(chunks)}. Check the client.")
         run = chunks[term.first : term.end]
@@ -152,27 +166,15 @@ def _checked_runs(file: ShardFile, xorbs: dict[str, Xorb]) -> Iterator[Chunks]:
         yield run
 
 
-def _known(term: Term, xorbs: dict[str, Xorb]) -> Xorb:
-    name = to_text(term.xorb)
-    if name not in xorbs:
-        raise Invalid(
-            f"Xorb {name} was not uploaded by you, or has expired. Remove the folder xet in the client's cache (~/.cache/huggingface/xet)"
-            " and upload again."
-        )
-    return xorbs[name]
-
-
-def _plan(file: ShardFile, xorbs: dict[str, Xorb]) -> Iterator[Segment]:
+def _plan(file: ShardFile, find: FindXorb) -> Iterator[Segment]:
     """Where the bytes of each term lie now."""
-    offsets: dict[str, list[int]] = {}
+    offsets = lru_cache(maxsize=_KEPT_XORBS)(lambda value: find(value).offsets())
     for term in file.terms:
-        xorb = _known(term, xorbs)
-        at = offsets.setdefault(xorb.hash, []) or xorb.offsets()
-        offsets[xorb.hash] = at
+        xorb, at = find(term.xorb), offsets(term.xorb)
         if xorb.is_staged:
             yield Segment(xorb.hash, True, at[term.first], term.size)
-            continue
-        yield from _placed(xorb, term, at)
+        else:
+            yield from _placed(xorb, term, at)
 
 
 def _placed(xorb: Xorb, term: Term, at: list[int]) -> Iterator[Segment]:
