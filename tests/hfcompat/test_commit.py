@@ -256,3 +256,16 @@ def test_the_first_commit_of_many_at_once(hub: Any) -> None:
 
     assert [commit["title"] for commit in target.history()] == ["A change"] * 6 + ["initial commit"]
     assert len(target.tree()) == 7
+
+
+def test_the_deepest_paths(target: Target) -> None:
+    """512 folders in 1,024 bytes: made, read, listed, copied, checked by git, and deleted."""
+    deep = "a/" * 511 + "bc"
+    target.made(put(deep, b"deep"), put("a/" * 511 + "dd", b"too"))
+    target.made(line("copyFile", path="copy", srcPath=deep), line("deletedFile", path="a/" * 511 + "dd"))
+
+    assert target.read(deep) == target.read("copy") == b"deep"
+    assert deep in target.tree()
+    assert target.commit(head(), put("a/" * 511 + "bcd")).status == 422
+    target.made(line("deletedFile", path=deep))
+    assert not [path for path in target.tree() if path.startswith("a/")]

@@ -213,7 +213,7 @@ def test_what_is_ignored(target: Target) -> None:
 
 def test_bad_questions(target: Target) -> None:
     url = f"/api/models/{target.name}/preupload/main"
-    wrong = [
+    wrong: list[dict[str, Any]] = [
         {},
         {"path": "x"},
         {"path": "x", "size": -1},
@@ -224,7 +224,8 @@ def test_bad_questions(target: Target) -> None:
     wrong += [{"path": "x", "size": 1, "sample": 5}, {"path": "x", "size": 1, "sample": "é"}, {"path": "x", "size": 1, "sample": "x"}]
 
     assert [modes(target, one).status for one in wrong] == [400] * len(wrong)
-    assert [target.hub.call("POST", url, body).status for body in ([], {}, {"files": 5}, {"files": [5]})] == [400] * 4
+    bodies: list[Any] = [[], {}, {"files": 5}, {"files": [5]}]
+    assert [target.hub.call("POST", url, body).status for body in bodies] == [400] * 4
     assert [modes(target, asked(path, 1)).status for path in ("../x", "/x", ".git/x", "a\0", "", "\ud800")] == [422] * 6
     assert modes(target, {"path": 5, "size": 1}).status == 422
     assert modes(target, *[asked("x", 1)] * 1001).status == 413

@@ -1,17 +1,20 @@
 """I7 for Xet: knowing a hash grants nothing. And I4: whatever is cut short can be done again, by anybody, at the same time."""
 
+import random
 import threading
+import tracemalloc
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from lfs.xet.hashes import chunk_hash, to_text
-from lfs.xet.index import XetIndex, Xorb
+from lfs.xet.hashes import Chunks, chunk_hash, file_hash, range_hash, to_text
+from lfs.xet.index import FindXorb, XetIndex, Xorb
 from lfs.xet.shard import ShardFile
 from storage.errors import HubError, Invalid
 from storage.records import Repo
-from tests.lfs.xetmaker import Made, eligible, parts, register, send, told
+from tests.lfs.xetmaker import Made, Told, eligible, parts, register, send, shard, told
 
 
 def text_of(xorb: Made, index: int) -> str:
@@ -137,13 +140,13 @@ class CutAtRow(XetIndex):
 
 
 class CutAtSettle(XetIndex):
-    def settle(self, repo_id: str, files: Sequence[ShardFile], xorbs: dict[str, Xorb]) -> list[str]:
+    def settle(self, repo_id: str, files: Sequence[ShardFile], find: FindXorb) -> list[str]:
         raise PowerCut
 
 
 class CutAfterSettle(XetIndex):
-    def settle(self, repo_id: str, files: Sequence[ShardFile], xorbs: dict[str, Xorb]) -> list[str]:
-        super().settle(repo_id, files, xorbs)
+    def settle(self, repo_id: str, files: Sequence[ShardFile], find: FindXorb) -> list[str]:
+        super().settle(repo_id, files, find)
         raise PowerCut
 
 
@@ -218,3 +221,21 @@ def test_many_send_and_register_the_same_xorb_at_once(place: Any) -> None:
     assert place.has(place.bobs, xorb.of(0, 4).data)
     assert place.staged() == []
     assert place.files("incoming") == []
+
+
+def test_a_shard_over_many_xorbs_holds_few_of_them(place: Any) -> None:
+    """Each list of 8192 chunks is 300 KB: a shard may name hundreds of thousands of xorbs."""
+    source, runs, terms = random.Random(1), [], []
+    for _ in range(200):
+        chunks = Chunks(source.randbytes(32 * 8192), array("I", [1]) * 8192)
+        value = source.randbytes(32)
+        place.services.xet_index.add(Xorb(to_text(value), chunks, True), place.ann.user_id)
+        runs.append(chunks[5:6])
+        terms.append((value, 1, 5, 6))
+    body = shard(Told(file_hash(runs), "ab" * 32, tuple(terms), tuple(range_hash(run) for run in runs)))
+    tracemalloc.start()
+    try:
+        assert len(place.services.xet.check(body, place.ann.user_id)) == 1
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
