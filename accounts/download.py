@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from aiohttp import web
 
-from accounts.bodies import send
+from accounts.bodies import CHUNK, send
+from storage.errors import Unavailable
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
@@ -57,29 +59,67 @@ def parse_range(header: str, size: int) -> Span | None:
     return Span(start, min(end, size))
 
 
-async def respond(request: web.Request, content: Content, headers: Mapping[str, str]) -> web.StreamResponse:
-    """200, 206, 304 or 416; a HEAD gets the headers of the whole."""
+@dataclass(frozen=True, slots=True)
+class Download:
+    """An Answer (accounts.endpoint): a response that is whole, or one that is followed by a span of a file or by pieces."""
+
+    response: web.StreamResponse
+    span: Span
+    file: BinaryIO | None = None
+    pieces: Iterator[bytes] | None = None
+
+    async def send(self, request: web.Request) -> web.StreamResponse:
+        if self.file is not None:
+            await _send_file(request, self.response, self.file, self.span)
+        elif self.pieces is not None:
+            await self.response.prepare(request)
+            await send(self.response, self.pieces)
+        return self.response
+
+
+def answer(request: web.Request, content: Content, headers: Mapping[str, str]) -> Download:
+    """200, 206, 304 or 416; a HEAD gets the headers of the whole. Opens the file or reads the small content: called in a thread."""
     shown = {"ETag": f'"{content.etag}"', "Accept-Ranges": "bytes", **headers}
-    if _matches(request.headers.get("If-None-Match", ""), content.etag):
-        return web.Response(status=304, headers=shown)
-    try:
-        span = _asked(request, content)
-    except Unsatisfiable:
-        return web.Response(status=416, headers={"Content-Range": f"bytes */{content.size}", **shown})
     whole = Span(0, content.size)
-    response = web.StreamResponse(status=206 if span else 200, headers=shown)
-    if span:
-        response.headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{content.size}"
-    response.content_length = (span or whole).size
-    await response.prepare(request)
-    if request.method != "HEAD":
-        await _send(request, response, content, span or whole)
-    return response
+    if _matches(request.headers.get("If-None-Match", ""), content.etag):
+        return Download(web.Response(status=304, headers=shown), whole)
+    try:
+        asked = _asked(request, content)
+    except Unsatisfiable:
+        return Download(web.Response(status=416, headers={"Content-Range": f"bytes */{content.size}", **shown}), whole)
+    span = asked or whole
+    if asked:
+        shown["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{content.size}"
+    status = 206 if asked else 200
+    if request.method == "HEAD":
+        return Download(web.Response(status=status, headers={**shown, "Content-Length": str(span.size)}), span)
+    data = _small(content, span)
+    if data is not None:
+        return Download(web.Response(status=status, headers=shown, body=data), span)
+    pieces = _cut(content.pieces(), span) if content.pieces is not None else None
+    file = content.path.open("rb") if content.path is not None else None
+    response = web.StreamResponse(status=status, headers={**shown, "Content-Length": str(span.size)})
+    return Download(response, span, file, pieces)
+
+
+def _small(content: Content, span: Span) -> bytes | None:
+    """The span if it is small enough to be held: sent with its headers at once. Raises Unavailable when bytes are missing."""
+    if content.path is not None and span.size <= CHUNK:
+        with content.path.open("rb", buffering=0) as file:
+            file.seek(span.start)
+            data = file.read(span.size)
+    elif content.pieces is not None and content.size <= CHUNK:
+        data = b"".join(content.pieces())[span.start : span.end]
+    else:
+        return None
+    if len(data) != span.size:
+        raise Unavailable(f"The stored bytes of {content.etag} are too few. Tell the operator to run the check.")
+    return data
 
 
 def _asked(request: web.Request, content: Content) -> Span | None:
-    condition = request.headers.get("If-Range", "")
-    if request.method == "HEAD" or (condition and not _matches(condition, content.etag)):
+    condition = request.headers.get("If-Range", "").strip()
+    if request.method == "HEAD" or (condition and condition != f'"{content.etag}"'):  # strong: a weak tag or a date never matches
         return None
     return parse_range(request.headers.get("Range", ""), content.size)
 
@@ -89,18 +129,16 @@ def _matches(header: str, etag: str) -> bool:
     return etag in tags or "*" in tags
 
 
-async def _send(request: web.Request, response: web.StreamResponse, content: Content, span: Span) -> None:
-    if content.path is not None and span.size:
-        file = await asyncio.to_thread(content.path.open, "rb")
-        try:
-            assert request.transport is not None
-            await asyncio.get_running_loop().sendfile(request.transport, file, span.start, span.size)
-        finally:
-            await asyncio.to_thread(file.close)
-        with suppress(ConnectionError):
-            await response.write_eof()
-    elif content.pieces is not None:
-        await send(response, _cut(content.pieces(), span))
+async def _send_file(request: web.Request, response: web.StreamResponse, file: BinaryIO, span: Span) -> None:
+    loop = asyncio.get_running_loop()
+    try:
+        await response.prepare(request)
+        assert request.transport is not None
+        await loop.sendfile(request.transport, file, span.start, span.size)
+    finally:
+        loop.run_in_executor(None, file.close)  # nobody waits: a request that is cut off here closes its file as well
+    with suppress(ConnectionError):
+        await response.write_eof()
 
 
 def _cut(pieces: Iterator[bytes], span: Span) -> Iterator[bytes]:

@@ -12,8 +12,8 @@ from typing import Protocol, TypeAlias
 
 from aiohttp import web
 
-from accounts.access import require
-from storage.errors import HubError, Unauthenticated, Unavailable
+from accounts.access import decide, require
+from storage.errors import HubError, Moved, Unauthenticated, Unavailable
 from storage.records import ANONYMOUS, Access, Principal, Repo, RepoKind, RepoName
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,19 @@ class Call:
         return self.named_repo
 
 
+class Answer(Protocol):
+    """What a thread found, ready for the loop to send."""
+
+    async def send(self, request: web.Request) -> web.StreamResponse: ...
+
+
+@dataclass(frozen=True, slots=True)
+class InThread:
+    """A handler that is a plain function. It runs in the thread that let the caller in: one hop for the whole request."""
+
+    read: Callable[[web.Request, Call], Answer]
+
+
 Handler: TypeAlias = Callable[[web.Request, Call], Awaitable[web.StreamResponse]]
 Render: TypeAlias = Callable[[web.Request, HubError], web.Response]
 
@@ -47,7 +60,7 @@ class Endpoint:
 
     method: str
     path: str
-    handler: Handler
+    handler: Handler | InThread
     needs: Access
     render: Render
     kind: RepoKind | None = None
@@ -63,6 +76,9 @@ class Doorman(Protocol):
 
 class RepoFinder(Protocol):
     def find(self, name: RepoName) -> Repo | None: ...
+
+    def find_moved(self, name: RepoName) -> Repo | None:
+        """The repository that had this name before it was moved."""
 
 
 # Where a git client finds a repository, with and without `.git`; below these lie Smart HTTP and LFS.
@@ -83,16 +99,39 @@ def add_endpoints(app: web.Application, rows: Iterable[Endpoint], doorman: Doorm
 
 
 def _wrap(row: Endpoint, doorman: Doorman, repos: RepoFinder) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    serve = _serving(row, doorman, repos)
+
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             if request.app[STOPPING].is_set():
                 raise Unavailable("The hub is stopping. Try again in a moment.")
-            call = await asyncio.to_thread(_admit, row, request, doorman, repos)
-            return await row.handler(request, call)
+            return await serve(request)
+        except Moved as error:
+            return _redirect(request, error)
         except HubError as error:
             return row.render(request, error)
 
     return handle
+
+
+def _serving(row: Endpoint, doorman: Doorman, repos: RepoFinder) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    handler = row.handler
+    if not isinstance(handler, InThread):
+
+        async def admit_and_handle(request: web.Request) -> web.StreamResponse:
+            return await handler(request, await asyncio.to_thread(_admit, row, request, doorman, repos))
+
+        return admit_and_handle
+    read = handler.read
+
+    def admit_and_read(request: web.Request) -> Answer:
+        return read(request, _admit(row, request, doorman, repos))
+
+    async def send(request: web.Request) -> web.StreamResponse:
+        answer = await asyncio.to_thread(admit_and_read, request)
+        return await answer.send(request)
+
+    return send
 
 
 def _admit(row: Endpoint, request: web.Request, doorman: Doorman, repos: RepoFinder) -> Call:
@@ -100,13 +139,30 @@ def _admit(row: Endpoint, request: web.Request, doorman: Doorman, repos: RepoFin
         return Call(ANONYMOUS, None)
     principal = doorman.admit(request.headers, request.cookies, request.remote or "", method=request.method)
     if "name" in request.match_info and "ns" in request.match_info:
-        name = _named(row, request)
-        return Call(principal, require(principal, repos.find(name), name, row.needs))
+        return Call(principal, _find(row, request, principal, repos))
     if row.needs > Access.NONE and principal.is_anonymous:
         raise Unauthenticated("Sign in first: send an access token as 'Authorization: Bearer <token>'.")
     if principal.scope.access < row.needs or (row.needs_session and not principal.from_session):
         raise Unauthenticated("This needs a signed-in session or a password, or a token with more scope.")
     return Call(principal, None)
+
+
+def _find(row: Endpoint, request: web.Request, principal: Principal, repos: RepoFinder) -> Repo:
+    """The repository of the path. Raises Moved for an old name, to those who may read what it leads to."""
+    name = _named(row, request)
+    repo = repos.find(name)
+    if repo is None and (moved := repos.find_moved(name)) is not None and decide(principal, moved) >= Access.READ:
+        raise Moved(f"{name.full} is called {moved.name.full} now.", moved.name.full)
+    return require(principal, repo, name, row.needs)
+
+
+def _redirect(request: web.Request, error: Moved) -> web.Response:
+    """To the same place below the new name; 307 keeps method and body. The address is relative, so that any proxy in front is right."""
+    old = f"/{request.match_info['ns']}/{request.match_info['name']}"
+    location = request.rel_url.raw_path.replace(old, f"/{error.name}", 1)
+    query = request.rel_url.raw_query_string
+    headers = {"Location": f"{location}?{query}" if query else location, "X-Error-Message": error.message}
+    return web.json_response({"error": error.message}, status=error.status, headers=headers)
 
 
 def _named(row: Endpoint, request: web.Request) -> RepoName:

@@ -28,11 +28,30 @@ class Repos:
     def find(self, name: RepoName) -> Repo | None:
         """By name, without regard to case."""
         sql = "SELECT * FROM repos WHERE kind = :kind AND name_key = :key"
+        row = self._database.one(sql, {"kind": name.kind.value, "key": name.key})
+        return _repo(row) if row else None
+
+    def find_moved(self, name: RepoName) -> Repo | None:
+        """The repository that had this name before it was moved."""
+        sql = (
+            "SELECT repos.* FROM repo_moves JOIN repos ON repos.id = repo_moves.repo_id"
+            " WHERE repo_moves.kind = :kind AND repo_moves.name_key = :key"
+        )
         row = self._database.read(lambda tx: tx.one(sql, {"kind": name.kind.value, "key": name.key}))
         return _repo(row) if row else None
 
+    def move(self, principal: Principal, repo: Repo, new: RepoName) -> None:
+        """Rename, or hand to another namespace of the caller's; the old name leads to it until another repository takes it.
+
+        Raises Forbidden, AlreadyExists, RepoNotFound.
+        """
+        for namespace in (repo.name.namespace, new.namespace):
+            if not may_create_in(principal, namespace):
+                raise Forbidden(f"You may not move repositories out of or into {namespace}. Both namespaces must be yours.")
+        self._database.write(lambda tx: _move(tx, repo, new))
+
     def get(self, repo_id: str) -> Repo | None:
-        row = self._database.read(lambda tx: tx.one("SELECT * FROM repos WHERE id = :id", {"id": repo_id}))
+        row = self._database.one("SELECT * FROM repos WHERE id = :id", {"id": repo_id})
         return _repo(row) if row else None
 
     def delete(self, repo: Repo) -> None:
@@ -91,6 +110,7 @@ def _insert(tx: Tx, repo: Repo) -> None:
         raise AlreadyExists(
             f"You already created this {repo.name.kind.value} repo: {repo.name.full} exists. Push to it, or choose another name."
         )
+    tx.run("DELETE FROM repo_moves WHERE kind = :kind AND name_key = :key", row)
     tx.run(
         "INSERT INTO repos (id, kind, namespace, name, name_key, namespace_key, is_private, creator_id, head, created_at, updated_at)"
         " VALUES (:id, :kind, :namespace, :name, :key, :namespace_key, :private, :creator, :head, :now, :now)",
@@ -106,6 +126,23 @@ def _insert(tx: Tx, repo: Repo) -> None:
             "now": repo.created_at,
         },
     )
+
+
+def _move(tx: Tx, repo: Repo, new: RepoName) -> None:
+    row = {"id": repo.id, "kind": new.kind.value, "key": new.key, "old": repo.name.key}
+    taken = tx.one("SELECT id FROM repos WHERE kind = :kind AND name_key = :key", row)
+    if taken is not None and taken["id"] != repo.id:
+        raise AlreadyExists(f"A {new.kind.value} repository called {new.full} already exists. Choose another name.")
+    tx.run("DELETE FROM repo_moves WHERE kind = :kind AND name_key = :key", row)
+    names = {"namespace": new.namespace, "name": new.name, "namespace_key": new.namespace.lower()}
+    sql = (
+        "UPDATE repos SET namespace = :namespace, name = :name, name_key = :key, namespace_key = :namespace_key"
+        " WHERE id = :id AND name_key = :old"
+    )
+    if not tx.run(sql, row | names):
+        raise RepoNotFound(f"Repository {repo.name.full} is gone.")
+    if new.key != repo.name.key:
+        tx.run("INSERT INTO repo_moves (kind, name_key, repo_id) VALUES (:kind, :old, :id)", row)
 
 
 def _repo(row: Row) -> Repo:

@@ -32,7 +32,7 @@ class Sessions:
             "SELECT users.* FROM sessions JOIN users ON users.id = sessions.user_id"
             " WHERE sessions.hash = :hash AND sessions.expires_at > :now AND users.is_active = 1"
         )
-        row = self._database.read(lambda tx: tx.one(sql, {"hash": token_hash(cookie), "now": time.time_ns() // 1000}))
+        row = self._database.one(sql, {"hash": token_hash(cookie), "now": time.time_ns() // 1000})
         return row_user(row).principal(Scope.ADMIN, from_session=True) if row else None
 
     def end_all(self, user_id: int) -> None:

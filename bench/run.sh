@@ -31,5 +31,5 @@ git clone -q "http://hub:$token@127.0.0.1:28181/hub/lfs" "$work/lfs" 2>/dev/null
     head -c 2000 /dev/urandom >small.txt && head -c 100000 /dev/urandom >large.bin && git add -A
     git -c user.name=b -c user.email=b@example.org commit -qm bench && git push -q origin HEAD:main
 )
-"$bin/python" "$here/resolve.py" "$hub" hub/lfs "$token" small.txt large.bin
+"$bin/python" "$here/resolve.py" "$hub" hub/lfs "$token" small.txt large.bin --pid "$server"
 grep -E 'VmHWM|VmRSS' "/proc/$server/status"

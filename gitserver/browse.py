@@ -1,10 +1,8 @@
 """A repository as files: revisions, entries, listings. Serves every dialect that shows paths instead of git objects."""
 
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gitserver.fetch.graph import peel
 from gitserver.objects import Kind, Objects, ObjectStores
@@ -12,14 +10,18 @@ from gitserver.parse import TreeItem
 from lfs.pointer import MOST_BYTES, parse
 from lfs.possession import Possession
 from storage.errors import EntryNotFound, Invalid, ObjectNotFound, RevisionNotFound
+from storage.recent import Recent
 from storage.records import FileEntry, Oid, Repo
 from storage.versions.base import VersionStore
 
 _SHA = re.compile(r"[0-9a-f]{40}")
 _SHORT = re.compile(r"[0-9a-f]{7,39}")
+_HEAD = b"HEAD"
 _TREE = 0o40000
 _KEPT_TREES = 2000
-_PREFIXES = ("", "refs/heads/", "refs/tags/", "refs/")
+_KEPT_TIPS = 10_000
+_KEPT_FILES = 20_000
+_PREFIXES = (b"refs/heads/", b"refs/tags/", b"refs/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +39,36 @@ def is_text(value: str) -> bool:
     return not any(0xD800 <= ord(char) < 0xDC80 or 0xDCFF < ord(char) < 0xE000 for char in value)
 
 
+@dataclass(frozen=True, slots=True)
+class _Tip:
+    """The commit that an object id leads to, and its tree."""
+
+    commit: Oid
+    tree: Oid
+
+
 class Browser:
+    """What is remembered here hangs on a repository's id and an object's, which name the same bytes for ever; where refs stand and
+    what the repository possesses is asked each time, so that what any process wrote shows at once.
+    """
+
     def __init__(self, objects: ObjectStores, versions: VersionStore, possession: Possession) -> None:
         self._objects = objects
         self._versions = versions
         self._possession = possession
-        self._trees: OrderedDict[tuple[str, Oid], dict[bytes, TreeItem]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._tips: Recent[tuple[str, Oid], _Tip] = Recent(_KEPT_TIPS)
+        self._trees: Recent[tuple[str, Oid], dict[bytes, TreeItem]] = Recent(_KEPT_TREES)
+        self._files: Recent[tuple[str, Oid, bytes], FileEntry] = Recent(_KEPT_FILES)
 
     def at(self, repo: Repo, revision: str) -> Snapshot:
         """The commit that `revision` names: branch, tag, full ref, full or short id. Raises RevisionNotFound."""
         objects = self._objects.of(repo.id)
         try:
-            _, oid, kind = peel(objects, self._named(repo, objects, revision))
-            if kind is Kind.COMMIT:
-                return Snapshot(repo, objects, oid, objects.commit(oid).tree)
-        except ObjectNotFound:
-            pass
-        raise RevisionNotFound(f"Invalid rev id: {revision[:200]}. {repo.name.full} has no such branch, tag or commit.")
+            tip = self._tip(repo, objects, self._named(repo, objects, revision))
+        except ObjectNotFound as error:
+            message = f"Invalid rev id: {revision[:200]}. {repo.name.full} has no such branch, tag or commit."
+            raise RevisionNotFound(message) from error
+        return Snapshot(repo, objects, tip.commit, tip.tree)
 
     def branch(self, repo: Repo, revision: str) -> bytes:
         """The full name of the branch to write to; the default branch of an empty repository is there before its first commit.
@@ -71,19 +85,17 @@ class Browser:
 
     def default(self, repo: Repo) -> Snapshot | None:
         """Where HEAD points; None while the repository is empty."""
-        refs = self._versions.refs(repo.id)
-        return self.at(repo, refs.head.decode("utf-8", "surrogateescape")) if refs.get(refs.head) is not None else None
+        ref = self._versions.find(repo.id, [_HEAD])
+        return self.at(repo, ref.name.decode("utf-8", "surrogateescape")) if ref is not None else None
 
     def entry(self, snapshot: Snapshot, path: bytes) -> FileEntry:
         """The file or folder at `path` (b"" is the root). Raises EntryNotFound."""
-        item = TreeItem(_TREE, b"", snapshot.tree)
-        for name in path.split(b"/") if path else ():
-            found = self._names(snapshot, item.oid).get(name) if item.is_tree else None
-            if found is None:
-                shown = path.decode(errors="replace")[:300]
-                raise EntryNotFound(f'"{shown}" does not exist in {snapshot.repo.name.full} at this revision.', snapshot.commit.hex())
-            item = found
-        return self._file(snapshot, path, item)
+        key = (snapshot.repo.id, snapshot.tree, path)
+        found = self._files.get(key)
+        if found is None:
+            found = _described(snapshot.objects, path, self._item(snapshot, path))
+            self._files.keep(key, found)
+        return self._possessed(snapshot.repo, found)
 
     def children(self, snapshot: Snapshot, path: bytes, *, recursive: bool, after: bytes = b"") -> Iterator[FileEntry]:
         """What lies in the folder `path`, in git's order, folders before what is in them; resumes behind the path `after`.
@@ -105,6 +117,16 @@ class Browser:
             return {}
         return self._names(snapshot, root.oid) if root.mode == _TREE else {}
 
+    def _item(self, snapshot: Snapshot, path: bytes) -> TreeItem:
+        item = TreeItem(_TREE, b"", snapshot.tree)
+        for name in path.split(b"/") if path else ():
+            found = self._names(snapshot, item.oid).get(name) if item.is_tree else None
+            if found is None:
+                shown = path.decode(errors="replace")[:300]
+                raise EntryNotFound(f'"{shown}" does not exist in {snapshot.repo.name.full} at this revision.', snapshot.commit.hex())
+            item = found
+        return item
+
     def _walk(self, snapshot: Snapshot, tree: Oid, prefix: bytes, behind: list[bytes], *, recursive: bool) -> Iterator[FileEntry]:
         stack = [iter(self._resume(snapshot, tree, prefix, behind))]
         while stack:
@@ -114,7 +136,7 @@ class Browser:
                 continue
             path, item, rest, is_shown = step
             if is_shown:
-                yield self._file(snapshot, path, item)
+                yield self._possessed(snapshot.repo, _described(snapshot.objects, path, item))
             if recursive and item.is_tree:
                 stack.append(iter(self._resume(snapshot, item.oid, path + b"/", rest)))
 
@@ -133,44 +155,49 @@ class Browser:
 
     def _names(self, snapshot: Snapshot, tree: Oid) -> dict[bytes, TreeItem]:
         key = (snapshot.repo.id, tree)
-        with self._lock:
-            names = self._trees.get(key)
-            if names is not None:
-                self._trees.move_to_end(key)
-                return names
-        names = {item.name: item for item in snapshot.objects.tree(tree)}
-        with self._lock:
-            self._trees[key] = names
-            while len(self._trees) > _KEPT_TREES:
-                self._trees.popitem(last=False)
+        names = self._trees.get(key)
+        if names is None:
+            names = {item.name: item for item in snapshot.objects.tree(tree)}
+            self._trees.keep(key, names)
         return names
 
-    def _file(self, snapshot: Snapshot, path: bytes, item: TreeItem) -> FileEntry:
-        if item.is_tree or item.is_gitlink:
-            return FileEntry(path, item.mode, item.oid, 0)
-        _, size = snapshot.objects.header(item.oid)
-        lfs = None
-        if size <= MOST_BYTES and (pointer := parse(snapshot.objects.get(item.oid).data)):
-            have = self._possession.has(snapshot.repo.id, pointer.oid)
-            lfs = have if have == pointer.blob else None
-        return FileEntry(path, item.mode, item.oid, size, lfs)
+    def _possessed(self, repo: Repo, entry: FileEntry) -> FileEntry:
+        """`entry`, as a plain file where its pointer names what the repository was not given."""
+        if entry.lfs is None or self._possession.has(repo.id, entry.lfs.sha256) == entry.lfs:
+            return entry
+        return replace(entry, lfs=None)
+
+    def _tip(self, repo: Repo, objects: Objects, oid: Oid) -> _Tip:
+        key = (repo.id, oid)
+        tip = self._tips.get(key)
+        if tip is None:
+            commit = peel(objects, oid)[1]
+            tip = _Tip(commit, objects.commit(commit).tree)
+            self._tips.keep(key, tip)
+        return tip
 
     def _named(self, repo: Repo, objects: Objects, revision: str) -> Oid:
         if _SHA.fullmatch(revision):
             return bytes.fromhex(revision)
         if not is_text(revision):
             raise ObjectNotFound(revision)
-        refs = self._versions.refs(repo.id)
-        if revision == "HEAD":
-            revision = refs.head.decode("utf-8", "surrogateescape")
-        for prefix in _PREFIXES:
-            name = prefix + revision
-            ref = refs.get(name.encode("utf-8", "surrogateescape")) if name.startswith("refs/") else None
-            if ref is not None:
-                return ref.oid
+        name = revision.encode("utf-8", "surrogateescape")
+        names = [prefix + name for prefix in _PREFIXES]
+        ref = self._versions.find(repo.id, [name] if name == _HEAD else [name, *names] if name.startswith(b"refs/") else names)
+        if ref is not None:
+            return ref.oid
         if _SHORT.fullmatch(revision):
             found = {oid for pack in objects.packs() for oid in pack.with_prefix(revision)}
             commits = [oid for oid in found if objects.header(oid)[0] is Kind.COMMIT]
             if len(commits) == 1:
                 return commits[0]
         raise ObjectNotFound(revision)
+
+
+def _described(objects: Objects, path: bytes, item: TreeItem) -> FileEntry:
+    """What the objects say of it; `lfs` is what a pointer names, possessed or not."""
+    if item.is_tree or item.is_gitlink:
+        return FileEntry(path, item.mode, item.oid, 0)
+    _, size = objects.header(item.oid)
+    pointer = parse(objects.get(item.oid).data) if size <= MOST_BYTES else None
+    return FileEntry(path, item.mode, item.oid, size, pointer.blob if pointer else None)

@@ -127,14 +127,16 @@ class Objects:
         self._packs: list[PackFile] = []
         self._bases = bases or BaseCache()
         self._commits: dict[Oid, CommitNode] = {}
+        self._lock = threading.Lock()
         self.refresh()
 
     def packs(self) -> list[PackFile]:
         return self._packs
 
     def refresh(self) -> None:
-        """Look at the rows again."""
-        self._packs = [self._store.open(self._repo_id, info) for info in self._store.list(self._repo_id)]
+        """Look at the rows again. One thread at a time: an older look must not end after a newer one."""
+        with self._lock:
+            self._packs = self._store.open_listed(self._repo_id, self._packs)
 
     def peek(self, oid: Oid) -> Location | None:
         """Where the object is, as far as the last `refresh` tells."""
@@ -145,7 +147,7 @@ class Objects:
         found = _locate(packs, oid)
         if found is None:
             self.refresh()
-            if self._packs != packs:
+            if self._packs is not packs:
                 found = _locate(self._packs, oid)
         return found
 

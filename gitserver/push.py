@@ -12,6 +12,7 @@ from dulwich.refs import Ref, check_ref_format
 
 from gitserver.commit.packfile import PackWriter
 from gitserver.fetch.graph import peel
+from gitserver.merge.merger import Merger
 from gitserver.objects import Kind, Objects, ObjectStores
 from gitserver.receive.commands import PushRequest
 from gitserver.receive.ingest import Ingest, Ingested
@@ -37,9 +38,12 @@ class PushResult:
 
 
 class Pusher:
-    def __init__(self, objects: ObjectStores, packs: PackStore, versions: VersionStore, possession: Possession, limits: Limits) -> None:
+    def __init__(
+        self, objects: ObjectStores, packs: PackStore, merger: Merger, versions: VersionStore, possession: Possession, limits: Limits
+    ) -> None:
         self._objects = objects
         self._packs = packs
+        self._merger = merger
         self._versions = versions
         self._possession = possession
         self._limits = limits
@@ -124,6 +128,7 @@ class Pusher:
             results = self._versions.append(repo, good, actor=principal, peeled=judge.peeled, atomic=atomic, rows=rows, request=made_for)
             made = {result.update: result for result in results}
             objects.refresh()
+            self._merger.note(repo.id)
         return [made.get(update) or RefResult(update, reasons[update]) for update in request.updates]
 
 

@@ -1,9 +1,8 @@
 """Commits: `CommitViews(committer, browser, packs, limits, origin)`."""
 
 import asyncio
-import shutil
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import IO
 
 from aiohttp import web
 
@@ -14,6 +13,7 @@ from gitserver.browse import Browser
 from gitserver.commit.committer import Committer
 from hfcompat import wire
 from hfcompat.payload import CommitReader
+from hfcompat.turns import Turns
 from storage.errors import Invalid
 from storage.limits import MIB, Limits
 from storage.packs import PackStore
@@ -29,26 +29,25 @@ class CommitViews:
         self._packs = packs
         self._limits = limits
         self._origin = origin
+        self._turns = Turns()
 
     def endpoints(self) -> list[Endpoint]:
         return [Endpoint("POST", f"{wire.API_REPO}/commit/{wire.REVISION}", self.commit, Access.WRITE, render_json)]
 
     async def commit(self, request: web.Request, call: Call) -> web.Response:
         wire.refuse_pull_request(request)
-        folder = await asyncio.to_thread(self._packs.quarantine)
+        spool = self._packs.spool()
         try:
-            spool = await asyncio.to_thread((folder / "contents").open, "w+b")
-            try:
-                oid = await self._receive(request, call, spool)
-            finally:
-                await asyncio.to_thread(spool.close)
+            reader, rest = await self._receive(request, spool)
+            async with self._turns.of((call.repo.id, request.match_info["rev"])):
+                oid = await asyncio.to_thread(self._finish, call, reader, rest, request.match_info["rev"])
         finally:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(spool.close)
         url = f"{self._origin(request)}/{call.repo.name.path}/commit/{oid.hex()}"
         return web.json_response({"success": True, "commitOid": oid.hex(), "commitUrl": url, "hookOutput": ""})
 
-    async def _receive(self, request: web.Request, call: Call, spool: BinaryIO) -> Oid:
-        """The body is read by about a MiB a thread hop; a small commit takes one."""
+    async def _receive(self, request: web.Request, spool: IO[bytes]) -> tuple[CommitReader, bytes]:
+        """The body, read by about a MiB a thread hop, and what was not read of it yet: a small commit needs one hop in all."""
         reader = CommitReader(spool, self._limits)
         pending: list[bytes] = []
         held = 0
@@ -62,7 +61,7 @@ class CommitViews:
                         pending, held = [], 0
         except TimeoutError as error:
             raise Invalid(f"The commit took longer than {self._limits.body_seconds} seconds to arrive. Make it smaller.") from error
-        return await asyncio.to_thread(self._finish, call, reader, b"".join(pending), request.match_info["rev"])
+        return reader, b"".join(pending)
 
     def _finish(self, call: Call, reader: CommitReader, rest: bytes, revision: str) -> Oid:
         branch = self._browser.branch(call.repo, revision)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from gitserver.commit.changes import Change, CommitRequest, Copy, Put, PutLarge, Remove
 from gitserver.commit.paths import checked_path
@@ -23,7 +23,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class CommitReader:
     """Fed with the body in any pieces; `finish` gives the request. Raises Invalid, BadPath, TooLarge that name the line."""
 
-    def __init__(self, spool: BinaryIO, limits: Limits) -> None:
+    def __init__(self, spool: IO[bytes], limits: Limits) -> None:
         self._spool = spool
         self._limits = limits
         self._digest = hashlib.sha256()

@@ -41,6 +41,7 @@ class RepoViews:
         return [
             Endpoint("POST", "/api/repos/create", self.create, Access.WRITE, render_json),
             Endpoint("DELETE", "/api/repos/delete", self.delete, Access.WRITE, render_json),
+            Endpoint("POST", "/api/repos/move", self.move, Access.WRITE, render_json),
             Endpoint("PUT", wire.API_REPO + "/settings", self.settings, Access.WRITE, render_json),
             Endpoint("GET", wire.API_REPO + "/auth-check", self.auth_check, Access.READ, render_json),
             Endpoint("GET", wire.API_REPO + "/auth-check/write", self.auth_check, Access.WRITE, render_json),
@@ -62,6 +63,13 @@ class RepoViews:
         await asyncio.to_thread(self._delete, call.principal, name)
         return web.json_response({"success": True, "message": f"{name.full} is gone."})
 
+    async def move(self, request: web.Request, call: Call) -> web.Response:
+        body = await wire.json_object(request, self._limits)
+        kind = wire.kind_of(body.get("type"))
+        old, new = (RepoName.parse(kind, *_split(body.get(key))) for key in ("fromRepo", "toRepo"))
+        await asyncio.to_thread(self._move, call.principal, old, new)
+        return web.json_response({"success": True, "url": f"{self._origin(request)}/{new.path}"})
+
     async def settings(self, request: web.Request, call: Call) -> web.Response:
         body = await wire.json_object(request, self._limits)
         if body.get("gated"):
@@ -81,6 +89,10 @@ class RepoViews:
         if is_begun:
             self._committer.begin(repo, principal, sdk)
         return repo
+
+    def _move(self, principal: Principal, old: RepoName, new: RepoName) -> None:
+        repo = require(principal, self._repos.find(old), old, Access.WRITE)
+        self._repos.move(principal, repo, new)
 
     def _delete(self, principal: Principal, name: RepoName) -> None:
         repo = require(principal, self._repos.find(name), name, Access.WRITE)
@@ -104,6 +116,13 @@ def _repo_name(body: dict[str, Any], principal: Principal) -> RepoName:
     if not slash:
         namespace, name = str(body.get("organization") or principal.name), given
     return RepoName.parse(wire.kind_of(body.get("type")), namespace, name)
+
+
+def _split(value: object) -> tuple[str, str]:
+    namespace, slash, name = value.partition("/") if isinstance(value, str) else ("", "", "")
+    if not slash:
+        raise Invalid(f"{str(value)[:100]!r} is no repository name: write namespace/name.")
+    return namespace, name
 
 
 def _is_begun(request: web.Request, body: dict[str, Any]) -> bool:

@@ -42,3 +42,4 @@ def _findings(services: Services) -> Iterator[str]:
         for finding in check_repository(repo, services.objects, services.versions, services.possession):
             yield f"{repo.name.path}: {finding}"
     yield from check_pool(services.database, services.blobs)
+    yield from services.xet.check()

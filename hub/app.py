@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
+import random
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 
@@ -21,12 +21,13 @@ from hub.log import log_request
 from hub.origin import Origin
 from hub.services import Services
 from lfs.batch import Batch
+from lfs.multipart_views import MultipartViews
 from lfs.views import LfsViews
 from lfs.xet.views import XetViews
 from storage.errors import HubError, NotFound
 
 VERSION = "0.1.0"
-RUNNING = web.AppKey("running", set[str])
+RUNNING = web.AppKey("running", set[int])
 log = logging.getLogger("hub.requests")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9=;:._-]{1,200}")
 
@@ -66,8 +67,8 @@ def endpoints(services: Services) -> list[Endpoint]:
         limits,
         origin.of,
     )
-    batch = Batch(services.possession, services.actions)
-    xet_views = XetViews(services.xet, services.xet_index, services.xet_tokens, services.users, services.repos, limits)
+    batch = Batch(services.possession, services.actions, limits)
+    xet_views = XetViews(services.xet, services.xet_tokens, services.users, services.repos, limits)
     return [
         *HealthViews(services, VERSION).endpoints(),
         *HomeViews(origin).endpoints(),
@@ -77,6 +78,7 @@ def endpoints(services: Services) -> list[Endpoint]:
         *GitViews(services.objects, services.versions, limits).endpoints(),
         *PushViews(services.pusher, services.packs, limits).endpoints(),
         *LfsViews(batch, services.possession, services.actions, services.blobs, services.repos, limits, origin.of).endpoints(),
+        *MultipartViews(services.multipart, services.actions, services.repos, limits).endpoints(),
     ]
 
 
@@ -84,9 +86,9 @@ def endpoints(services: Services) -> list[Endpoint]:
 async def _around(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
     """Count, log, and answer what no row answers. The outermost place: an error that nobody expected ends here, with a log."""
     given = request.headers.get("X-Request-Id") or request.headers.get("X-Amzn-Trace-Id") or ""
-    request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
     request["request_id"] = request_id
-    key = secrets.token_hex(8)
+    key = id(request)
     started = time.perf_counter()
     status = 500
     request.app[RUNNING].add(key)

@@ -32,6 +32,9 @@ class JsonFormatter(logging.Formatter):
 def set_up(kind: Literal["text", "json"]) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if kind == "json" else TextFormatter())
+    # What no line shows need not be found out for each (Logging HOWTO, "Optimization").
+    logging.logThreads = logging.logMultiprocessing = logging.logProcesses = False
+    logging._srcfile = None
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
 
 

@@ -14,8 +14,10 @@ from aiohttp import web
 
 from accounts.endpoint import STOPPING
 from hub.app import RUNNING, make_app
+from hub.housekeeping import keep_house
 from hub.services import Services, build
 from hub.settings import Settings
+from storage.limits import MIB
 
 log = logging.getLogger(__name__)
 _BACKLOG = 1024
@@ -65,10 +67,12 @@ async def _work(services: Services, listener: socket.socket) -> None:
     app = make_app(services)
     for number in _SIGNALS:
         loop.add_signal_handler(number, app[STOPPING].set)
-    runner = web.AppRunner(app, auto_decompress=False, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    runner = web.AppRunner(app, auto_decompress=False, access_log=None, handle_signals=False, shutdown_timeout=1.0, read_bufsize=MIB)
     await runner.setup()
     await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+    house = asyncio.create_task(keep_house(services, app[STOPPING]))
     await app[STOPPING].wait()
+    await house
     await _drain(app, services.limits.stop_seconds)
     await runner.cleanup()
 

@@ -15,10 +15,12 @@ from accounts.tokens import Tokens
 from accounts.users import Users
 from gitserver.browse import Browser
 from gitserver.commit.committer import Committer
+from gitserver.merge.merger import Merger
 from gitserver.objects import ObjectStores
 from gitserver.push import Pusher
 from hub.settings import Settings
 from lfs.actions import Actions
+from lfs.multipart import Multipart
 from lfs.possession import Possession
 from lfs.store import LargeFiles
 from lfs.xet.index import XetIndex
@@ -30,10 +32,10 @@ from storage.database.sqlite import SQLiteDatabase
 from storage.errors import Unavailable
 from storage.files import make_durable_dir, sync_dir, sync_file
 from storage.limits import Limits
-from storage.packs import PackStore, sweep_incoming
+from storage.packs import PackStore
+from storage.parts.disk import DiskPartStore
 from storage.versions.table import TableVersionStore
 
-_LEFTOVER_SECONDS = 86400.0
 _SECRET_BYTES = 32
 
 
@@ -51,25 +53,25 @@ class Services:
     gatekeeper: Gatekeeper
     repos: Repos
     objects: ObjectStores
+    merger: Merger
     possession: Possession
     actions: Actions
+    multipart: Multipart
     pusher: Pusher
     browser: Browser
     committer: Committer
     xet: XetIngest
-    xet_index: XetIndex
     xet_tokens: XetTokens
 
     def close(self) -> None:
+        self.merger.close()
         self.database.close()
 
 
 def build(settings: Settings) -> Services:
     """Make the data directory if need be, bring the schema up to date, and construct everything."""
-    data = prepare_data(settings.data)
+    data, database = _open(settings.data)
     limits = settings.make_limits()
-    database = SQLiteDatabase(data / "hub.sqlite3")
-    database.migrate()
     blobs = DiskBlobStore(data / "pool", data / "incoming")
     packs = PackStore(data / "git", data / "incoming", database)
     versions = TableVersionStore(database)
@@ -77,11 +79,12 @@ def build(settings: Settings) -> Services:
     tokens = Tokens(database)
     sessions = Sessions(database, limits.session_seconds)
     objects = ObjectStores(packs)
+    merger = Merger(packs, objects, limits)
     possession = Possession(database, blobs)
     secret = load_secret(data / "secret.key")
-    pusher = Pusher(objects, packs, versions, possession, limits)
+    pusher = Pusher(objects, packs, merger, versions, possession, limits)
     browser = Browser(objects, versions, possession)
-    xet_index = XetIndex(database)
+    xet = XetIngest(XetIndex(database), DiskStaging(data / "staged", data / "incoming"), blobs, limits)
     return Services(
         settings=settings,
         limits=limits,
@@ -95,25 +98,32 @@ def build(settings: Settings) -> Services:
         gatekeeper=Gatekeeper(users, tokens, sessions, Throttle(database, limits)),
         repos=Repos(database),
         objects=objects,
+        merger=merger,
         possession=possession,
         actions=Actions(secret, limits.action_seconds),
+        multipart=Multipart(DiskPartStore(data / "incoming", blobs), possession, limits.body_seconds),
         pusher=pusher,
         browser=browser,
         committer=Committer(objects, browser, pusher, versions, LargeFiles(database, blobs, possession), limits),
-        xet=XetIngest(xet_index, DiskStaging(data / "staged", data / "incoming"), blobs, limits),
-        xet_index=xet_index,
-        xet_tokens=XetTokens(secret, xet_index.epoch(), limits.action_seconds),
+        xet=xet,
+        xet_tokens=XetTokens(secret, xet.index.epoch(), limits.action_seconds),
     )
 
 
+def _open(folder: Path) -> tuple[Path, SQLiteDatabase]:
+    data = prepare_data(folder)
+    database = SQLiteDatabase(data / "hub.sqlite3")
+    database.migrate()
+    return data, database
+
+
 def prepare_data(data: Path) -> Path:
-    """The data directory with its folders, readable by nobody else; what uploads of a day ago left behind is removed."""
+    """The data directory with its folders, readable by nobody else."""
     data = data.absolute()
     make_durable_dir(data)
     data.chmod(0o700)
     for name in ("git", "pool", "staged", "incoming"):
         make_durable_dir(data / name)
-    sweep_incoming(data / "incoming", _LEFTOVER_SECONDS)
     return data
 
 

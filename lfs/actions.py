@@ -1,4 +1,4 @@
-"""Action URLs that authorize themselves: an HMAC over verb, repository, object, size and expiry. They carry no identity and no token."""
+"""Action URLs that authorize themselves: an HMAC over verb, repository, object, part and expiry. They carry no identity and no token."""
 
 import hashlib
 import hmac
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from storage.errors import Forbidden, Invalid
+from storage.parts.base import Parted
 from storage.records import BlobRef
 
 
@@ -14,6 +15,8 @@ class Verb(StrEnum):
     UPLOAD = "upload"
     DOWNLOAD = "download"
     VERIFY = "verify"
+    PART = "part"
+    COMPLETE = "complete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,13 @@ class Grant:
     repo_id: str
     blob: BlobRef
     expires: int
+    part_bytes: int = 0  # of a multipart upload
+    number: int = 0  # of its part, from 1
+
+    @property
+    def parted(self) -> Parted:
+        """The multipart upload of a PART or COMPLETE grant."""
+        return Parted(self.repo_id, self.blob, self.part_bytes)
 
 
 class Actions:
@@ -31,22 +41,35 @@ class Actions:
         self._secret = secret
         self.seconds = seconds
 
-    def url(self, origin: str, verb: Verb, repo_id: str, blob: BlobRef) -> str:
-        grant = Grant(verb, repo_id, blob, int(time.time()) + self.seconds)
-        query = f"size={blob.size}&expires={grant.expires}&signature={self._sign(grant)}"
-        return f"{origin}/api/lfs/{repo_id}/{blob.sha256}/{verb.value}?{query}"
+    def url(self, origin: str, verb: Verb, repo_id: str, blob: BlobRef, seconds: int = 0) -> str:
+        """Good for `seconds`, or for as long as action URLs usually are."""
+        return self._url(origin, Grant(verb, repo_id, blob, int(time.time()) + (seconds or self.seconds)))
 
-    def check(self, verb: Verb, repo_id: str, oid: str, size: str, expires: str, signature: str) -> Grant:
+    def part_url(self, origin: str, parted: Parted, number: int, seconds: int) -> str:
+        return self._url(origin, Grant(Verb.PART, parted.repo_id, parted.blob, int(time.time()) + seconds, parted.part_bytes, number))
+
+    def complete_url(self, origin: str, parted: Parted, seconds: int) -> str:
+        return self._url(origin, Grant(Verb.COMPLETE, parted.repo_id, parted.blob, int(time.time()) + seconds, parted.part_bytes))
+
+    def check(
+        self, verb: Verb, repo_id: str, oid: str, size: str, expires: str, signature: str, part_bytes: str = "0", number: str = "0"
+    ) -> Grant:
         """The grant of a URL's parts as they came. Raises Invalid or Forbidden."""
-        if not (size.isdecimal() and expires.isdecimal() and len(size) < 19 and len(expires) < 19):
+        if not all(text.isdecimal() and len(text) < 19 for text in (size, expires, part_bytes, number)):
             raise Invalid("This is no action URL of this hub. Ask for a new one with a batch request.")
-        grant = Grant(verb, repo_id, BlobRef(oid, int(size)), int(expires))
+        grant = Grant(verb, repo_id, BlobRef(oid, int(size)), int(expires), int(part_bytes), int(number))
         if not hmac.compare_digest(self._sign(grant).encode(), signature.encode("utf-8", "replace")):
             raise Forbidden("The signature of this URL is wrong. Ask for a new one with a batch request.")
         if grant.expires < time.time():
             raise Forbidden("This URL has expired. Ask for a new one with a batch request.")
         return grant
 
+    def _url(self, origin: str, grant: Grant) -> str:
+        part = f"&part_bytes={grant.part_bytes}&number={grant.number}" if grant.part_bytes else ""
+        query = f"size={grant.blob.size}{part}&expires={grant.expires}&signature={self._sign(grant)}"
+        return f"{origin}/api/lfs/{grant.repo_id}/{grant.blob.sha256}/{grant.verb.value}?{query}"
+
     def _sign(self, grant: Grant) -> str:
-        text = "\n".join((grant.verb.value, grant.repo_id, grant.blob.sha256, str(grant.blob.size), str(grant.expires)))
+        numbers = (grant.blob.size, grant.part_bytes, grant.number, grant.expires)
+        text = "\n".join((grant.verb.value, grant.repo_id, grant.blob.sha256, *(str(number) for number in numbers)))
         return hmac.new(self._secret, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()

@@ -3,27 +3,42 @@
 from typing import Any
 
 from lfs.actions import Actions, Verb
+from lfs.multipart import choose_part_bytes
 from lfs.possession import Possession
 from lfs.wire import BadObject, BatchRequest, error_json
+from storage.limits import Limits
+from storage.parts.base import Parted
 from storage.records import BlobRef
 
 
 class Batch:
-    def __init__(self, possession: Possession, actions: Actions) -> None:
+    def __init__(self, possession: Possession, actions: Actions, limits: Limits) -> None:
         self._possession = possession
         self._actions = actions
+        self._limits = limits
 
     def answer(self, repo_id: str, request: BatchRequest, origin: str) -> dict[str, Any]:
         """The answer's JSON. The right to read or write was asked before."""
         held = self._possession.held(repo_id, {item.sha256 for item in request.objects if isinstance(item, BlobRef)})
-        make = self._upload if request.is_upload else self._download
-        objects = [
-            error_json(item.oid, item.size, 422, item.message)
-            if isinstance(item, BadObject)
-            else make(repo_id, item, held.get(item.sha256), origin)
-            for item in request.objects
-        ]
-        return {"transfer": "basic", "objects": objects, "hash_algo": "sha256"}
+        part_bytes = self._part_bytes(request, held)
+
+        def show(item: BlobRef | BadObject) -> dict[str, Any]:
+            if isinstance(item, BadObject):
+                return error_json(item.oid, item.size, 422, item.message)
+            have = held.get(item.sha256)
+            if not request.is_upload:
+                return self._download(repo_id, item, have, origin)
+            return self._upload(Parted(repo_id, item, part_bytes), have, origin)
+
+        objects = [show(item) for item in request.objects]
+        return {"transfer": "multipart" if part_bytes else "basic", "objects": objects, "hash_algo": "sha256"}
+
+    def _part_bytes(self, request: BatchRequest, held: dict[str, BlobRef]) -> int:
+        """0 where the answer is for the basic transfer."""
+        if not (request.is_upload and request.may_multipart):
+            return 0
+        wanted = [item for item in request.objects if isinstance(item, BlobRef) and item.sha256 not in held]
+        return choose_part_bytes(wanted, self._limits)
 
     def _download(self, repo_id: str, blob: BlobRef, have: BlobRef | None, origin: str) -> dict[str, Any]:
         if have is None:
@@ -32,13 +47,30 @@ class Batch:
             return error_json(blob.sha256, blob.size, 422, f"The object has {have.size} bytes, not {blob.size}.")
         return self._allowed(blob, {"download": self._action(origin, Verb.DOWNLOAD, repo_id, blob)})
 
-    def _upload(self, repo_id: str, blob: BlobRef, have: BlobRef | None, origin: str) -> dict[str, Any]:
+    def _upload(self, parted: Parted, have: BlobRef | None, origin: str) -> dict[str, Any]:
+        blob = parted.blob
         if have is not None and have.size != blob.size:
             return error_json(blob.sha256, blob.size, 422, f"The object is here already and has {have.size} bytes, not {blob.size}.")
         if have is not None:
             return {"oid": blob.sha256, "size": blob.size}
+        if parted.part_bytes:
+            return self._allowed(blob, self._multipart(parted, origin))
         verbs = (Verb.UPLOAD, Verb.VERIFY)
-        return self._allowed(blob, {verb.value: self._action(origin, verb, repo_id, blob) for verb in verbs})
+        return self._allowed(blob, {verb.value: self._action(origin, verb, parted.repo_id, blob) for verb in verbs})
+
+    def _multipart(self, parted: Parted, origin: str) -> dict[str, Any]:
+        """The header holds the parts' URLs and nothing else: the git-lfs agent sends a part to every value, in the order of the text of
+        the keys, and huggingface_hub knows by `chunk_size` that it is no header.
+        """
+        seconds = self._limits.multipart_seconds
+        header = {"chunk_size": str(parted.part_bytes)}
+        for number in range(1, parted.count + 1):
+            header[f"{number:05}"] = self._actions.part_url(origin, parted, number, seconds)
+        verify = self._actions.url(origin, Verb.VERIFY, parted.repo_id, parted.blob, seconds)
+        return {
+            "upload": {"href": self._actions.complete_url(origin, parted, seconds), "header": header, "expires_in": seconds},
+            "verify": {"href": verify, "expires_in": seconds},
+        }
 
     def _action(self, origin: str, verb: Verb, repo_id: str, blob: BlobRef) -> dict[str, Any]:
         return {"href": self._actions.url(origin, verb, repo_id, blob), "expires_in": self._actions.seconds}

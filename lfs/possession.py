@@ -16,7 +16,7 @@ class Possession:
 
     def has(self, repo_id: str, sha256: str) -> BlobRef | None:
         """The object with its true size, if the repository possesses it."""
-        return self._database.read(lambda tx: _has(tx, repo_id, sha256))
+        return _has(self._database, repo_id, sha256)
 
     def held(self, repo_id: str, oids: Iterable[str]) -> dict[str, BlobRef]:
         """Those of `oids` that the repository possesses."""
@@ -51,10 +51,10 @@ def link_in(tx: Tx, repo_id: str, blob: BlobRef) -> None:
     tx.run("INSERT INTO lfs_objects (repo_id, sha256, created_at) VALUES (:repo, :sha256, :now) ON CONFLICT DO NOTHING", row)
 
 
-def _has(tx: Tx, repo_id: str, sha256: str) -> BlobRef | None:
+def _has(rows: Tx | Database, repo_id: str, sha256: str) -> BlobRef | None:
     sql = (
         "SELECT blobs.size FROM lfs_objects JOIN blobs ON blobs.sha256 = lfs_objects.sha256"
         " WHERE lfs_objects.repo_id = :repo AND lfs_objects.sha256 = :sha256"
     )
-    row = tx.one(sql, {"repo": repo_id, "sha256": sha256})
+    row = rows.one(sql, {"repo": repo_id, "sha256": sha256})
     return BlobRef(sha256, row["size"]) if row else None

@@ -8,18 +8,19 @@ from typing import Any
 from aiohttp import web
 
 from accounts.access import require
-from accounts.bodies import chunks, read_json
-from accounts.download import Content, respond
-from accounts.endpoint import GIT_PATHS, Call, Endpoint
+from accounts.bodies import read_json
+from accounts.download import Content, Download, answer
+from accounts.endpoint import GIT_PATHS, Call, Endpoint, InThread
 from accounts.repos import Repos
-from lfs.actions import Actions, Grant, Verb
+from lfs.actions import Actions, Verb
 from lfs.batch import Batch
 from lfs.errors import render_lfs
+from lfs.grants import check_grant, granted, receive
 from lfs.possession import Possession
 from lfs.wire import MEDIA_TYPE, BadObject, Unprocessable, parse_batch, parse_object
-from storage.blobs.base import BlobStore, BlobUpload
-from storage.errors import Invalid, NotFound, ObjectNotFound, TooLarge, Unsupported
-from storage.limits import MIB, Limits
+from storage.blobs.base import BlobStore
+from storage.errors import NotFound, ObjectNotFound, Unsupported
+from storage.limits import Limits
 from storage.records import Access
 
 _JSON_TYPES = (MEDIA_TYPE, "application/json")
@@ -54,8 +55,8 @@ class LfsViews:
         rows += [
             Endpoint("PUT", action + Verb.UPLOAD, self.upload, Access.NONE, render_lfs),
             Endpoint("POST", action + Verb.VERIFY, self.verify, Access.NONE, render_lfs),
-            Endpoint("GET", action + Verb.DOWNLOAD, self.download, Access.NONE, render_lfs),
-            Endpoint("HEAD", action + Verb.DOWNLOAD, self.download, Access.NONE, render_lfs),
+            Endpoint("GET", action + Verb.DOWNLOAD, InThread(self.download), Access.NONE, render_lfs),
+            Endpoint("HEAD", action + Verb.DOWNLOAD, InThread(self.download), Access.NONE, render_lfs),
         ]
         return rows
 
@@ -68,26 +69,18 @@ class LfsViews:
         return _json(await asyncio.to_thread(self._batch.answer, call.repo.id, asked, self._origin(request)))
 
     async def upload(self, request: web.Request, call: Call) -> web.Response:
-        grant = await self._grant(request, Verb.UPLOAD)
-        blob = grant.blob
-        if request.content_length is not None and request.content_length != blob.size and not request.headers.get("Content-Encoding"):
-            raise Unprocessable(
-                f"The request carries {request.content_length} bytes, but the object has {blob.size}. Send the file as it is."
-            )
+        grant = await granted(request, Verb.UPLOAD, self._actions, self._repos)
         upload = await asyncio.to_thread(self._blobs.upload)
         try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                await self._receive(request, upload, blob.size)
-            await asyncio.to_thread(upload.commit, blob)
-            await asyncio.to_thread(self._possession.link, grant.repo_id, blob)
-        except TimeoutError as error:
-            raise Invalid(f"The upload took longer than {self._limits.body_seconds} seconds. Send it again.") from error
+            await receive(request, upload, grant.blob.size, self._limits.body_seconds)
+            await asyncio.to_thread(upload.commit, grant.blob)
+            await asyncio.to_thread(self._possession.link, grant.repo_id, grant.blob)
         finally:
             await asyncio.to_thread(upload.abort)
-        return web.Response(status=200, headers={"ETag": f'"{blob.sha256}"'})
+        return web.Response(status=200, headers={"ETag": f'"{grant.blob.sha256}"'})
 
     async def verify(self, request: web.Request, call: Call) -> web.Response:
-        grant = await self._grant(request, Verb.VERIFY)
+        grant = await granted(request, Verb.VERIFY, self._actions, self._repos)
         asked = parse_object(await read_json(request, self._limits.json_bytes), self._limits)
         if isinstance(asked, BadObject):
             raise Unprocessable(asked.message)
@@ -98,49 +91,21 @@ class LfsViews:
             raise Unprocessable(f"Object {have.sha256} has {have.size} bytes, not {asked.size}.")
         return web.Response(status=200)
 
-    async def download(self, request: web.Request, call: Call) -> web.StreamResponse:
-        grant = await self._grant(request, Verb.DOWNLOAD)
-        path = await asyncio.to_thread(self._blobs.path, grant.blob.sha256)
-        if path is None or await asyncio.to_thread(self._possession.has, grant.repo_id, grant.blob.sha256) != grant.blob:
+    def download(self, request: web.Request, call: Call) -> Download:
+        grant = check_grant(request, Verb.DOWNLOAD, self._actions, self._repos)
+        path = self._blobs.path(grant.blob.sha256)
+        if path is None or self._possession.has(grant.repo_id, grant.blob.sha256) != grant.blob:
             raise ObjectNotFound(f"Object {grant.blob.sha256} is not in this repository.")
         headers = {
             "Content-Type": "application/octet-stream",
             "Content-Disposition": "attachment",
             "Cache-Control": "private, no-transform",
         }
-        return await respond(request, Content(grant.blob.size, grant.blob.sha256, path), headers)
+        return answer(request, Content(grant.blob.size, grant.blob.sha256, path), headers)
 
     async def unknown(self, request: web.Request, call: Call) -> web.Response:
         """git-lfs takes a 404 for "this server has no locks" and goes on."""
         raise NotFound(f"Not found: this hub has no LFS endpoint {request.match_info['rest'][:80]!r}.")
-
-    async def _grant(self, request: web.Request, verb: Verb) -> Grant:
-        parts, query = request.match_info, request.query
-        names = ("size", "expires", "signature")
-        grant = self._actions.check(verb, parts["repo_id"], parts["oid"], *(query.get(name, "") for name in names))
-        if await asyncio.to_thread(self._repos.get, grant.repo_id) is None:
-            raise NotFound("The repository of this URL is gone.")
-        return grant
-
-    async def _receive(self, request: web.Request, upload: BlobUpload, size: int) -> None:
-        """Body to disk, hashed on the way, about a MiB a thread hop."""
-        pending: list[bytes] = []
-        held = 0
-        try:
-            async for data in chunks(request, size):
-                pending.append(data)
-                held += len(data)
-                if held >= MIB:
-                    await asyncio.to_thread(_write_all, upload, pending)
-                    pending, held = [], 0
-        except TooLarge as error:
-            raise Unprocessable(f"More bytes came than the object's {size}. Send the file as it is.") from error
-        await asyncio.to_thread(_write_all, upload, pending)
-
-
-def _write_all(upload: BlobUpload, pieces: list[bytes]) -> None:
-    for piece in pieces:
-        upload.write(piece)
 
 
 def _json(data: Any) -> web.Response:

@@ -38,6 +38,15 @@ class BadObject:
 class BatchRequest:
     is_upload: bool
     objects: tuple[BlobRef | BadObject, ...]
+    may_multipart: bool = False  # whether the client knows the transfer
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a client says it sent: the etags of the parts 1, 2, 3 …, without quotes."""
+
+    oid: str
+    etags: tuple[str, ...]
 
 
 def check_accept(accept: str) -> None:
@@ -60,7 +69,9 @@ def parse_batch(data: Any, limits: Limits) -> BatchRequest:
         )
     if data.get("hash_algo", "sha256") != "sha256":
         raise Unprocessable("Only hash_algo sha256 is known here. Configure the client for it.")
-    return BatchRequest(data["operation"] == "upload", tuple(parse_object(item, limits) for item in objects))
+    transfers = data.get("transfers")
+    may_multipart = isinstance(transfers, list) and "multipart" in transfers
+    return BatchRequest(data["operation"] == "upload", tuple(parse_object(item, limits) for item in objects), may_multipart)
 
 
 def parse_object(item: Any, limits: Limits) -> BlobRef | BadObject:
@@ -75,6 +86,21 @@ def parse_object(item: Any, limits: Limits) -> BlobRef | BadObject:
     if not 0 <= size <= limits.lfs_object_bytes:
         return BadObject(oid, 0, f"The size is not between 0 and {limits.lfs_object_bytes} bytes.")
     return BlobRef(oid, size)
+
+
+def parse_completion(data: Any) -> Completion:
+    """Raises Invalid."""
+    if not isinstance(data, dict) or not isinstance(data.get("oid"), str) or not isinstance(data.get("parts"), list):
+        raise Invalid("A completion is a JSON object with oid and a list of parts, each with partNumber and etag.")
+    return Completion(data["oid"], tuple(_etag(part, number) for number, part in enumerate(data["parts"], 1)))
+
+
+def _etag(part: Any, number: int) -> str:
+    if not isinstance(part, dict) or not isinstance(part.get("etag"), str) or type(part.get("partNumber")) is not int:
+        raise Invalid(f"Entry {number} of parts has no integer partNumber and string etag. Send those of every part.")
+    if part["partNumber"] != number:
+        raise Invalid(f"Entry {number} of parts is part {part['partNumber']}. Name every part once, from 1 on in order.")
+    return str(part["etag"]).removeprefix("W/").strip('"')  # a proxy that compresses makes etags weak
 
 
 def error_json(oid: str, size: int, code: int, message: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Every error that a caller may be told of, drawn once. Each door renders it in its client's dialect.
 
     HubError                    500
+    ├── Moved                   307  a repository that has another name now; carries `name`
     ├── Invalid                 400  the request is malformed or says something impossible
     │   ├── BadName             400  a user, repository, ref or path name that may not exist
     │   ├── BadPack             400  a pack that is corrupt, incomplete or fails fsck
@@ -32,6 +33,14 @@ class HubError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+
+class Moved(HubError):
+    status = 307
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
 
 
 class Invalid(HubError):

@@ -29,9 +29,12 @@ def sync_file(path: Path) -> None:
         os.close(fd)
 
 
-def publish(source: Path, target: Path) -> None:
-    """Move a finished file to its durable place; an existing target of the same (content-addressed) name is replaced."""
-    sync_file(source)
-    make_durable_dir(target.parent)
-    source.replace(target)
-    sync_dir(target.parent)
+def publish(*moves: tuple[Path, Path]) -> None:
+    """Move finished files to their durable places in one folder; an existing target of the same (content-addressed) name is replaced."""
+    for source, _ in moves:
+        sync_file(source)
+    folder = moves[0][1].parent
+    make_durable_dir(folder)
+    for source, target in moves:
+        source.replace(target)
+    sync_dir(folder)

@@ -21,10 +21,15 @@ class Limits:
     fetch_request_bytes: int = 16 * MIB
     haves: int = 100_000
     wants: int = 100_000
+    small_pack_bytes: int = 32 * MIB  # a pack over one of these two is not merged with others
+    small_pack_objects: int = 32_768
     # LFS
     lfs_object_bytes: int = 1 << 44
     lfs_batch_objects: int = 1000
-    lfs_batch_bytes: int = 4 * MIB
+    lfs_batch_bytes: int = 4 * MIB  # also of the list of parts that completes a multipart upload
+    lfs_multipart_bytes: int = GIB  # larger objects come in parts, from clients that can
+    lfs_part_bytes: int = 256 * MIB  # grows where an answer would have more than lfs_parts
+    lfs_parts: int = 10_000
     # Xet
     xet_chunk_bytes: int = 128 * 1024  # a raw chunk, as clients cut files
     xet_xorb_bytes: int = 64 * MIB + 512 * 1024  # on the wire: clients count raw bytes up to 64 MiB, headers and an old trailer come on top
@@ -54,6 +59,7 @@ class Limits:
     # time
     action_seconds: int = 3600  # life of an LFS action URL
     session_seconds: int = 30 * 86400
+    multipart_seconds: int = 86400  # life of the URLs of a multipart upload
     body_seconds: int = 3600  # a whole upload
     stop_seconds: int = 60  # running transfers may finish for so long after SIGTERM
     # guesses of passwords and tokens

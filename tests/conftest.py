@@ -124,9 +124,19 @@ def wait_for_url(log: Path, process: subprocess.Popen[bytes]) -> str:
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """One hub for the whole run, with the guard against blocking views."""
-    launcher = Launcher(tmp_path_factory.mktemp("hub") / "data")
+    yield from run_guarded(Launcher(tmp_path_factory.mktemp("hub") / "data"), {})
+
+
+@pytest.fixture(scope="session")
+def parts_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """Another one: an LFS object of more than 2 MiB comes to it in parts of 1 MiB."""
+    limits = json.dumps({"lfs_multipart_bytes": 2 << 20, "lfs_part_bytes": 1 << 20})
+    yield from run_guarded(Launcher(tmp_path_factory.mktemp("parts") / "data"), {"KOHAKU_HUB_LIMITS": limits})
+
+
+def run_guarded(launcher: Launcher, environment: dict[str, str]) -> Iterator[Hub]:
     launcher.users()
-    running = launcher.start()
+    running = launcher.start(environment=environment)
     yield running
     assert running.stop() == 0
     unexpected = [line for line in running.log.read_text("utf-8").splitlines() if "unexpected error" in line or "BlockingError" in line]
@@ -136,6 +146,12 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 @pytest.fixture
 def launcher(tmp_path: Path) -> Launcher:
     return Launcher(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def new_launcher() -> type[Launcher]:
+    """For hubs that several tests share."""
+    return Launcher
 
 
 @pytest.fixture

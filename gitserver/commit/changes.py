@@ -1,7 +1,7 @@
 """What a commit through the API asks for, as records."""
 
 from dataclasses import dataclass
-from typing import BinaryIO, TypeAlias
+from typing import IO, TypeAlias
 
 from storage.records import Oid
 
@@ -53,7 +53,7 @@ class CommitRequest:
     message: str
     parent: Oid | None
     changes: tuple[Change, ...]
-    spool: BinaryIO
+    spool: IO[bytes]
     digest: str
 
     def content(self, put: Put) -> bytes:

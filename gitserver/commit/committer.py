@@ -3,7 +3,6 @@
 The cost follows the changed paths: trees of unchanged folders are not read.
 """
 
-import threading
 import time
 from collections.abc import Mapping
 
@@ -23,7 +22,6 @@ from storage.versions.base import RefResult, VersionStore
 
 STALE = "The branch was updated since you opened this page. Please refresh and try again."
 _REPLAY_SECONDS = 3600
-_LOCKS = 64
 
 
 class Committer:
@@ -36,26 +34,23 @@ class Committer:
         self._versions = versions
         self._large = large
         self._limits = limits
-        # Commits to one branch take turns here; against other processes the ref's compare-and-swap decides.
-        self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
     def commit(self, repo: Repo, principal: Principal, request: CommitRequest) -> Oid:
         """The new commit's id. A request that names no parent goes onto whatever is newest; one that does is refused when it is stale.
 
         Raises Stale, EntryNotFound, BadPath, Invalid, Unavailable.
         """
-        with self._locks[hash((repo.id, request.branch)) % _LOCKS]:
-            for _ in range(self._limits.commit_tries):
-                head = self._head(repo, request.branch)
-                if head != ZERO_OID and request.changes and self._made_before(repo, request) == head:
-                    return head
-                if request.parent is not None and request.parent != head:
-                    raise Stale(STALE)
-                results = self._try(repo, principal, request, head)
-                if not results[0].reason:
-                    return results[0].update.new
-                if self._head(repo, request.branch) == head:
-                    check_made(results)
+        for _ in range(self._limits.commit_tries):
+            head = self._head(repo, request.branch)
+            if head != ZERO_OID and request.changes and self._made_before(repo, request) == head:
+                return head
+            if request.parent is not None and request.parent != head:
+                raise Stale(STALE)
+            results = self._try(repo, principal, request, head)
+            if not results[0].reason:
+                return results[0].update.new
+            if self._head(repo, request.branch) == head:
+                check_made(results)
         raise Unavailable("Others are committing to this branch all the time. Try again in a moment.")
 
     def begin(self, repo: Repo, principal: Principal, sdk: str = DEFAULT_SDK) -> None:

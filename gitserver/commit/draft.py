@@ -27,6 +27,7 @@ class Draft:
     """The tree of a commit to be. Objects that are in the repository already are not written again."""
 
     def __init__(self, objects: Objects, writer: PackWriter, root: Oid | None) -> None:
+        objects.refresh()
         self._objects = objects
         self._writer = writer
         self._made: dict[Oid, RawObject] = {}
@@ -34,7 +35,7 @@ class Draft:
 
     def add(self, raw: RawObject, *, remember: bool = False) -> Oid:
         """Write what is new; what is to be remembered can be read through the draft."""
-        oid = self._writer.add(raw, unless=self._objects.contains)
+        oid = self._writer.add(raw, unless=lambda oid: self._objects.peek(oid) is not None)
         if remember:
             self._made[oid] = raw
         return oid

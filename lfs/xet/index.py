@@ -145,19 +145,26 @@ class XetIndex:
 
         return self._database.write(work)
 
-    def expire(self, older_than: int) -> list[str]:
-        """Forget what was sent before `older_than` (microseconds) and never became part of a file; the names to remove."""
+    def staged(self) -> list[str]:
+        """Xorbs whose bytes are kept as they came."""
+        rows = self._database.read(lambda tx: tx.all("SELECT hash FROM xet_xorbs WHERE is_staged = 1 ORDER BY hash"))
+        return [str(row["hash"]) for row in rows]
 
-        def work(tx: Tx) -> list[str]:
+    def expire(self, older_than: int, remove: Callable[[str], None]) -> None:
+        """Forget what was sent before `older_than` (microseconds) and never became part of a file. The bytes go within the transaction:
+        who sends a xorb again just then either is seen here, or notes it afterwards and sees that its bytes are gone.
+        """
+
+        def work(tx: Tx) -> None:
             sql = "SELECT hash FROM xet_xorbs WHERE is_staged = 1 AND created_at < :old"
             old = [str(row["hash"]) for row in tx.all(sql, {"old": older_than})]
             for value in old:
+                remove(value)
                 tx.run("UPDATE xet_xorbs SET is_staged = 0 WHERE hash = :hash", {"hash": value})
                 sql = "DELETE FROM xet_xorbs WHERE hash = :hash AND NOT EXISTS (SELECT 1 FROM xet_places WHERE xorb = :hash)"
                 tx.run(sql, {"hash": value})
-            return old
 
-        return self._database.write(work)
+        self._database.write(work)
 
 
 def _now() -> int:

@@ -4,7 +4,7 @@ Nothing is believed that was not hashed here. Order of writes (I4): staged bytes
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,9 +16,10 @@ from lfs.xet.shard import ShardFile, Term, parse_shard
 from lfs.xet.xorb import XorbDecoder
 from storage.blobs.base import BlobStore, StagedUpload, StagingStore
 from storage.errors import Invalid, ObjectNotFound, TooLarge, Unavailable
-from storage.limits import MIB, Limits
+from storage.limits import Limits
 from storage.records import BlobRef
 
+_PIECE = 256 * 1024
 _KEPT_XORBS = 16
 _TRIES = 4  # staged bytes may move into the pool while a file is being rebuilt
 
@@ -42,8 +43,9 @@ class XorbUpload:
         self._file: StagedUpload = staging.create()
         self._decoder = XorbDecoder(self._file.write, limits)
 
-    def feed(self, data: bytes) -> None:
-        self._decoder.feed(data)
+    def feed(self, pieces: Iterable[bytes]) -> None:
+        for data in pieces:
+            self._decoder.feed(data)
 
     def finish(self, name: str, user_id: int) -> bool:
         """False when the user sent it before; what others sent is not told (I7). Raises Invalid if the bytes are not the xorb `name`."""
@@ -57,24 +59,33 @@ class XorbUpload:
         noted = self._index.add(Xorb(name, chunks, True), user_id)
         if not noted.is_staged:
             self._staging.remove(name)
+        elif not self._is_staged(name):
+            raise Unavailable("The xorb expired while it was sent again. Send it once more.")
         return is_new
 
     def abort(self) -> None:
         self._file.abort()
 
+    def _is_staged(self, name: str) -> bool:
+        try:
+            self._staging.open(name).close()
+        except ObjectNotFound:
+            return False
+        return True
+
 
 class XetIngest:
     def __init__(self, index: XetIndex, staging: StagingStore, blobs: BlobStore, limits: Limits) -> None:
-        self._index = index
+        self.index = index
         self._staging = staging
         self._blobs = blobs
         self._limits = limits
 
     def receive(self) -> XorbUpload:
         """The caller aborts it in any case."""
-        return XorbUpload(self._index, self._staging, self._limits)
+        return XorbUpload(self.index, self._staging, self._limits)
 
-    def check(self, data: bytes, user_id: int) -> list[ShardFile]:
+    def read(self, data: bytes, user_id: int) -> list[ShardFile]:
         """The files of an uploaded shard, every hash in it made again. Raises Invalid or TooLarge."""
         files = parse_shard(data, self._limits)
         if sum(max(0, term.end - term.first) for file in files for term in file.terms) > self._limits.xet_shard_chunks:
@@ -88,7 +99,7 @@ class XetIngest:
 
     def register(self, repo_id: str, user_id: int, files: Sequence[ShardFile], progress: Callable[[int], None]) -> None:
         """Rebuild what is new, then let the repository have all of it. `progress` is told the bytes rebuilt so far."""
-        rebuilt = self._index.sha256_of(files)
+        rebuilt = self.index.sha256_of(files)
         done = 0
         for file in files:
             known = rebuilt.get(file.hash)
@@ -99,20 +110,27 @@ class XetIngest:
                 rebuilt[file.hash] = file.sha256
             done += file.size
             progress(done)
-        for name in self._index.settle(repo_id, files, self._finder(user_id)):
+        for name in self.index.settle(repo_id, files, self._finder(user_id)):
             self._staging.remove(name)
+
+    def check(self) -> Iterator[str]:
+        """One line a finding, for `kohakuhub admin check`."""
+        for name in self.index.staged():
+            try:
+                self._staging.open(name).close()
+            except ObjectNotFound:
+                yield f"xorb {name}: its staged bytes are missing"
 
     def expire(self) -> None:
         """Drop xorbs that no shard ever used, once clients have forgotten them too."""
-        for name in self._index.expire(time.time_ns() // 1000 - self._limits.xet_staged_seconds * 1_000_000):
-            self._staging.remove(name)
+        self.index.expire(time.time_ns() // 1000 - self._limits.xet_staged_seconds * 1_000_000, self._staging.remove)
 
     def _finder(self, user_id: int) -> FindXorb:
         """A shard may name any number of xorbs: the last few are kept."""
 
         @lru_cache(maxsize=_KEPT_XORBS)
         def find(value: XetHash) -> Xorb:
-            xorb = self._index.granted(user_id, to_text(value))
+            xorb = self.index.granted(user_id, to_text(value))
             if xorb is None:
                 raise Invalid(
                     f"Xorb {to_text(value)} was not uploaded by you, or has expired. Remove the folder xet in the client's cache"
@@ -195,7 +213,7 @@ def _read(file: BinaryIO, segment: Segment) -> Iterator[bytes]:
     file.seek(segment.position)
     left = segment.size
     while left:
-        piece = file.read(min(left, MIB))
+        piece = file.read(min(left, _PIECE))
         if not piece:
             raise Unavailable(f"Stored bytes of {segment.name} are shorter than they were. Tell the operator to run the check.")
         left -= len(piece)

@@ -1,4 +1,4 @@
-"""The content-addressed store that hf_xet talks to (huggingface.co/docs/xet/api): `XetViews(ingest, index, tokens, users, repos, limits)`.
+"""The content-addressed store that hf_xet talks to (huggingface.co/docs/xet/api): `XetViews(ingest, tokens, users, repos, limits)`.
 
 Every route stands below `/cas/<scope>`, and its credential is the Xet token, checked here; the user's rights are asked anew each time.
 """
@@ -6,7 +6,7 @@ Every route stands below `/cas/<scope>`, and its credential is the Xet token, ch
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,6 @@ from accounts.errors import render_json
 from accounts.repos import Repos
 from accounts.users import Users
 from lfs.xet.hashes import from_text
-from lfs.xet.index import XetIndex
 from lfs.xet.ingest import XetIngest
 from lfs.xet.shard import ShardFile, write_dedup_shard
 from lfs.xet.tokens import XetTokens
@@ -40,9 +39,8 @@ class _Caller:
 
 
 class XetViews:
-    def __init__(self, ingest: XetIngest, index: XetIndex, tokens: XetTokens, users: Users, repos: Repos, limits: Limits) -> None:
+    def __init__(self, ingest: XetIngest, tokens: XetTokens, users: Users, repos: Repos, limits: Limits) -> None:
         self._ingest = ingest
-        self._index = index
         self._tokens = tokens
         self._users = users
         self._repos = repos
@@ -103,7 +101,7 @@ class XetViews:
         name = request.match_info["hash"]
         from_text(name)
         caller = await asyncio.to_thread(self._caller, request, needs_write=False)
-        xorb = await asyncio.to_thread(self._index.grant_readable, caller.principal, name)
+        xorb = await asyncio.to_thread(self._ingest.index.grant_readable, caller.principal, name)
         if xorb is None:
             raise NotFound("No such chunk is stored where you may read it. Upload it.")
         body = write_dedup_shard([(from_text(xorb.hash), xorb.chunks)], int(time.time()) + _DEDUP_SECONDS)
@@ -112,16 +110,16 @@ class XetViews:
     async def unknown(self, request: web.Request, call: Call) -> web.Response:
         raise NotFound(f"This hub has no such endpoint: {request.match_info['rest'][:80]!r}.")
 
-    async def _receive(self, request: web.Request, feed: Callable[[bytes], None]) -> None:
+    async def _receive(self, request: web.Request, feed: Callable[[Iterable[bytes]], None]) -> None:
         pending: list[bytes] = []
         held = 0
         async for data in chunks(request, self._limits.xet_xorb_bytes):
             pending.append(data)
             held += len(data)
             if held >= MIB:
-                await asyncio.to_thread(feed, b"".join(pending))
+                await asyncio.to_thread(feed, pending)
                 pending, held = [], 0
-        await asyncio.to_thread(feed, b"".join(pending))
+        await asyncio.to_thread(feed, pending)
 
     async def _checked(self, request: web.Request) -> tuple[_Caller, Sequence[ShardFile]]:
         caller = await asyncio.to_thread(self._caller, request, needs_write=True)
@@ -130,7 +128,7 @@ class XetViews:
                 data = await read_all(request, self._limits.xet_shard_bytes)
         except TimeoutError as error:
             raise Invalid(f"The shard took longer than {self._limits.body_seconds} seconds to arrive. Send it again.") from error
-        return caller, await asyncio.to_thread(self._ingest.check, data, caller.principal.user_id)
+        return caller, await asyncio.to_thread(self._ingest.read, data, caller.principal.user_id)
 
     def _caller(self, request: web.Request, *, needs_write: bool) -> _Caller:
         authorization = request.headers.get("Authorization", "")

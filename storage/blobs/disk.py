@@ -39,7 +39,7 @@ class DiskUpload:
         if self._store.exists(expected):
             self.abort()
             return
-        publish(self._path, self._store.key_path(expected.sha256))
+        publish((self._path, self._store.key_path(expected.sha256)))
 
     def abort(self) -> None:
         self._file.close()

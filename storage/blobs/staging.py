@@ -24,7 +24,7 @@ class DiskStagedUpload:
 
     def publish(self, name: str) -> None:
         self._file.close()
-        publish(self._path, self._store.name_path(name))
+        publish((self._path, self._store.name_path(name)))
 
     def abort(self) -> None:
         self._file.close()

@@ -33,4 +33,7 @@ class Database(Protocol):
     def read(self, work: Callable[[Tx], T]) -> T:
         """Run `work` on one snapshot; nothing it writes is kept."""
 
+    def one(self, sql: str, params: Params | None = None) -> Row | None:
+        """The first row of one SELECT, or None: it sees every commit before it, without the cost of a transaction around it."""
+
     def close(self) -> None: ...

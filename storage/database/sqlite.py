@@ -56,6 +56,9 @@ class SQLiteDatabase:
     def read(self, work: Callable[[Tx], T]) -> T:
         return self._transaction("BEGIN", work, keep=False)
 
+    def one(self, sql: str, params: Params | None = None) -> Row | None:
+        return SQLiteTx(self._connection()).one(sql, params)
+
     def close(self) -> None:
         with self._lock:
             for connection in self._connections:

@@ -40,6 +40,12 @@ class RefResult:
 class VersionStore(Protocol):
     def refs(self, repo_id: str) -> Refs: ...
 
+    def find(self, repo_id: str, names: Sequence[bytes]) -> Ref | None:
+        """The first of one to four full `names` that exists; the name `HEAD` stands for the ref that HEAD points to.
+
+        It costs one look at the index, however many refs there are.
+        """
+
     def append(
         self,
         repo: Repo,

@@ -8,6 +8,15 @@ from storage.errors import RepoNotFound
 from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo
 from storage.versions.base import Ref, RefResult, Refs
 
+_HEAD = (
+    "SELECT refs.name, refs.oid, refs.peeled FROM repos JOIN refs ON refs.repo_id = repos.id AND refs.name = repos.head"
+    " WHERE repos.id = :repo"
+)
+_FIND = (
+    "SELECT name, oid, peeled FROM refs WHERE repo_id = :repo AND name IN (:first, :second, :third, :fourth)"
+    " ORDER BY CASE name WHEN :first THEN 1 WHEN :second THEN 2 WHEN :third THEN 3 ELSE 4 END LIMIT 1"
+)
+
 
 class _Refused(Exception):
     """Rolls the transaction back and carries the results out of it."""
@@ -29,6 +38,14 @@ class TableVersionStore:
             return Refs(bytes(head["head"]), tuple(map(_ref, rows)))
 
         return self._database.read(work)
+
+    def find(self, repo_id: str, names: Sequence[bytes]) -> Ref | None:
+        if names[0] == b"HEAD":
+            row = self._database.one(_HEAD, {"repo": repo_id})
+        else:
+            first, second, third, fourth = (*names, *[names[0]] * (4 - len(names)))
+            row = self._database.one(_FIND, {"repo": repo_id, "first": first, "second": second, "third": third, "fourth": fourth})
+        return _ref(row) if row else None
 
     def append(
         self,

@@ -19,14 +19,15 @@ def deselected() -> str:
     return "not (" + " or ".join(names) + ")"
 
 
-def run(suite: str, hub: Any, tmp_path: Path, *options: str) -> int:
+def run(suite: str, hub: Any, tmp_path: Path, *options: str, choose: str = "") -> int:
     """How many cases passed; all of them, but those that skip as expected."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "HUB_"))}
     environment |= {"HUB_URL": hub.url, "HUB_USER": hub.user, "HUB_TOKEN": hub.token, "HUB_USER2": hub.user2, "HUB_TOKEN2": hub.token2}
+    environment["HUB_MULTIPART_MB"] = "12"
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     report = tmp_path / "report.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--basetemp={tmp_path / 'cases'}"]
-    command += [f"--junitxml={report}", "-k", deselected(), *options]
+    command += [f"--junitxml={report}", "-k", choose or deselected(), *options]
     done = subprocess.run(command, cwd=HERE / suite, env=environment, capture_output=True, text=True, timeout=1500, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     cases = list(ElementTree.parse(report).iter("testcase"))
@@ -41,3 +42,7 @@ def test_git(hub: Any, tmp_path: Path) -> None:
 
 def test_lfs(hub: Any, tmp_path: Path) -> None:
     assert run("lfs", hub, tmp_path, "test_lfs_conformance.py") >= 215
+
+
+def test_lfs_multipart(parts_hub: Any, tmp_path: Path) -> None:
+    assert run("lfs", parts_hub, tmp_path, "test_lfs_conformance.py", choose="TestHfMultipart") == 3

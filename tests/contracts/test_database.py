@@ -36,6 +36,21 @@ def test_what_a_read_writes_is_not_kept(database: SQLiteDatabase) -> None:
     database.close()
 
 
+def test_one_row_sees_every_commit_before_it(database: SQLiteDatabase, tmp_path: Path) -> None:
+    other = SQLiteDatabase(tmp_path / "x.sqlite3")
+    seen = []
+    for writer in (other, database, other):
+        writer.write(lambda tx: tx.run("INSERT INTO t (n) SELECT COUNT(*) + 1 FROM t"))
+        row = database.one("SELECT n FROM t ORDER BY n DESC")
+        assert row is not None
+        seen.append(row["n"])
+
+    assert seen == [1, 2, 3]
+    assert database.one("SELECT n FROM t WHERE n = :n", {"n": 9}) is None
+    database.close()
+    other.close()
+
+
 def test_threads_and_processes_do_not_lose_updates(database: SQLiteDatabase, tmp_path: Path) -> None:
     other = SQLiteDatabase(tmp_path / "x.sqlite3")
     database.write(lambda tx: tx.run("INSERT INTO t (n) VALUES (0)"))

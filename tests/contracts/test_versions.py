@@ -75,6 +75,22 @@ def test_head_follows_the_first_branch_while_unborn(services: Any, repo: Repo, a
     assert services.versions.refs(repo.id).head == b"refs/heads/trunk"
 
 
+def test_find_takes_the_first_name_that_exists(services: Any, repo: Repo, actor: Any) -> None:
+    head = [b"HEAD"]
+    assert services.versions.find(repo.id, head) is None
+    move(services, repo, actor, (b"refs/heads/x", ZERO_OID, A), (b"refs/tags/x", ZERO_OID, B), (b"refs/tags/y", ZERO_OID, C))
+    names = [b"refs/heads/x", b"refs/tags/x", b"refs/x"]
+
+    assert services.versions.find(repo.id, head).name == b"refs/heads/x"
+    assert services.versions.find(repo.id, names).oid == A
+    assert services.versions.find(repo.id, [b"refs/x/y", *reversed(names)]).oid == B
+    assert services.versions.find(repo.id, [b"refs/heads/y", b"refs/tags/y"]).oid == C
+    assert services.versions.find(repo.id, [b"refs/heads/y"]) is None
+    assert services.versions.find("0" * 32, names) is None
+    services.repos.delete(repo)
+    assert services.versions.find(repo.id, head) is None
+
+
 def test_peeled_tags_and_rows_come_with_the_refs(services: Any, repo: Repo, actor: Any) -> None:
     seen: list[int] = []
     update = RefUpdate(b"refs/tags/t", ZERO_OID, A)

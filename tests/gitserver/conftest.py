@@ -7,19 +7,23 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 from accounts.endpoint import STOPPING, add_endpoints
+from gitserver.check import check_repository
+from gitserver.commit.packfile import PackWriter
 from gitserver.fetch.graph import peel
-from gitserver.objects import Objects, ObjectStores
+from gitserver.merge.merger import Merger
+from gitserver.objects import Kind, Objects, ObjectStores, RawObject, object_id
 from gitserver.views import GitViews
 from storage.database.base import Tx
 from storage.database.sqlite import SQLiteDatabase
 from storage.limits import Limits
 from storage.packs import PackStore
-from storage.records import ANONYMOUS, PackInfo, Principal, Repo, RepoKind, RepoName
+from storage.records import ANONYMOUS, ZERO_OID, PackInfo, Principal, RefUpdate, Repo, RepoKind, RepoName, Scope
 from storage.versions.table import TableVersionStore
 
 _ENV = {
@@ -31,6 +35,7 @@ _ENV = {
     "GIT_COMMITTER_EMAIL": "a@example.com",
     "LC_ALL": "C",
 }
+PERSON = b"A <a@example.org> 1700000000 +0000"
 
 
 class Git:
@@ -90,6 +95,9 @@ class FetchHub:
 
     def find(self, name: RepoName) -> Repo | None:
         return self.repo if name.key == self.repo.name.key and name.kind is self.repo.name.kind else None
+
+    def find_moved(self, name: RepoName) -> Repo | None:
+        return None
 
     def admit(self, headers: object, cookies: object, address: str, *, method: str) -> Principal:
         return ANONYMOUS
@@ -177,3 +185,83 @@ def work(tmp_path: Path) -> Git:
 def client(request: pytest.FixtureRequest, tmp_path: Path) -> Git:
     """A folder for a clone, in each protocol version."""
     return Git(tmp_path / "client", request.param)
+
+
+class Shelf:
+    """A repository of the hub, filled commit by commit, each of them one pack."""
+
+    def __init__(self, services: Any) -> None:
+        self.services = services
+        self.actor: Principal = services.users.create("ann", "ann@example.org", "long enough").principal(Scope.WRITE, from_session=False)
+        self.repo: Repo = services.repos.create(self.actor, RepoName(RepoKind.MODEL, "ann", "r"), is_private=False)
+        self.folder: Path = services.settings.data / "git" / self.repo.id
+        self.made: dict[bytes, RawObject] = {}
+        self.files: dict[bytes, bytes] = {}
+        self.commits: list[bytes] = []
+
+    def commit(self, content: bytes) -> None:
+        """One commit of one file, as one pack."""
+        blob = RawObject(Kind.BLOB, content)
+        self.files[b"f%d" % (len(self.commits) % 5)] = object_id(blob.kind, blob.data)
+        tree = RawObject(Kind.TREE, b"".join(b"100644 %s\0%s" % file for file in sorted(self.files.items())))
+        parent = b"parent " + self.commits[-1].hex().encode() + b"\n" if self.commits else b""
+        head = b"tree " + object_id(tree.kind, tree.data).hex().encode() + b"\n" + parent
+        commit = RawObject(Kind.COMMIT, head + b"author " + PERSON + b"\ncommitter " + PERSON + b"\n\nm\n")
+        oid = object_id(commit.kind, commit.data)
+        self.store([blob, tree, commit], RefUpdate(b"refs/heads/main", self.commits[-1] if self.commits else ZERO_OID, oid))
+        self.commits.append(oid)
+
+    def store(self, new: list[RawObject], update: RefUpdate) -> None:
+        def fill(writer: PackWriter) -> list[RefUpdate]:
+            for raw in new:
+                writer.add(raw)
+            return [update]
+
+        results = self.services.pusher.store(self.repo, self.actor, fill)
+        assert [result.reason for result in results] == [""]
+        self.made |= {object_id(raw.kind, raw.data): raw for raw in new}
+
+    def fill(self, count: int) -> None:
+        for number in range(count):
+            self.commit(b"content %d" % number)
+
+    def stored(self) -> list[PackInfo]:
+        found: list[PackInfo] = self.services.packs.list(self.repo.id)
+        return found
+
+    def worker(self) -> Merger:
+        """The merger of another process: nothing is shared but the data directory."""
+        data = self.services.settings.data
+        packs = PackStore(data / "git", data / "incoming", self.services.database)
+        return Merger(packs, ObjectStores(packs), Limits())
+
+    def merge(self) -> None:
+        self.worker().merge(self.repo.id)
+
+    def check(self) -> None:
+        """With fresh eyes: every object that was ever stored, and what `admin check` says."""
+        data = self.services.settings.data
+        stores = ObjectStores(PackStore(data / "git", data / "incoming", self.services.database))
+        assert {oid: stores.of(self.repo.id).get(oid) for oid in self.made} == self.made
+        assert list(check_repository(self.repo, stores, self.services.versions, self.services.possession)) == []
+
+    def packs_on_disk(self) -> set[str]:
+        names = {path.stem.removeprefix("pack-") for path in self.folder.glob("*.pack")}
+        assert names == {path.stem.removeprefix("pack-") for path in self.folder.glob("*.idx")}
+        return names
+
+    def ids(self) -> set[str]:
+        return {info.id for info in self.stored()}
+
+
+@pytest.fixture
+def busy_shelf(services: Any) -> Shelf:
+    """Commits start merges in the background."""
+    return Shelf(services)
+
+
+@pytest.fixture
+def shelf(services: Any) -> Shelf:
+    """Merges happen only when the test says so."""
+    services.merger.close()
+    return Shelf(services)

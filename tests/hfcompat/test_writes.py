@@ -1,5 +1,6 @@
 """The simple writes: repositories, branches, tags; and the small calls beside them."""
 
+import http.client
 import uuid
 from typing import Any
 
@@ -110,3 +111,38 @@ def test_validate_yaml(hub: Any, content: str, status: int, errors: int, warning
 def test_small_calls(hub: Any) -> None:
     assert hub.call("GET", "/api/agent-harnesses", token="").json() == {"standardEnvVars": [], "harnesses": {}}
     assert hub.call("HEAD", "/api/telemetry/x/y", token="").status == 404
+
+
+@pytest.mark.parametrize(("kind", "prefix"), [("model", ""), ("dataset", "datasets/")])
+def test_move_and_the_old_name(hub: Any, kind: str, prefix: str) -> None:
+    old, new = "old" + uuid.uuid4().hex[:8], "new" + uuid.uuid4().hex[:8]
+    assert hub.call("POST", "/api/repos/create", {"name": old, "type": kind, "private": True, "init": True}).status == 200
+    body = {"fromRepo": f"alice/{old}", "toRepo": f"alice/{new}", "type": kind}
+
+    assert hub.call("POST", "/api/repos/move", body, token=hub.token2).status == 404
+    assert hub.call("POST", "/api/repos/move", body | {"toRepo": f"bob/{new}"}).status == 403
+    assert hub.call("POST", "/api/repos/move", body | {"toRepo": new}).status == 400
+    assert hub.call("POST", "/api/repos/move", body).status == 200
+    info = hub.call("GET", f"/api/{kind}s/alice/{old}")  # follows the redirect
+    assert info.json()["id"] == f"alice/{new}"
+    assert b"filter=lfs" in hub.call("GET", f"/{prefix}alice/{old}/resolve/main/.gitattributes").body
+    assert hub.call("GET", f"/api/{kind}s/alice/{old}", token=hub.token2).status == 404
+
+    assert hub.call("POST", "/api/repos/create", {"name": old, "type": kind, "init": True}).status == 200
+    assert hub.call("GET", f"/api/{kind}s/alice/{old}").json()["id"] == f"alice/{old}"
+    taken = hub.call("POST", "/api/repos/move", body)
+    assert taken.status == 409
+    assert f"A {kind} repository called alice/{new} already exists" in taken.headers["X-Error-Message"]
+
+
+def test_a_redirect_keeps_method_query_and_body(hub: Any) -> None:
+    old = hub.repo()
+    new = old + "-new"
+    assert hub.call("POST", "/api/repos/move", {"fromRepo": old, "toRepo": new}).status == 200
+    request = http.client.HTTPConnection(hub.url.removeprefix("http://"), timeout=30)
+    request.request("POST", f"/api/models/{old}/paths-info/a%2Fb?x=%20y", "paths=a", {"Authorization": f"Bearer {hub.token}"})
+    answer = request.getresponse()
+    request.close()
+
+    assert answer.status == 307
+    assert answer.headers["Location"] == f"/api/models/{new}/paths-info/a%2Fb?x=%20y"

@@ -46,7 +46,7 @@ class Place:
         """Another ingest over the same data."""
         data = self.services.settings.data
         staging = DiskStaging(data / "staged", data / "incoming")
-        return XetIngest(index or self.services.xet_index, staging, self.services.blobs, Limits(**limits))
+        return XetIngest(index or self.services.xet.index, staging, self.services.blobs, Limits(**limits))
 
     def counts(self) -> dict[str, int]:
         """Rows of each table that an upload may write."""

@@ -8,6 +8,7 @@ import pytest
 
 from lfs.actions import Actions, Verb
 from storage.errors import Forbidden, Invalid
+from storage.parts.base import Parted
 from storage.records import BlobRef
 
 BLOB = BlobRef("ab" * 32, 100)
@@ -18,6 +19,17 @@ def check(actions: Actions, url: str, verb: Verb = Verb.UPLOAD, changed: dict[st
     repo, oid = parts.path.split("/")[3:5]
     given = {name: values[0] for name, values in parse_qs(parts.query).items()} | {"repo": repo, "oid": oid} | (changed or {})
     return actions.check(verb, given["repo"], given["oid"], given["size"], given["expires"], given["signature"])
+
+
+def urls(actions: Actions, parted: Parted) -> list[list[str]]:
+    """The pieces of part 2's URL and of the completion's, good for 1000 seconds."""
+    made = actions.part_url("http://h", parted, 2, 1000), actions.complete_url("http://h", parted, 1000)
+    pieces = []
+    for url in made:
+        query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+        names = ("size", "expires", "signature", "part_bytes", "number")
+        pieces.append([*urlsplit(url).path.split("/")[3:5], *(query[name] for name in names)])
+    return pieces
 
 
 def test_a_url_grants_what_it_names() -> None:
@@ -45,6 +57,31 @@ def test_another_verb_or_key_is_refused() -> None:
         check(Actions(b"x" * 32, 60), url, Verb.DOWNLOAD)
     with pytest.raises(Invalid):
         check(actions, url, Verb.DOWNLOAD, {"size": "x"})
+
+
+def test_a_part_url_grants_one_part() -> None:
+    actions, parted = Actions(b"k" * 32, 60), Parted("r1", BLOB, 40)
+    part, complete = urls(actions, parted)
+    grant = actions.check(Verb.PART, *part)
+
+    assert (grant.parted, grant.number) == (parted, 2)
+    assert actions.check(Verb.COMPLETE, *complete).parted == parted
+    for verb, given in ((Verb.PART, complete), (Verb.COMPLETE, part), (Verb.UPLOAD, part), (Verb.PART, [*part[:6], "3"])):
+        with pytest.raises(Forbidden, match="signature"):
+            actions.check(verb, *given)
+
+
+def test_part_urls_live_as_long_as_they_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    actions = Actions(b"k" * 32, 60)
+    part, complete = urls(actions, Parted("r1", BLOB, 40))
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 900)
+    assert actions.check(Verb.PART, *part).number == 2
+    monkeypatch.setattr(time, "time", lambda: now + 1002)
+
+    for verb, given in ((Verb.PART, part), (Verb.COMPLETE, complete)):
+        with pytest.raises(Forbidden, match="expired"):
+            actions.check(verb, *given)
 
 
 def test_a_url_expires(monkeypatch: pytest.MonkeyPatch) -> None:

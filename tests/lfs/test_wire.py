@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lfs.wire import BadObject, NotAcceptable, Unprocessable, check_accept, parse_batch, parse_object
+from lfs.wire import BadObject, Completion, NotAcceptable, Unprocessable, check_accept, parse_batch, parse_completion, parse_object
 from storage.errors import Invalid, TooLarge
 from storage.limits import Limits
 from storage.records import BlobRef
@@ -62,3 +62,16 @@ def test_accepted(accept: str) -> None:
 def test_another_media_type_is_not_acceptable() -> None:
     with pytest.raises(NotAcceptable, match="Accept"):
         check_accept("text/html")
+
+
+def test_multipart_requests() -> None:
+    objects = [{"oid": "ab" * 32, "size": 1}]
+    etags = ['"aa"', 'W/"bb"', "cc"]
+    asked = {"oid": "x", "parts": [{"partNumber": number, "etag": etag, "more": 1} for number, etag in enumerate(etags, 1)]}
+
+    assert parse_batch({"operation": "upload", "objects": objects, "transfers": ["xet", "multipart"]}, Limits()).may_multipart
+    assert not parse_batch({"operation": "upload", "objects": objects}, Limits()).may_multipart
+    assert not parse_batch({"operation": "upload", "objects": objects, "transfers": ["basic"]}, Limits()).may_multipart
+    assert parse_completion(asked) == Completion("x", ("aa", "bb", "cc"))
+    with pytest.raises(Invalid):
+        parse_completion({"oid": "x"})

@@ -139,7 +139,7 @@ def test_a_known_file_under_a_false_sha256(place: Any) -> None:
 def test_a_xorb_under_a_false_name(place: Any) -> None:
     good, other = Made(parts(1)), Made(parts(2))
     upload = place.services.xet.receive()
-    upload.feed(good.body)
+    upload.feed([good.body])
     with pytest.raises(Invalid, match="Send it again"):
         upload.finish(other.name, place.ann.user_id)
     upload.abort()
@@ -160,7 +160,7 @@ def test_a_file_over_the_limit(place: Any) -> None:
 def test_a_repository_deleted_meanwhile(place: Any) -> None:
     xorb = Made(parts(1))
     send(place.services.xet, xorb, place.ann.user_id)
-    files = place.services.xet.check(shard(told(xorb.of(0, 3))), place.ann.user_id)
+    files = place.services.xet.read(shard(told(xorb.of(0, 3))), place.ann.user_id)
     place.services.repos.delete(place.public)
     with pytest.raises(RepoNotFound):
         place.services.xet.register(place.public.id, place.ann.user_id, files, lambda done: None)
@@ -216,11 +216,11 @@ def test_nobody_is_told_of_a_xorb_that_expired_in_part(place: Any) -> None:
     send(place.services.xet, xorb, place.ann.user_id)
     register(place.services.xet, place.public.id, place.ann.user_id, told(xorb.of(0, 2)))
     chunk = to_text(chunk_hash(xorb.parts[0]))
-    assert place.services.xet_index.grant_readable(place.ann, chunk).hash == xorb.name
+    assert place.services.xet.index.grant_readable(place.ann, chunk).hash == xorb.name
     age(place, 29)
     place.services.xet.expire()
 
-    assert place.services.xet_index.grant_readable(place.ann, chunk) is None
+    assert place.services.xet.index.grant_readable(place.ann, chunk) is None
 
 
 def test_what_is_sent_again_begins_its_time_anew(place: Any) -> None:
@@ -265,7 +265,7 @@ def test_a_shard_may_not_name_chunks_without_end(place: Any) -> None:
     send(ingest, xorb, place.ann.user_id)
     started = time.monotonic()
     with pytest.raises(TooLarge, match="more than 1000 chunks"):
-        ingest.check(shard(told(*[xorb.of(0, 100)] * 11)), place.ann.user_id)
+        ingest.read(shard(told(*[xorb.of(0, 100)] * 11)), place.ann.user_id)
 
     assert time.monotonic() - started < 10
-    assert len(ingest.check(shard(told(*[xorb.of(0, 100)] * 10)), place.ann.user_id)) == 1
+    assert len(ingest.read(shard(told(*[xorb.of(0, 100)] * 10)), place.ann.user_id)) == 1

@@ -122,12 +122,11 @@ def send(ingest: Any, xorb: Made, user_id: int, pieces: Sequence[bytes] = ()) ->
     """Upload through the service; whether the hub says it is new."""
     upload = ingest.receive()
     try:
-        for piece in pieces or (xorb.body,):
-            upload.feed(piece)
+        upload.feed(pieces or [xorb.body])
         return bool(upload.finish(xorb.name, user_id))
     finally:
         upload.abort()
 
 
 def register(ingest: Any, repo_id: str, user_id: int, *files: Told) -> None:
-    ingest.register(repo_id, user_id, ingest.check(shard(*files), user_id), lambda done: None)
+    ingest.register(repo_id, user_id, ingest.read(shard(*files), user_id), lambda done: None)

@@ -1,0 +1,1 @@
+"""Many small packs become one."""

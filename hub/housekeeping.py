@@ -1,0 +1,30 @@
+"""What a running hub tidies by itself: leftovers of uploads that ended badly, and staged chunks that nothing ever used."""
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from hub.services import Services
+from storage.errors import HubError
+from storage.packs import sweep_incoming
+
+log = logging.getLogger(__name__)
+
+LEFTOVER_SECONDS = 86400.0
+_EVERY_SECONDS = 3600.0
+
+
+async def keep_house(services: Services, stopping: asyncio.Event) -> None:
+    """Until `stopping`; every worker does it, and what one has removed another does not miss."""
+    while not stopping.is_set():
+        try:
+            await asyncio.to_thread(tidy, services)
+        except (HubError, OSError):
+            log.exception("housekeeping failed; it is tried again in an hour")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), _EVERY_SECONDS)
+
+
+def tidy(services: Services) -> None:
+    sweep_incoming(services.settings.data / "incoming", LEFTOVER_SECONDS)
+    services.xet.expire()

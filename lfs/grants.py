@@ -1,0 +1,66 @@
+"""What a request to an action URL may do, and its body as the object or part that the URL was made for."""
+
+import asyncio
+from typing import Protocol
+
+from aiohttp import web
+
+from accounts.bodies import chunks
+from accounts.repos import Repos
+from lfs.actions import Actions, Grant, Verb
+from lfs.wire import Unprocessable
+from storage.errors import Invalid, NotFound, TooLarge
+from storage.limits import MIB
+
+_NAMES = ("size", "expires", "signature")
+
+
+class Sink(Protocol):
+    def write(self, data: bytes) -> None: ...
+
+
+async def granted(request: web.Request, verb: Verb, actions: Actions, repos: Repos) -> Grant:
+    """`check_grant` from the loop."""
+    return await asyncio.to_thread(check_grant, request, verb, actions, repos)
+
+
+def check_grant(request: web.Request, verb: Verb, actions: Actions, repos: Repos) -> Grant:
+    """Raises Invalid, Forbidden, or NotFound when the repository is gone."""
+    path, query = request.match_info, request.query
+    signed = (query.get(name, "") for name in _NAMES)
+    part = (query.get(name, "0") for name in ("part_bytes", "number"))
+    grant = actions.check(verb, path["repo_id"], path["oid"], *signed, *part)
+    if repos.get(grant.repo_id) is None:
+        raise NotFound("The repository of this URL is gone.")
+    return grant
+
+
+async def receive(request: web.Request, sink: Sink, size: int, seconds: int) -> None:
+    """The body to disk, about a MiB a thread hop. Raises Unprocessable for another length, Invalid for a body that takes too long."""
+    length = request.content_length
+    if length is not None and length != size and not request.headers.get("Content-Encoding"):
+        raise Unprocessable(f"The request carries {length} bytes, but {size} are expected here. Send the file as it is.")
+    try:
+        async with asyncio.timeout(seconds):
+            await _receive(request, sink, size)
+    except TooLarge as error:
+        raise Unprocessable(f"More bytes came than the {size} expected here. Send the file as it is.") from error
+    except TimeoutError as error:
+        raise Invalid(f"The upload took longer than {seconds} seconds. Send it again.") from error
+
+
+async def _receive(request: web.Request, sink: Sink, size: int) -> None:
+    pending: list[bytes] = []
+    held = 0
+    async for data in chunks(request, size):
+        pending.append(data)
+        held += len(data)
+        if held >= MIB:
+            await asyncio.to_thread(_write_all, sink, pending)
+            pending, held = [], 0
+    await asyncio.to_thread(_write_all, sink, pending)
+
+
+def _write_all(sink: Sink, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        sink.write(piece)

@@ -1,0 +1,76 @@
+"""Large objects in parts, as huggingface_hub and its git-lfs agent send them: when, of which size, and how they become one."""
+
+import time
+from collections.abc import Generator, Iterable, Iterator
+
+from lfs.possession import Possession
+from lfs.wire import Completion
+from storage.errors import Invalid, Unavailable
+from storage.limits import MIB, Limits
+from storage.parts.base import Parted, PartStore, PartUpload
+from storage.records import BlobRef
+
+_WAIT_SECONDS = 0.2
+_MOST_PARTS = 99_999  # their keys have five digits
+
+
+def choose_part_bytes(blobs: Iterable[BlobRef], limits: Limits) -> int:
+    """The size of parts for all of one answer, 0 for the basic transfer: one transfer is named for all objects of an answer, and the
+    git-lfs agent knows no other then. `lfs_parts` holds for an answer as a whole (up to one part more an object), not only for an object.
+    """
+    sizes = [blob.size for blob in blobs]
+    if max(sizes, default=0) <= limits.lfs_multipart_bytes:
+        return 0
+    needed = -(-sum(sizes) // min(limits.lfs_parts, _MOST_PARTS))
+    return limits.lfs_part_bytes if needed <= limits.lfs_part_bytes else -(-needed // MIB) * MIB
+
+
+class Multipart:
+    def __init__(self, parts: PartStore, possession: Possession, wait_seconds: int) -> None:
+        self._parts = parts
+        self._possession = possession
+        self._wait_seconds = wait_seconds
+
+    def begin(self, parted: Parted, number: int) -> PartUpload:
+        return self._parts.begin(parted, number)
+
+    def keep(self, parted: Parted, upload: PartUpload) -> None:
+        """Raises Invalid or Unavailable; where another upload of the object was faster nothing is kept, for nothing is needed."""
+        try:
+            upload.keep()
+        except Unavailable:
+            if not self._is_done(parted):
+                raise
+
+    def complete(self, parted: Parted, completion: Completion) -> Iterator[float]:
+        """Join the parts and note the object as the repository's. Yields between pieces of work how many seconds to let pass before
+        the next one. May be asked again, and by several at once: one works, the others wait for it. Raises Invalid, Unavailable.
+        """
+        _check(parted, completion)
+        until = time.monotonic() + self._wait_seconds
+        while not (yield from self._try(parted, completion)):
+            if time.monotonic() > until:
+                raise Unavailable("Another request is still joining the parts of this object. Complete the upload again later.")
+            yield _WAIT_SECONDS
+        self._parts.drop(parted)
+
+    def _try(self, parted: Parted, completion: Completion) -> Generator[float, None, bool]:
+        """Returns whether the repository has the object now; False while somebody else joins it."""
+        with self._parts.claim(parted) as is_mine:
+            if self._is_done(parted):
+                return True
+            if is_mine:
+                for _ in self._parts.join(parted, completion.etags):
+                    yield 0.0
+                self._possession.link(parted.repo_id, parted.blob)
+            return is_mine
+
+    def _is_done(self, parted: Parted) -> bool:
+        return self._possession.has(parted.repo_id, parted.blob.sha256) == parted.blob
+
+
+def _check(parted: Parted, completion: Completion) -> None:
+    if completion.oid != parted.blob.sha256:
+        raise Invalid(f"This URL completes object {parted.blob.sha256}, not {completion.oid[:80]!r}. Use the URL of that object.")
+    if len(completion.etags) != parted.count:
+        raise Invalid(f"The object has {parted.count} parts, but {len(completion.etags)} are named. Send and name all of them.")

@@ -1,0 +1,60 @@
+"""Multipart uploads over HTTP: each part to its own URL, and one URL that completes them. The URLs are made by a batch."""
+
+import asyncio
+from collections.abc import Iterator
+
+from aiohttp import web
+
+from accounts.bodies import read_json
+from accounts.endpoint import Call, Endpoint
+from accounts.repos import Repos
+from lfs.actions import Actions, Verb
+from lfs.errors import render_lfs
+from lfs.grants import granted, receive
+from lfs.multipart import Multipart
+from lfs.wire import parse_completion
+from storage.limits import Limits
+from storage.records import Access
+
+_DONE = -1.0
+
+
+class MultipartViews:
+    def __init__(self, multipart: Multipart, actions: Actions, repos: Repos, limits: Limits) -> None:
+        self._multipart = multipart
+        self._actions = actions
+        self._repos = repos
+        self._limits = limits
+
+    def endpoints(self) -> list[Endpoint]:
+        # As with the other actions, the URL itself is the credential.
+        action = "/api/lfs/{repo_id}/{oid}/"
+        return [
+            Endpoint("PUT", action + Verb.PART, self.part, Access.NONE, render_lfs),
+            Endpoint("POST", action + Verb.COMPLETE, self.complete, Access.NONE, render_lfs),
+        ]
+
+    async def part(self, request: web.Request, call: Call) -> web.Response:
+        grant = await granted(request, Verb.PART, self._actions, self._repos)
+        upload = await asyncio.to_thread(self._multipart.begin, grant.parted, grant.number)
+        try:
+            await receive(request, upload, grant.parted.size_of(grant.number), self._limits.body_seconds)
+            await asyncio.to_thread(self._multipart.keep, grant.parted, upload)
+        finally:
+            await asyncio.to_thread(upload.abort)
+        return web.Response(status=200, headers={"ETag": f'"{upload.etag}"'})
+
+    async def complete(self, request: web.Request, call: Call) -> web.Response:
+        grant = await granted(request, Verb.COMPLETE, self._actions, self._repos)
+        completion = parse_completion(await read_json(request, self._limits.lfs_batch_bytes))
+        await _work(self._multipart.complete(grant.parted, completion))
+        return web.json_response({"oid": grant.blob.sha256, "size": grant.blob.size})
+
+
+async def _work(steps: Iterator[float]) -> None:
+    """Piece by piece, so that the object of one client does not keep a thread for minutes."""
+    while True:
+        seconds = await asyncio.to_thread(next, steps, _DONE)
+        if seconds == _DONE:
+            return
+        await asyncio.sleep(seconds)

@@ -1,0 +1,133 @@
+"""Spans of files and of pieces, small ones held and large ones streamed, in one thread hop."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
+
+from accounts.bodies import CHUNK
+from accounts.download import Content, Download, answer
+from accounts.endpoint import STOPPING, Call, Endpoint, InThread, add_endpoints
+from accounts.errors import render_json
+from storage.errors import NotFound
+from storage.records import ANONYMOUS, Access, Principal, Repo, RepoName
+
+SIZES = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 7)
+
+
+class Door:
+    """Lets everybody in and notes the threads that it and the reader run in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.threads: list[int] = []
+        self.missing = 0  # bytes that the disk lost
+
+    def admit(self, headers: Mapping[str, str], cookies: Mapping[str, str], address: str, *, method: str) -> Principal:
+        self.threads.append(threading.get_ident())
+        return ANONYMOUS
+
+    def find(self, name: RepoName) -> Repo | None:
+        return None
+
+    def find_moved(self, name: RepoName) -> Repo | None:
+        return None
+
+    def read(self, request: web.Request, call: Call) -> Download:
+        self.threads.append(threading.get_ident())
+        size = int(request.match_info["size"])
+        if size == 404:
+            raise NotFound("No such size.")
+        path = self.folder / str(size)
+        path.write_bytes(data(size - self.missing))
+        if request.match_info["way"] == "file":
+            return answer(request, Content(size, "tag", path), {})
+
+        def pieces() -> Iterator[bytes]:
+            kept = data(size - self.missing)
+            return (kept[at : at + 1000] for at in range(0, len(kept), 1000))
+
+        return answer(request, Content(size, "tag", pieces=pieces), {})
+
+
+BYTES = os.urandom(max(SIZES))
+
+
+def data(size: int) -> bytes:
+    return BYTES[:size]
+
+
+def ask(door: Door, method: str, path: str, header: str = "") -> tuple[int, Mapping[str, str], bytes]:
+    async def run() -> tuple[int, Mapping[str, str], bytes]:
+        app = web.Application()
+        app[STOPPING] = asyncio.Event()
+        rows = [Endpoint(verb, "/{way}/{size}", InThread(door.read), Access.NONE, render_json) for verb in ("GET", "HEAD")]
+        add_endpoints(app, rows, door, door)
+        async with TestServer(app) as server, ClientSession() as session:
+            headers = {"Range": header} if header else {}
+            async with session.request(method, server.make_url(path), headers=headers) as response:
+                return response.status, response.headers, await response.read()
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Door:
+    return Door(tmp_path)
+
+
+@pytest.mark.parametrize("way", ["file", "pieces"])
+@pytest.mark.parametrize("size", SIZES)
+def test_whole_and_head(door: Door, way: str, size: int) -> None:
+    whole, head = ask(door, "GET", f"/{way}/{size}"), ask(door, "HEAD", f"/{way}/{size}")
+
+    assert (whole[0], whole[2]) == (200, data(size))
+    assert (head[0], head[2]) == (200, b"")
+    assert head[1]["Content-Length"] == whole[1]["Content-Length"] == str(size)
+    assert head[1]["ETag"] == whole[1]["ETag"] == '"tag"'
+
+
+@pytest.mark.parametrize("way", ["file", "pieces"])
+@pytest.mark.parametrize(("start", "end"), [(0, 1), (5, CHUNK + 5), (5, CHUNK + 6), (CHUNK, 3 * CHUNK + 7), (3 * CHUNK + 6, 3 * CHUNK + 7)])
+def test_spans(door: Door, way: str, start: int, end: int) -> None:
+    status, headers, body = ask(door, "GET", f"/{way}/{max(SIZES)}", f"bytes={start}-{end - 1}")
+
+    assert (status, body) == (206, data(max(SIZES))[start:end])
+    assert headers["Content-Range"] == f"bytes {start}-{end - 1}/{max(SIZES)}"
+    assert headers["Content-Length"] == str(end - start)
+
+
+def test_one_thread_admits_and_reads(door: Door) -> None:
+    ask(door, "GET", "/file/1")
+
+    assert len(door.threads) == 2
+    assert len(set(door.threads)) == 1
+    assert door.threads[0] != threading.get_ident()
+
+
+def test_an_error_of_the_reader_is_rendered(door: Door) -> None:
+    status, headers, body = ask(door, "GET", "/file/404")
+
+    assert status == 404
+    assert headers["X-Error-Message"] == "No such size."
+    assert b"No such size." in body
+
+
+@pytest.mark.parametrize("way", ["file", "pieces"])
+def test_bytes_that_the_disk_lost_are_not_passed_off_as_the_file(door: Door, way: str) -> None:
+    door.missing = 1
+
+    assert ask(door, "GET", f"/{way}/1000")[0] == 503
+
+
+def test_nothing_stays_open(door: Door) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for path in ("/file/10", f"/file/{2 * CHUNK}"):
+        ask(door, "GET", path)
+
+    assert len(os.listdir("/proc/self/fd")) == before
