@@ -38,5 +38,5 @@ def render_json(request: web.Request, error: HubError) -> web.Response:
 
 
 def _header_text(message: str) -> str:
-    line = " ".join(message.split())
+    line = "".join(char if char.isprintable() else "?" for char in " ".join(message.split()))  # a NUL would break the answer off
     return line.encode("latin-1", "replace").decode("latin-1")[:1000]

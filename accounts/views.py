@@ -96,7 +96,7 @@ class AccountViews:
 
     async def delete_token(self, request: web.Request, call: Call) -> web.Response:
         text = request.match_info["id"]
-        if not text.isdigit() or len(text) > 18:
+        if not text.isascii() or not text.isdigit() or len(text) > 18:
             raise Invalid(f"{text[:40]!r} is no token id; list your tokens to see the ids.")
         await asyncio.to_thread(self._tokens.delete, call.principal.user_id, int(text))
         return web.json_response({"success": True, "message": "The token is gone."})

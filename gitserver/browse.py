@@ -34,6 +34,11 @@ class Snapshot:
     tree: Oid
 
 
+def is_text(value: str) -> bool:
+    """JSON can hold halves of characters, which have no bytes; what comes from a URL always has."""
+    return not any(0xD800 <= ord(char) < 0xDC80 or 0xDCFF < ord(char) < 0xE000 for char in value)
+
+
 @dataclass(frozen=True, slots=True)
 class _Tip:
     """The commit that an object id leads to, and its tree."""
@@ -174,6 +179,8 @@ class Browser:
     def _named(self, repo: Repo, objects: Objects, revision: str) -> Oid:
         if _SHA.fullmatch(revision):
             return bytes.fromhex(revision)
+        if not is_text(revision):
+            raise ObjectNotFound(revision)
         name = revision.encode("utf-8", "surrogateescape")
         names = [prefix + name for prefix in _PREFIXES]
         ref = self._versions.find(repo.id, [name] if name == _HEAD else [name, *names] if name.startswith(b"refs/") else names)

@@ -12,7 +12,7 @@ def make_tag(target: Oid, kind: Kind, name: bytes, tagger: Signature, message: s
     """An annotated tag (gitformat: object, type, tag, tagger, message)."""
     text = message.replace("\0", "").rstrip("\n") + "\n"
     head = b"object %s\ntype %s\ntag %s\ntagger %s\n\n" % (target.hex().encode(), kind.text, name, person(tagger))
-    return RawObject(Kind.TAG, head + text.encode())
+    return RawObject(Kind.TAG, head + text.encode("utf-8", "replace"))
 
 
 def make_commit(tree: Oid, parents: Sequence[Oid], author: Signature, message: str) -> RawObject:

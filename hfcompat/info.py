@@ -117,6 +117,6 @@ def _cursor(value: str) -> tuple[int, str] | None:
     if not value:
         return None
     at, _, last = wire.decode_cursor(value).decode("ascii", "replace").partition(":")
-    if not at.isdigit() or len(at) > 18:
+    if not at.isascii() or not at.isdigit() or len(at) > 18:
         raise Invalid("This cursor is not one of this hub's. Start from the first page.")
     return int(at), last

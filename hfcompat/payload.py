@@ -14,6 +14,8 @@ from storage.errors import Invalid, TooLarge
 from storage.limits import Limits
 from storage.records import Oid
 
+# Few texts, and few characters between them: as objects, 16 MiB of `[],[],[],` would take hundreds.
+_SHAPE = re.compile(rb'(?:"(?:[^"\\]++|\\.)*+"|[^"]){0,10000}+', re.DOTALL)
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -64,11 +66,11 @@ class CommitReader:
         if not line.strip():
             return
         try:
-            item = json.loads(line)
+            item = json.loads(str(line, "utf-8")) if _SHAPE.fullmatch(line) else None
         except (ValueError, RecursionError) as error:
             raise Invalid(f"Line {self._line} of the commit is not JSON that this server reads. Check the client.") from error
         if not isinstance(item, dict) or not isinstance(item.get("value"), dict):
-            raise self._bad("it is no object with key and value")
+            raise self._bad("it is no object with key and value, or one with far too much beside")
         key, value = item.get("key"), item["value"]
         if key == "header":
             self._head(value)
@@ -122,9 +124,9 @@ class CommitReader:
     def _message(self) -> str:
         assert self._header is not None
         summary, description = self._header.get("summary"), self._header.get("description") or ""
-        if not isinstance(summary, str) or not isinstance(description, str) or not summary.strip():
+        if not isinstance(summary, str) or not isinstance(description, str) or not summary.replace("\0", "").strip():
             raise Invalid("The header of the commit needs a summary. Give the commit a message.")
-        message = f"{summary.strip()}\n\n{description.strip()}".strip()
+        message = f"{summary.strip()}\n\n{description.strip()}".replace("\0", "").strip()
         if len(message.encode("utf-8", "replace")) > self._limits.commit_message_bytes:
             raise TooLarge(f"The commit message has more than {self._limits.commit_message_bytes} bytes. Shorten it.")
         return message

@@ -72,7 +72,7 @@ class PreuploadViews:
         branch = self._browser.branch(repo, revision)
         snapshot = self._browser.default(repo) if branch == repo.head else self._browser.at(repo, branch.decode("utf-8", "surrogateescape"))
         found = _Found(self._browser, snapshot, self._limits)
-        ignores = Ignores(ignore.encode() if ignore is not None else found.text(b".gitignore") or b"", self._limits)
+        ignores = Ignores(ignore.encode(errors="surrogatepass") if ignore is not None else found.text(b".gitignore") or b"", self._limits)
         attributes = Attributes(found.attributes(is_dataset=repo.name.kind is RepoKind.DATASET), self._limits)
         return [self._row(file, found.entry(file.path), attributes, ignores) for file in files]
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from accounts.endpoint import Call, Endpoint
 from accounts.errors import render_json
 from gitserver.browse import Browser
-from gitserver.commit.committer import Committer
+from gitserver.commit.committer import Committer, signature
 from gitserver.history import log
 from gitserver.objects import Kind
 from gitserver.push import Pusher, check_made
@@ -19,7 +19,7 @@ from gitserver.synthesis import make_tag
 from hfcompat import wire
 from storage.errors import AlreadyExists, BadName, Forbidden, NotFound, RevisionNotFound
 from storage.limits import Limits
-from storage.records import ZERO_OID, Access, Oid, Principal, RefUpdate, Repo, Signature
+from storage.records import ZERO_OID, Access, Oid, Principal, RefUpdate, Repo
 from storage.versions.base import Ref, VersionStore
 
 _HEADS, _TAGS, _CONVERTS, _PULLS = b"refs/heads/", b"refs/tags/", b"refs/convert/", b"refs/pr/"
@@ -67,7 +67,7 @@ class RefViews:
 
     async def commits(self, request: web.Request, call: Call) -> web.Response:
         limit = wire.number(request, "limit", _COMMITS_PAGE, self._limits.page)
-        page = int(request.query.get("p", "0")) if request.query.get("p", "0").isdigit() and len(request.query.get("p", "0")) < 7 else 0
+        page = int(shown) if (shown := request.query.get("p", "0")).isascii() and shown.isdigit() and len(shown) < 7 else 0
         formatted = "formatted" in [*request.query.getall("expand[]", []), *request.query.getall("expand", [])]
 
         def read() -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ class RefViews:
         if not isinstance(tag, str) or not tag:
             raise BadName("A tag needs a name.")
         message = str(body.get("message") or "")
-        await asyncio.to_thread(self._create, call, _TAGS + tag.encode(), request.match_info["rev"], message)
+        await asyncio.to_thread(self._create, call, _TAGS + tag.encode(errors="replace"), request.match_info["rev"], message)
         return web.json_response({"success": True})
 
     async def delete_tag(self, request: web.Request, call: Call) -> web.Response:
@@ -110,8 +110,7 @@ class RefViews:
         if self._versions.refs(call.repo.id).get(name) is not None:
             raise AlreadyExists(f"Reference {wire.text(name)} already exists. Delete it first, or choose another name.")
         if message:
-            tagger = Signature(call.principal.name.encode(), call.principal.email.encode(), int(time.time()))
-            raw = make_tag(snapshot.commit, Kind.COMMIT, name.removeprefix(_TAGS), tagger, message)
+            raw = make_tag(snapshot.commit, Kind.COMMIT, name.removeprefix(_TAGS), signature(call.principal, int(time.time())), message)
             results = self._pusher.store(call.repo, call.principal, lambda writer: [RefUpdate(name, ZERO_OID, writer.add(raw))])
         else:
             results = self._pusher.move(call.repo, call.principal, [RefUpdate(name, ZERO_OID, snapshot.commit)])

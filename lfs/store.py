@@ -41,6 +41,11 @@ class LargeFiles:
 
         return self._database.read(work)
 
+    def missing(self, principal: Principal, repo: Repo, blobs: Sequence[BlobRef]) -> list[BlobRef]:
+        """Those that the repository lacks and the caller may not read in another one."""
+        lacking = self._possession.missing(repo.id, blobs)
+        return self._database.read(lambda tx: [blob for blob in lacking if not _is_readable(tx, principal, blob)]) if lacking else []
+
     def claim(self, principal: Principal, repo: Repo, blobs: Sequence[BlobRef]) -> list[BlobRef]:
         """Link those that the repository lacks and the caller may read in another one; what is still missing then."""
         missing = self._possession.missing(repo.id, blobs)

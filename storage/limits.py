@@ -37,6 +37,7 @@ class Limits:
     xet_shard_bytes: int = 72 * MIB
     xet_shard_files: int = 100_000
     xet_shard_terms: int = 400_000
+    xet_shard_chunks: int = 8 << 20  # named by all terms together: 512 GiB of chunks of the usual size
     xet_staged_seconds: int = 28 * 86400  # clients remember for three weeks, and another as reserve, what they have sent
     # commits through the API
     commit_bytes: int = 2 * GIB
@@ -50,6 +51,7 @@ class Limits:
     regular_binary_bytes: int = MIB
     attributes_bytes: int = 256 * 1024  # of one .gitattributes or .gitignore that is looked at
     attributes_rules: int = 2000
+    attributes_steps: int = 50_000_000  # names that are held against parts of patterns for one request
     # JSON and forms
     json_bytes: int = MIB
     paths_info: int = 1000

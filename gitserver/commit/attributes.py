@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from gitserver.commit.patterns import Pattern, parse_pattern
+from storage.errors import TooLarge
 from storage.limits import Limits
 
 # What huggingface.co tracks from the start; also used where a revision has no .gitattributes at all.
@@ -25,6 +26,20 @@ class Rule:
     is_lfs: bool
 
 
+class _Work:
+    """What matching may cost in one request: patterns and paths both come from strangers, and many of both take hours."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._left = limits.attributes_steps
+
+    def spend(self, steps: int) -> None:
+        self._left -= steps
+        if self._left < 0:
+            raise TooLarge(
+                "The patterns in .gitattributes or .gitignore take too long for these files. Simplify them, or send fewer files."
+            )
+
+
 class Attributes:
     """`read` gives the .gitattributes of a folder (b"" is the root), or None. Deeper files win, later lines win."""
 
@@ -32,13 +47,14 @@ class Attributes:
         self._read = read
         self._limits = limits
         self._rules: dict[bytes, tuple[Rule, ...]] = {}
+        self._work = _Work(limits)
 
     def is_lfs(self, path: bytes) -> bool:
         names = path.split(b"/")
         for depth in range(len(names) - 1, -1, -1):
             below = names[depth:]
             for rule in reversed(self._of(b"/".join(names[:depth]))):
-                if rule.pattern.matches(below):
+                if rule.pattern.matches(below, self._work.spend):
                     return rule.is_lfs
         return False
 
@@ -53,6 +69,7 @@ class Ignores:
     """One .gitignore at the root; the last pattern that matches decides, and nothing in a folder that is out comes in again."""
 
     def __init__(self, text: bytes, limits: Limits) -> None:
+        self._work = _Work(limits)
         lines = text[: limits.attributes_bytes].splitlines()[: limits.attributes_rules]
         self._patterns = [found for line in lines if (found := _ignore_line(line)) is not None]
 
@@ -62,7 +79,7 @@ class Ignores:
 
     def _is_out(self, names: list[bytes], *, is_folder: bool) -> bool:
         for line in reversed(self._patterns):
-            if (is_folder or not line.only_folders) and line.pattern.matches(names):
+            if (is_folder or not line.only_folders) and line.pattern.matches(names, self._work.spend):
                 return not line.is_negated
         return False
 
@@ -97,7 +114,7 @@ def _quoted(path: bytes) -> bytes:
     return b"".join(pieces)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=8)  # the largest of strangers' files takes 20 MB
 def _rules(text: bytes, most: int) -> tuple[Rule, ...]:
     return tuple(rule for line in text.splitlines()[:most] if (rule := _attribute_line(line)) is not None)
 

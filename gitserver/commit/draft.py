@@ -4,6 +4,7 @@ What .gitattributes tracks becomes a pointer here whichever way it came, and wha
 and the Hugging Face client agree on every file.
 """
 
+import hashlib
 from collections.abc import Mapping
 
 from gitserver.browse import Browser, Snapshot
@@ -65,6 +66,8 @@ class ChangeSet:
         self._request = request
         self._large = large
         self._limits = limits
+        self._named: list[BlobRef] = []  # by pointers that came as text
+        self._kept: list[Put] = []  # came inline and belong in large storage
 
     def apply(self, draft: Draft, browser: Browser, parent: Snapshot | None) -> None:
         """Raises EntryNotFound, BadPath, Invalid."""
@@ -89,7 +92,7 @@ class ChangeSet:
     def _put(self, draft: Draft) -> None:
         puts = {change.path: change for change in self._request.changes if isinstance(change, Put | PutLarge)}
         attributes = Attributes(lambda folder: self._attributes(draft, puts, folder), self._limits)
-        blobs = self._claimed([change for change in puts.values() if isinstance(change, PutLarge)])
+        blobs = self._sized([change for change in puts.values() if isinstance(change, PutLarge)])
         untracked = []
         for path, change in puts.items():
             if isinstance(change, PutLarge):
@@ -97,35 +100,43 @@ class ChangeSet:
                 if not attributes.is_lfs(path):
                     untracked.append(path)
             else:
-                data = self._request.content(change)
-                is_large = bool(data) and path.rpartition(b"/")[2] != _ATTRIBUTES and attributes.is_lfs(path)
-                draft.edit.put(path, draft.add_blob(self._stored(data, is_large=is_large)))
+                draft.edit.put(path, draft.add_blob(self._stored(change, attributes)))
         if untracked:
             text = self._attributes(draft, puts, b"") or b""
             draft.edit.put(_ATTRIBUTES, draft.add_blob(track(text, untracked)))
+        self._own(list(blobs.values()))
 
-    def _stored(self, data: bytes, *, is_large: bool) -> bytes:
+    def _stored(self, change: Put, attributes: Attributes) -> bytes:
         """The blob for a file that came inline: itself, or a pointer to it."""
+        data = self._request.content(change)
         pointer = parse(data) if len(data) <= MOST_BYTES else None
         if pointer is not None:
-            self._claim_all([pointer.blob])
+            self._named.append(pointer.blob)
             return data
-        return _pointer(self._large.keep(self._repo, data)) if is_large else data
+        if not data or change.path.rpartition(b"/")[2] == _ATTRIBUTES or not attributes.is_lfs(change.path):
+            return data
+        self._kept.append(change)
+        return _pointer(BlobRef(hashlib.sha256(data).hexdigest(), len(data)))
 
-    def _claimed(self, changes: list[PutLarge]) -> dict[str, BlobRef]:
+    def _sized(self, changes: list[PutLarge]) -> dict[str, BlobRef]:
+        """Possession before reference (I7): each was sent to this repository, or is readable to the caller elsewhere. What is somebody
+        else's is refused like what nobody has, in the same place and words.
+        """
         sized = self._large.sized({change.sha256: change.size for change in changes})
-        missing = next((change for change in changes if sized.get(change.sha256) is None), None)
-        if missing is not None:
-            raise _not_here(missing.sha256, missing.path)
         blobs = {sha256: blob for sha256, blob in sized.items() if blob is not None}
-        self._claim_all(list(blobs.values()))
+        missing = set(self._large.missing(self._principal, self._repo, list(blobs.values())))
+        for change in changes:
+            if change.sha256 not in blobs or blobs[change.sha256] in missing:
+                raise _not_here(change.sha256, change.path)
         return blobs
 
-    def _claim_all(self, blobs: list[BlobRef]) -> None:
-        """Possession before reference (I7): sent to this repository, or readable to the caller elsewhere."""
-        missing = self._large.claim(self._principal, self._repo, blobs)
+    def _own(self, blobs: list[BlobRef]) -> None:
+        """Last, when no change can be refused any more: the repository gets what the new files name."""
+        missing = self._large.claim(self._principal, self._repo, [*blobs, *self._named])
         if missing:
             raise _not_here(missing[0].sha256, b"")
+        for change in self._kept:
+            self._large.keep(self._repo, self._request.content(change))
 
     def _attributes(self, draft: Draft, puts: Mapping[bytes, Put | PutLarge], folder: bytes) -> bytes | None:
         """As they will be after the commit."""

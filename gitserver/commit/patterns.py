@@ -5,6 +5,7 @@ translation to one regular expression takes exponential time on `*a*a*a…`.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _CLASSES = {
@@ -29,11 +30,13 @@ class Pattern:
 
     steps: tuple[re.Pattern[bytes] | None, ...]
 
-    def matches(self, names: list[bytes]) -> bool:
-        """Whether the whole path, given as its names, is meant."""
+    def matches(self, names: list[bytes], spend: Callable[[int], None] = lambda steps: None) -> bool:
+        """Whether the whole path, given as its names, is meant. `spend` is told what it costs, and may raise."""
         reached = {0}
         for name in names:
-            reached = {after for step in self._skip(reached) for after in self._take(step, name)}
+            standing = self._skip(reached)
+            spend(len(standing))
+            reached = {after for step in standing for after in self._take(step, name)}
             if not reached:
                 return False
         return len(self.steps) in self._skip(reached)

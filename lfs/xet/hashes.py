@@ -5,8 +5,8 @@ As text a hash is four little-endian 64-bit numbers in hex, not its bytes in ord
 
 import struct
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from blake3 import blake3
@@ -65,13 +65,13 @@ def chunk_hash(data: bytes | memoryview) -> XetHash:
 
 def xorb_hash(chunks: Chunks) -> XetHash:
     """The root of the tree over a xorb's chunks."""
-    return _root([(chunks.hash_at(index), size) for index, size in enumerate(chunks.sizes)])
+    return _root([chunks]) or bytes(HASH_BYTES)
 
 
-def file_hash(parts: Sequence[Chunks]) -> XetHash:
-    """The root over all chunks of a file, keyed once more."""
-    nodes = [(part.hash_at(index), size) for part in parts for index, size in enumerate(part.sizes)]
-    return blake3(_root(nodes), key=_FILE_KEY).digest() if nodes else bytes(HASH_BYTES)
+def file_hash(parts: Iterable[Chunks]) -> XetHash:
+    """The root over all chunks of a file, keyed once more. The parts are taken one by one and not kept."""
+    root = _root(parts)
+    return blake3(root, key=_FILE_KEY).digest() if root is not None else bytes(HASH_BYTES)
 
 
 def range_hash(chunks: Chunks) -> XetHash:
@@ -84,26 +84,57 @@ def is_dedup_eligible(value: XetHash) -> bool:
     return int.from_bytes(value[24:], "little") % _DEDUP_MODULUS == 0
 
 
-def _root(nodes: list[tuple[XetHash, int]]) -> XetHash:
-    """Groups of 2 to 9 nodes, cut behind a node whose hash divides by four, until one is left."""
-    if not nodes:
-        return bytes(HASH_BYTES)
-    while len(nodes) > 1:
-        merged, start = [], 0
-        while start < len(nodes):
-            end = _cut(nodes, start)
-            merged.append(_merge(nodes[start:end]))
-            start = end
-        nodes = merged
-    return nodes[0][0]
+def _root(parts: Iterable[Chunks]) -> XetHash | None:
+    tree = _Tree()
+    for part in parts:
+        for index, size in enumerate(part.sizes):
+            tree.add(0, (part.hash_at(index), size))
+    return tree.root()
 
 
-def _cut(nodes: list[tuple[XetHash, int]], start: int) -> int:
-    end = min(start + _LONGEST_GROUP, len(nodes))
-    for index in range(start + _SHORTEST_GROUP - 1, end):
-        if nodes[index][0][24] & 3 == 0:
-            return index + 1
-    return end
+@dataclass(slots=True)
+class _Level:
+    """`group` is what is not merged yet of the `count` nodes that came."""
+
+    group: list[tuple[XetHash, int]] = field(default_factory=list)
+    count: int = 0
+
+
+class _Tree:
+    """Groups of 3 to 9 nodes, cut behind a node whose hash divides by four, become a node of the level above, until one is left.
+
+    Only the open group of each level is held: a shard may name any number of chunks.
+    """
+
+    def __init__(self) -> None:
+        self._levels: list[_Level] = []
+
+    def add(self, number: int, node: tuple[XetHash, int]) -> None:
+        if number == len(self._levels):
+            self._levels.append(_Level())
+        level = self._levels[number]
+        level.group.append(node)
+        level.count += 1
+        size = len(level.group)
+        if size == _LONGEST_GROUP or (size >= _SHORTEST_GROUP and node[0][24] & 3 == 0):
+            self._close(number)
+
+    def root(self) -> XetHash | None:
+        """None when no node came."""
+        number = 0
+        while number < len(self._levels):
+            level = self._levels[number]
+            if level.count == 1:
+                return level.group[0][0]
+            if level.group:  # the last group of a level may be shorter
+                self._close(number)
+            number += 1
+        return None
+
+    def _close(self, number: int) -> None:
+        node = _merge(self._levels[number].group)
+        self._levels[number].group = []
+        self.add(number + 1, node)
 
 
 def _merge(nodes: list[tuple[XetHash, int]]) -> tuple[XetHash, int]:

@@ -3,14 +3,15 @@
 import secrets
 import time
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import TypeAlias
 
 from accounts.access import READABLE_REPOS, readable_by
 from lfs.possession import link_in
-from lfs.xet.hashes import Chunks, is_dedup_eligible, to_text
-from lfs.xet.shard import ShardFile
+from lfs.xet.hashes import Chunks, XetHash, is_dedup_eligible, to_text
+from lfs.xet.shard import ShardFile, Term
 from storage.database.base import Database, Row, Tx
 from storage.records import BlobRef, Principal
 
@@ -51,6 +52,9 @@ class Xorb:
         return reached >= len(self.chunks)
 
 
+FindXorb: TypeAlias = Callable[[XetHash], Xorb]  # of those that one user may refer to; raises Invalid
+
+
 class XetIndex:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -81,20 +85,20 @@ class XetIndex:
             )
             _grant(tx, xorb.hash, user_id)
             known = _find(tx, xorb.hash) or xorb
-            if not known.is_staged and not known.is_placed:  # expired in part, and here again
-                tx.run("UPDATE xet_xorbs SET is_staged = 1, created_at = :now WHERE hash = :hash", {"hash": xorb.hash, "now": _now()})
-                return replace(known, is_staged=True)
-            return known
+            if known.is_placed:
+                return known
+            # Here again, for another sender perhaps, or after it expired in part: its time begins anew.
+            tx.run("UPDATE xet_xorbs SET is_staged = 1, created_at = :now WHERE hash = :hash", {"hash": xorb.hash, "now": _now()})
+            return replace(known, is_staged=True)
 
         return self._database.write(work)
 
-    def granted(self, user_id: int, values: Iterable[str]) -> dict[str, Xorb]:
-        """Those xorbs that the user may refer to."""
+    def granted(self, user_id: int, value: str) -> Xorb | None:
+        """The xorb if the user may refer to it."""
 
-        def work(tx: Tx) -> dict[str, Xorb]:
+        def work(tx: Tx) -> Xorb | None:
             sql = "SELECT xorb FROM xet_grants WHERE xorb = :xorb AND user_id = :user"
-            known = (_find(tx, value) for value in values if tx.one(sql, {"xorb": value, "user": user_id}))
-            return {xorb.hash: xorb for xorb in known if xorb is not None}
+            return _find(tx, value) if tx.one(sql, {"xorb": value, "user": user_id}) else None
 
         return self._database.read(work)
 
@@ -105,7 +109,8 @@ class XetIndex:
             rows = tx.all("SELECT xorb FROM xet_chunks WHERE hash = :hash LIMIT :most", {"hash": chunk, "most": _MOST_ANSWERS})
             for row in rows:
                 xorb = _find(tx, row["xorb"])
-                if xorb is not None and _may_refer(tx, xorb, principal):
+                is_whole = xorb is not None and (xorb.is_staged or xorb.is_placed)  # else a part has expired
+                if xorb is not None and is_whole and _may_refer(tx, xorb, principal):
                     _grant(tx, xorb.hash, principal.user_id)
                     return xorb
             return None
@@ -122,17 +127,21 @@ class XetIndex:
 
         return self._database.read(work)
 
-    def settle(self, repo_id: str, files: Sequence[ShardFile], xorbs: dict[str, Xorb]) -> list[str]:
+    def settle(self, repo_id: str, files: Sequence[ShardFile], find: FindXorb) -> list[str]:
         """Rebuilt files become the repository's, and their chunks findable. The staged xorbs that nobody needs any more."""
+        names = {to_text(term.xorb) for file in files for term in file.terms}
+        findable: set[tuple[XetHash, str]] = set()
+        placed = [(file, _places(file, find, findable)) for file in files]
 
         def work(tx: Tx) -> list[str]:
-            for file in files:
+            for file, places in placed:
                 link_in(tx, repo_id, BlobRef(file.sha256, file.size))
                 row = {"hash": to_text(file.hash), "sha256": file.sha256}
                 tx.run("INSERT INTO xet_files (hash, sha256) VALUES (:hash, :sha256) ON CONFLICT DO NOTHING", row)
-                _place(tx, file)
-                _note_chunks(tx, file, xorbs)
-            return [value for value in xorbs if _is_done(tx, value)]
+                _place(tx, file, places)
+            rows = [{"hash": to_text(chunk), "xorb": xorb} for chunk, xorb in findable]
+            tx.many("INSERT INTO xet_chunks (hash, xorb) VALUES (:hash, :xorb) ON CONFLICT DO NOTHING", rows)
+            return [value for value in names if _is_done(tx, value)]
 
         return self._database.write(work)
 
@@ -141,19 +150,21 @@ class XetIndex:
         rows = self._database.read(lambda tx: tx.all("SELECT hash FROM xet_xorbs WHERE is_staged = 1 ORDER BY hash"))
         return [str(row["hash"]) for row in rows]
 
-    def expire(self, older_than: int) -> list[str]:
-        """Forget what was sent before `older_than` (microseconds) and never became part of a file; the names to remove."""
+    def expire(self, older_than: int, remove: Callable[[str], None]) -> None:
+        """Forget what was sent before `older_than` (microseconds) and never became part of a file. The bytes go within the transaction:
+        who sends a xorb again just then either is seen here, or notes it afterwards and sees that its bytes are gone.
+        """
 
-        def work(tx: Tx) -> list[str]:
+        def work(tx: Tx) -> None:
             sql = "SELECT hash FROM xet_xorbs WHERE is_staged = 1 AND created_at < :old"
             old = [str(row["hash"]) for row in tx.all(sql, {"old": older_than})]
             for value in old:
+                remove(value)
                 tx.run("UPDATE xet_xorbs SET is_staged = 0 WHERE hash = :hash", {"hash": value})
                 sql = "DELETE FROM xet_xorbs WHERE hash = :hash AND NOT EXISTS (SELECT 1 FROM xet_places WHERE xorb = :hash)"
                 tx.run(sql, {"hash": value})
-            return old
 
-        return self._database.write(work)
+        self._database.write(work)
 
 
 def _now() -> int:
@@ -194,11 +205,11 @@ def _may_refer(tx: Tx, xorb: Xorb, principal: Principal) -> bool:
     return replace(xorb, places=places).is_placed
 
 
-def _place(tx: Tx, file: ShardFile) -> None:
-    rows, position = [], 0
-    for term in file.terms:
-        rows.append({"xorb": to_text(term.xorb), "first": term.first, "end": term.end, "sha256": file.sha256, "position": position})
-        position += term.size
+def _place(tx: Tx, file: ShardFile, places: list[tuple[int, Term]]) -> None:
+    rows = [
+        {"xorb": to_text(term.xorb), "first": term.first, "end": term.end, "sha256": file.sha256, "position": position}
+        for position, term in places
+    ]
     tx.many(
         "INSERT INTO xet_places (xorb, first, ending, sha256, position) VALUES (:xorb, :first, :end, :sha256, :position)"
         " ON CONFLICT DO NOTHING",
@@ -206,16 +217,25 @@ def _place(tx: Tx, file: ShardFile) -> None:
     )
 
 
-def _note_chunks(tx: Tx, file: ShardFile, xorbs: dict[str, Xorb]) -> None:
-    rows = []
-    for number, term in enumerate(file.terms):
-        name = to_text(term.xorb)
-        chunks = xorbs[name].chunks
-        for index in range(term.first, term.end):
-            value = chunks.hash_at(index)
-            if is_dedup_eligible(value) or (number == 0 and index == term.first):
-                rows.append({"hash": to_text(value), "xorb": name})
-    tx.many("INSERT INTO xet_chunks (hash, xorb) VALUES (:hash, :xorb) ON CONFLICT DO NOTHING", rows)
+def _places(file: ShardFile, find: FindXorb, findable: set[tuple[XetHash, str]]) -> list[tuple[int, Term]]:
+    """Each term with chunks that no earlier one had, and where it begins in the file: a file that repeats one xorb any number of times
+    leaves no more rows than the xorb has chunks. To `findable` go the chunks that clients ask for, each with its xorb.
+    """
+    seen: dict[XetHash, bytearray] = {}
+    places: list[tuple[int, Term]] = []
+    position = 0
+    for term in file.terms:
+        chunks = find(term.xorb).chunks
+        marks = seen.setdefault(term.xorb, bytearray(len(chunks)))
+        if 0 in marks[term.first : term.end]:
+            for index in range(term.first, term.end):
+                value = chunks.hash_at(index)
+                if not marks[index] and (is_dedup_eligible(value) or (not places and index == term.first)):
+                    findable.add((value, to_text(term.xorb)))
+            marks[term.first : term.end] = b"\1" * (term.end - term.first)
+            places.append((position, term))
+        position += term.size
+    return places
 
 
 def _is_done(tx: Tx, value: str) -> bool:

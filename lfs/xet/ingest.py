@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO
 
-from lfs.xet.hashes import file_hash, range_hash, to_text
-from lfs.xet.index import XetIndex, Xorb
+from lfs.xet.hashes import Chunks, XetHash, file_hash, range_hash, to_text
+from lfs.xet.index import FindXorb, XetIndex, Xorb
 from lfs.xet.shard import ShardFile, Term, parse_shard
 from lfs.xet.xorb import XorbDecoder
 from storage.blobs.base import BlobStore, StagedUpload, StagingStore
@@ -19,6 +20,7 @@ from storage.limits import Limits
 from storage.records import BlobRef
 
 _PIECE = 256 * 1024
+_KEPT_XORBS = 16
 _TRIES = 4  # staged bytes may move into the pool while a file is being rebuilt
 
 
@@ -46,20 +48,30 @@ class XorbUpload:
             self._decoder.feed(data)
 
     def finish(self, name: str, user_id: int) -> bool:
-        """False when it was here already. Raises Invalid when the bytes are not the xorb `name`."""
+        """False when the user sent it before; what others sent is not told (I7). Raises Invalid if the bytes are not the xorb `name`."""
         value, chunks = self._decoder.finish()
         if to_text(value) != name:
             raise Invalid(f"The bytes sent are the xorb {to_text(value)}, not {name[:80]}. Send it again.")
+        is_new = self._index.granted(user_id, name) is None
         known = self._index.find(name)
         if known is None or not known.is_placed:
             self._file.publish(name)
         noted = self._index.add(Xorb(name, chunks, True), user_id)
         if not noted.is_staged:
             self._staging.remove(name)
-        return known is None
+        elif not self._is_staged(name):
+            raise Unavailable("The xorb expired while it was sent again. Send it once more.")
+        return is_new
 
     def abort(self) -> None:
         self._file.abort()
+
+    def _is_staged(self, name: str) -> bool:
+        try:
+            self._staging.open(name).close()
+        except ObjectNotFound:
+            return False
+        return True
 
 
 class XetIngest:
@@ -76,9 +88,11 @@ class XetIngest:
     def read(self, data: bytes, user_id: int) -> list[ShardFile]:
         """The files of an uploaded shard, every hash in it made again. Raises Invalid or TooLarge."""
         files = parse_shard(data, self._limits)
-        xorbs = self._granted(files, user_id)
+        if sum(max(0, term.end - term.first) for file in files for term in file.terms) > self._limits.xet_shard_chunks:
+            raise TooLarge(f"The shard names more than {self._limits.xet_shard_chunks} chunks. Send fewer files at once.")
+        find = self._finder(user_id)
         for file in files:
-            _check_file(file, xorbs)
+            _check_file(file, find)
             if file.size > self._limits.lfs_object_bytes:
                 raise TooLarge(f"A file of {file.size} bytes is larger than the limit of {self._limits.lfs_object_bytes}.")
         return files
@@ -93,9 +107,10 @@ class XetIngest:
                 raise Invalid(f"File {to_text(file.hash)} has the SHA-256 {known}, not {file.sha256}. Check the client.")
             if known is None or not self._blobs.exists(BlobRef(file.sha256, file.size)):
                 self._rebuild(file, user_id)
+                rebuilt[file.hash] = file.sha256
             done += file.size
             progress(done)
-        for name in self.index.settle(repo_id, files, self._granted(files, user_id)):
+        for name in self.index.settle(repo_id, files, self._finder(user_id)):
             self._staging.remove(name)
 
     def check(self) -> Iterator[str]:
@@ -108,18 +123,29 @@ class XetIngest:
 
     def expire(self) -> None:
         """Drop xorbs that no shard ever used, once clients have forgotten them too."""
-        for name in self.index.expire(time.time_ns() // 1000 - self._limits.xet_staged_seconds * 1_000_000):
-            self._staging.remove(name)
+        self.index.expire(time.time_ns() // 1000 - self._limits.xet_staged_seconds * 1_000_000, self._staging.remove)
 
-    def _granted(self, files: Sequence[ShardFile], user_id: int) -> dict[str, Xorb]:
-        return self.index.granted(user_id, {to_text(term.xorb) for file in files for term in file.terms})
+    def _finder(self, user_id: int) -> FindXorb:
+        """A shard may name any number of xorbs: the last few are kept."""
+
+        @lru_cache(maxsize=_KEPT_XORBS)
+        def find(value: XetHash) -> Xorb:
+            xorb = self.index.granted(user_id, to_text(value))
+            if xorb is None:
+                raise Invalid(
+                    f"Xorb {to_text(value)} was not uploaded by you, or has expired. Remove the folder xet in the client's cache"
+                    " (~/.cache/huggingface/xet) and upload again."
+                )
+            return xorb
+
+        return find
 
     def _rebuild(self, file: ShardFile, user_id: int) -> None:
         """Raises Invalid when the bytes do not have the SHA-256 that the shard says; nothing is stored then."""
         for _ in range(_TRIES):
             upload = self._blobs.upload()
             try:
-                for piece in self._pieces(_plan(file, self._granted([file], user_id))):
+                for piece in self._pieces(_plan(file, self._finder(user_id))):
                     upload.write(piece)
                 upload.commit(BlobRef(file.sha256, file.size))
                 return
@@ -140,10 +166,14 @@ class XetIngest:
                 yield from _read(last[1], segment)
 
 
-def _check_file(file: ShardFile, xorbs: dict[str, Xorb]) -> None:
-    runs = []
+def _check_file(file: ShardFile, find: FindXorb) -> None:
+    if file_hash(_checked_runs(file, find)) != file.hash:
+        raise Invalid(f"The chunks named for file {to_text(file.hash)} make another file. Check the client.")
+
+
+def _checked_runs(file: ShardFile, find: FindXorb) -> Iterator[Chunks]:
     for term in file.terms:
-        chunks = _known(term, xorbs).chunks
+        chunks = find(term.xorb).chunks
         if not term.first < term.end <= len(chunks):
             raise Invalid(f"The shard names chunks {term.first} to {term.end} of a xorb with {len(chunks)}. Check the client.")
         run = chunks[term.first : term.end]
@@ -151,32 +181,18 @@ def _check_file(file: ShardFile, xorbs: dict[str, Xorb]) -> None:
             raise Invalid(f"Chunks {term.first} to {term.end} of xorb {to_text(term.xorb)} have {run.size} bytes, not {term.size}.")
         if range_hash(run) != term.range_hash:
             raise Invalid(f"The range hash of chunks {term.first} to {term.end} of xorb {to_text(term.xorb)} is wrong.")
-        runs.append(run)
-    if file_hash(runs) != file.hash:
-        raise Invalid(f"The chunks named for file {to_text(file.hash)} make another file. Check the client.")
+        yield run
 
 
-def _known(term: Term, xorbs: dict[str, Xorb]) -> Xorb:
-    name = to_text(term.xorb)
-    if name not in xorbs:
-        raise Invalid(
-            f"Xorb {name} was not uploaded by you, or has expired. Remove the folder xet in the client's cache (~/.cache/huggingface/xet)"
-            " and upload again."
-        )
-    return xorbs[name]
-
-
-def _plan(file: ShardFile, xorbs: dict[str, Xorb]) -> Iterator[Segment]:
+def _plan(file: ShardFile, find: FindXorb) -> Iterator[Segment]:
     """Where the bytes of each term lie now."""
-    offsets: dict[str, list[int]] = {}
+    offsets = lru_cache(maxsize=_KEPT_XORBS)(lambda value: find(value).offsets())
     for term in file.terms:
-        xorb = _known(term, xorbs)
-        at = offsets.setdefault(xorb.hash, []) or xorb.offsets()
-        offsets[xorb.hash] = at
+        xorb, at = find(term.xorb), offsets(term.xorb)
         if xorb.is_staged:
             yield Segment(xorb.hash, True, at[term.first], term.size)
-            continue
-        yield from _placed(xorb, term, at)
+        else:
+            yield from _placed(xorb, term, at)
 
 
 def _placed(xorb: Xorb, term: Term, at: list[int]) -> Iterator[Segment]:

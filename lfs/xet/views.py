@@ -123,8 +123,11 @@ class XetViews:
 
     async def _checked(self, request: web.Request) -> tuple[_Caller, Sequence[ShardFile]]:
         caller = await asyncio.to_thread(self._caller, request, needs_write=True)
-        async with asyncio.timeout(self._limits.body_seconds):
-            data = await read_all(request, self._limits.xet_shard_bytes)
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                data = await read_all(request, self._limits.xet_shard_bytes)
+        except TimeoutError as error:
+            raise Invalid(f"The shard took longer than {self._limits.body_seconds} seconds to arrive. Send it again.") from error
         return caller, await asyncio.to_thread(self._ingest.read, data, caller.principal.user_id)
 
     def _caller(self, request: web.Request, *, needs_write: bool) -> _Caller:
@@ -133,7 +136,7 @@ class XetViews:
         user = self._users.by_name(grant.user)
         repo = self._repos.get(grant.repo_id)
         if user is None or not user.is_active or repo is None:
-            raise Unauthenticated("The user or the repository of this Xet token is gone.")
+            raise Unauthenticated("The user or the repository of this Xet token is gone. Create it again, or upload to another one.")
         principal = user.principal(Scope.WRITE if grant.may_write else Scope.READ, from_session=False)
         require(principal, repo, repo.name, Access.WRITE if needs_write else Access.READ)
         return _Caller(principal, repo)

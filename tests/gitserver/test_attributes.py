@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gitserver.commit.attributes import Attributes, Ignores, default_attributes, track
+from gitserver.commit.attributes import Attributes, Ignores, _rules, default_attributes, track
+from storage.errors import TooLarge
 from storage.limits import Limits
 
 PARTS = ["a", "b", "ab", "a.b", "*", "**", "?", "[ab]", "[!a]", "[^b]", "a*", "*b", "*a*", "\\*", "[[:alpha:]]", "a?b", "[a-c]x"]
@@ -85,3 +86,24 @@ def test_hostile_patterns_take_bounded_time() -> None:
 
     assert not attributes.is_lfs(b"a" * 1000)
     assert not attributes.is_lfs(b"/".join([b"a"] * 500))
+
+
+def test_hostile_patterns_against_many_hostile_paths() -> None:
+    """One of these lines is quick; 2000 of them against one such path took 16 seconds, and a commit may hold 25,000 paths."""
+    line = b"**/a/" * 25 + b"z"
+    limits, path = Limits(attributes_steps=100_000), b"/".join([b"a"] * 500)
+    attributes = Attributes({b"": (line + b" filter=lfs\n") * 2000}.get, limits)
+    with pytest.raises(TooLarge, match="Simplify them"):
+        attributes.is_lfs(path)
+    with pytest.raises(TooLarge, match="Simplify them"):
+        Ignores((line + b"\n") * 2000, limits).has(path)
+
+    assert Limits().attributes_steps > 25_000 * 1000
+
+
+def test_little_is_remembered_of_strangers_patterns() -> None:
+    """Each list of this size keeps about 20 MB."""
+    kept = _rules.cache_info().maxsize
+
+    assert kept is not None
+    assert kept * 20 < 200
