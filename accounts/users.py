@@ -99,6 +99,10 @@ class Users:
         row = self._database.read(lambda tx: tx.one(sql, {"key": name.lower()}))
         return row_user(row) if row else None
 
+    def get(self, user_id: int) -> User | None:
+        row = self._database.read(lambda tx: tx.one("SELECT * FROM users WHERE id = :id", {"id": user_id}))
+        return row_user(row) if row else None
+
     def check_password(self, name: str, password: str) -> User | None:
         """The user if the password is right and the account is active. `name` may be the email. Slow on purpose."""
         sql = "SELECT * FROM users WHERE name_key = :key OR email_key = :key"

@@ -110,7 +110,10 @@ class _Found:
         entry = self.entry(path)
         if entry is None or self._snapshot is None or not entry.mode & 0o100000:
             return None
-        return next(self._snapshot.objects.stream(entry.oid, self._limits.attributes_bytes), b"")
+        tail = b""
+        for piece in self._snapshot.objects.stream(entry.oid):  # later lines win: what is over the limit is cut off at the front
+            tail = (tail + piece)[-self._limits.attributes_bytes :]
+        return tail
 
     def attributes(self, *, is_dataset: bool) -> Callable[[bytes], bytes | None]:
         """.gitattributes by folder; where the root has none, the list that a new repository gets decides."""

@@ -41,7 +41,7 @@ class XetTokenViews:
         if revision != "None":  # what clients send for "whatever is default"
             await asyncio.to_thread(self._browser.branch if may_write else self._browser.at, call.repo, revision)
         token, expires = self._tokens.issue(call.principal, call.repo, may_write=may_write)
-        address = f"{self._origin(request)}/cas/{self._tokens.scope(call.principal.name)}"
+        address = f"{self._origin(request)}/cas/{self._tokens.scope(call.principal.user_id)}"
         headers = {"X-Xet-Cas-Url": address, "X-Xet-Access-Token": token, "X-Xet-Token-Expiration": str(expires)}
         headers["Cache-Control"] = "no-store"
         return web.json_response({"casUrl": address, "accessToken": token, "exp": expires}, headers=headers)

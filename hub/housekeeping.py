@@ -5,7 +5,6 @@ import logging
 from contextlib import suppress
 
 from hub.services import Services
-from storage.errors import HubError
 from storage.packs import sweep_incoming
 
 log = logging.getLogger(__name__)
@@ -19,7 +18,7 @@ async def keep_house(services: Services, stopping: asyncio.Event) -> None:
     while not stopping.is_set():
         try:
             await asyncio.to_thread(tidy, services)
-        except (HubError, OSError):
+        except Exception:
             log.exception("housekeeping failed; it is tried again in an hour")
         with suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), _EVERY_SECONDS)

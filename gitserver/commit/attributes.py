@@ -61,7 +61,7 @@ class Attributes:
     def _of(self, folder: bytes) -> tuple[Rule, ...]:
         if folder not in self._rules:
             text = self._read(folder)
-            self._rules[folder] = _rules(text[: self._limits.attributes_bytes], self._limits.attributes_rules) if text else ()
+            self._rules[folder] = _rules(text[-self._limits.attributes_bytes :], self._limits.attributes_rules) if text else ()
         return self._rules[folder]
 
 
@@ -70,7 +70,7 @@ class Ignores:
 
     def __init__(self, text: bytes, limits: Limits) -> None:
         self._work = _Work(limits)
-        lines = text[: limits.attributes_bytes].splitlines()[: limits.attributes_rules]
+        lines = text[-limits.attributes_bytes :].splitlines()[-limits.attributes_rules :]
         self._patterns = [found for line in lines if (found := _ignore_line(line)) is not None]
 
     def has(self, path: bytes) -> bool:
@@ -116,7 +116,9 @@ def _quoted(path: bytes) -> bytes:
 
 @lru_cache(maxsize=8)  # the largest of strangers' files takes 20 MB
 def _rules(text: bytes, most: int) -> tuple[Rule, ...]:
-    return tuple(rule for line in text.splitlines()[:most] if (rule := _attribute_line(line)) is not None)
+    """The last of them, since later lines win."""
+    lines = [line for line in text.splitlines() if b"filter" in line]
+    return tuple(rule for line in lines[-most:] if (rule := _attribute_line(line)) is not None)
 
 
 def _attribute_line(line: bytes) -> Rule | None:

@@ -5,7 +5,8 @@ and the Hugging Face client agree on every file.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from gitserver.browse import Browser, Snapshot
 from gitserver.commit.attributes import Attributes, track
@@ -18,9 +19,10 @@ from lfs.pointer import MOST_BYTES, Pointer, parse, serialize
 from lfs.store import LargeFiles
 from storage.errors import EntryNotFound, Invalid, ObjectNotFound
 from storage.limits import Limits
-from storage.records import BlobRef, Oid, Principal, Repo
+from storage.records import BlobRef, FileEntry, Oid, Principal, Repo
 
 _ATTRIBUTES = b".gitattributes"
+_SYMLINK = 0o120000
 
 
 class Draft:
@@ -67,7 +69,8 @@ class ChangeSet:
         self._large = large
         self._limits = limits
         self._named: list[BlobRef] = []  # by pointers that came as text
-        self._kept: list[Put] = []  # came inline and belong in large storage
+        self._kept: list[Callable[[], bytes]] = []  # contents that belong in large storage
+        self._copied: dict[bytes, FileEntry] = {}
 
     def apply(self, draft: Draft, browser: Browser, parent: Snapshot | None) -> None:
         """Raises EntryNotFound, BadPath, Invalid."""
@@ -88,12 +91,13 @@ class ChangeSet:
         if not entry.mode & 0o100000:
             raise Invalid(f"{_shown(change.source)} is a folder; copy its files one by one.")
         draft.edit.put(change.path, entry.oid, entry.mode)
+        self._copied[change.path] = entry
 
     def _put(self, draft: Draft) -> None:
         puts = {change.path: change for change in self._request.changes if isinstance(change, Put | PutLarge)}
         attributes = Attributes(lambda folder: self._attributes(draft, puts, folder), self._limits)
         blobs = self._sized([change for change in puts.values() if isinstance(change, PutLarge)])
-        untracked = []
+        untracked = self._settle_copies(draft, puts, attributes)
         for path, change in puts.items():
             if isinstance(change, PutLarge):
                 draft.edit.put(path, draft.add_blob(_pointer(blobs[change.sha256])))
@@ -106,6 +110,25 @@ class ChangeSet:
             draft.edit.put(_ATTRIBUTES, draft.add_blob(track(text, untracked)))
         self._own(list(blobs.values()))
 
+    def _settle_copies(self, draft: Draft, puts: Mapping[bytes, Put | PutLarge], attributes: Attributes) -> list[bytes]:
+        """A copy under another name may be tracked where its source is not; the paths of large ones that nothing tracks yet."""
+        untracked = []
+        for path, entry in self._copied.items():
+            if path in puts:
+                continue
+            is_lfs = entry.size > 0 and path.rpartition(b"/")[2] != _ATTRIBUTES and attributes.is_lfs(path)
+            if entry.lfs is not None and not is_lfs:
+                untracked.append(path)
+            elif entry.lfs is None and is_lfs and entry.mode != _SYMLINK:
+                draft.edit.put(path, draft.add_blob(self._large_text(partial(draft.blob, entry.oid))))
+        return untracked
+
+    def _large_text(self, read: Callable[[], bytes]) -> bytes:
+        """The pointer for contents that the repository is given at the end."""
+        data = read()
+        self._kept.append(read)
+        return _pointer(BlobRef(hashlib.sha256(data).hexdigest(), len(data)))
+
     def _stored(self, change: Put, attributes: Attributes) -> bytes:
         """The blob for a file that came inline: itself, or a pointer to it."""
         data = self._request.content(change)
@@ -115,8 +138,7 @@ class ChangeSet:
             return data
         if not data or change.path.rpartition(b"/")[2] == _ATTRIBUTES or not attributes.is_lfs(change.path):
             return data
-        self._kept.append(change)
-        return _pointer(BlobRef(hashlib.sha256(data).hexdigest(), len(data)))
+        return self._large_text(lambda: self._request.content(change))
 
     def _sized(self, changes: list[PutLarge]) -> dict[str, BlobRef]:
         """Possession before reference (I7): each was sent to this repository, or is readable to the caller elsewhere. What is somebody
@@ -135,8 +157,8 @@ class ChangeSet:
         missing = self._large.claim(self._principal, self._repo, [*blobs, *self._named])
         if missing:
             raise _not_here(missing[0].sha256, b"")
-        for change in self._kept:
-            self._large.keep(self._repo, self._request.content(change))
+        for read in self._kept:
+            self._large.keep(self._repo, read())
 
     def _attributes(self, draft: Draft, puts: Mapping[bytes, Put | PutLarge], folder: bytes) -> bytes | None:
         """As they will be after the commit."""

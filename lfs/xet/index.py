@@ -145,6 +145,10 @@ class XetIndex:
 
         return self._database.write(work)
 
+    def is_staged(self, value: str) -> bool:
+        sql = "SELECT hash FROM xet_xorbs WHERE hash = :hash AND is_staged = 1"
+        return self._database.read(lambda tx: tx.one(sql, {"hash": value})) is not None
+
     def staged(self) -> list[str]:
         """Xorbs whose bytes are kept as they came."""
         rows = self._database.read(lambda tx: tx.all("SELECT hash FROM xet_xorbs WHERE is_staged = 1 ORDER BY hash"))

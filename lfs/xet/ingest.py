@@ -123,7 +123,11 @@ class XetIngest:
 
     def expire(self) -> None:
         """Drop xorbs that no shard ever used, once clients have forgotten them too."""
-        self.index.expire(time.time_ns() // 1000 - self._limits.xet_staged_seconds * 1_000_000, self._staging.remove)
+        seconds = self._limits.xet_staged_seconds
+        self.index.expire(time.time_ns() // 1000 - seconds * 1_000_000, self._staging.remove)
+        for name in self._staging.older(seconds):
+            if not self.index.is_staged(name):  # its sender died between the bytes and the row
+                self._staging.remove(name)
 
     def _finder(self, user_id: int) -> FindXorb:
         """A shard may name any number of xorbs: the last few are kept."""

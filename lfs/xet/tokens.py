@@ -19,7 +19,7 @@ class XetGrant:
     """What a token allows until `expires` (seconds since the epoch)."""
 
     repo_id: str
-    user: str
+    user_id: int
     may_write: bool
     expires: int
 
@@ -36,7 +36,7 @@ class XetTokens:
     def issue(self, principal: Principal, repo: Repo, *, may_write: bool) -> tuple[str, int]:
         """The token and when it expires."""
         expires = int(time.time()) + self._seconds
-        body = json.dumps([repo.id, principal.name, may_write, expires]).encode()
+        body = json.dumps([repo.id, principal.user_id, may_write, expires]).encode()
         return _PREFIX + _encode(body) + "." + _encode(self._sign(b"token", body)), expires
 
     def check(self, authorization: str, scope: str, *, needs_write: bool) -> XetGrant:
@@ -45,18 +45,18 @@ class XetTokens:
         data = _decode(body)
         if not hmac.compare_digest(self._sign(b"token", data), _decode(signature)):
             raise Unauthenticated("This is no Xet token of this hub. Ask for a new one.")
-        repo_id, user, may_write, expires = json.loads(data)
+        repo_id, user_id, may_write, expires = json.loads(data)
         if expires < time.time():
             raise Unauthenticated("The Xet token has expired. Ask for a new one.")
-        if not hmac.compare_digest(self.scope(user), scope):
+        if not hmac.compare_digest(self.scope(user_id), scope):
             raise Forbidden("The Xet token is not for this address. Ask for a new one and use the address that comes with it.")
         if needs_write and not may_write:
             raise Forbidden("This needs a Xet write token. Ask for one with xet-write-token.")
-        return XetGrant(repo_id, user, may_write, expires)
+        return XetGrant(repo_id, user_id, may_write, expires)
 
-    def scope(self, user: str) -> str:
+    def scope(self, user_id: int) -> str:
         """The last part of the CAS address for that user; the same for as long as the installation lives."""
-        return f"{self._epoch}-{self._sign(b'scope', user.lower().encode()).hex()[:16]}"
+        return f"{self._epoch}-{self._sign(b'scope', b'%d' % user_id).hex()[:16]}"
 
     def _sign(self, purpose: bytes, data: bytes) -> bytes:
         return hmac.digest(self._secret, b"xet " + purpose + b"\0" + data, hashlib.sha256)

@@ -5,8 +5,10 @@ Every route stands below `/cas/<scope>`, and its credential is the Xet token, ch
 
 import asyncio
 import json
+import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,7 +22,7 @@ from accounts.repos import Repos
 from accounts.users import Users
 from lfs.xet.hashes import from_text
 from lfs.xet.ingest import XetIngest
-from lfs.xet.shard import ShardFile, write_dedup_shard
+from lfs.xet.shard import write_dedup_shard
 from lfs.xet.tokens import XetTokens
 from storage.errors import HubError, Invalid, NotFound, Unauthenticated
 from storage.limits import MIB, Limits
@@ -32,6 +34,9 @@ _HEARTBEAT_SECONDS = 10.0
 _DEDUP_SECONDS = 7 * 86400
 
 
+log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True, slots=True)
 class _Caller:
     principal: Principal
@@ -39,12 +44,15 @@ class _Caller:
 
 
 class XetViews:
-    def __init__(self, ingest: XetIngest, tokens: XetTokens, users: Users, repos: Repos, limits: Limits) -> None:
+    def __init__(
+        self, ingest: XetIngest, tokens: XetTokens, users: Users, repos: Repos, limits: Limits, quick_seconds: float = 5.0
+    ) -> None:
         self._ingest = ingest
         self._tokens = tokens
         self._users = users
         self._repos = repos
         self._limits = limits
+        self._quick_seconds = quick_seconds
 
     def endpoints(self) -> list[Endpoint]:
         row = partial(Endpoint, needs=Access.NONE, render=render_json, checks_itself=True)
@@ -72,29 +80,26 @@ class XetViews:
         return web.json_response({"was_inserted": is_new})
 
     async def shard(self, request: web.Request, call: Call) -> web.Response:
-        caller, files = await self._checked(request)
-        await asyncio.to_thread(self._ingest.register, caller.repo.id, caller.principal.user_id, files, lambda done: None)
+        caller, data = await self._shard(request)
+        await asyncio.to_thread(self._register, caller, data, _Progress())
         return web.json_response({"result": 1})
 
     async def streamed_shard(self, request: web.Request, call: Call) -> web.StreamResponse:
-        """Events while large files are rebuilt, one JSON line each; the last one tells how it went."""
-        caller, files = await self._checked(request)
-        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-cache"})
-        await response.prepare(request)
-        done = [0]
-        work = asyncio.to_thread(self._ingest.register, caller.repo.id, caller.principal.user_id, files, partial(list.__setitem__, done, 0))
-        task = asyncio.ensure_future(work)
-        total = sum(file.size for file in files)
+        """Events while large files are rebuilt, one JSON line each; the last one tells how it went. What is refused within the first
+        seconds is refused by its status, before any event.
+        """
+        caller, data = await self._shard(request)
+        progress = _Progress()
+        task = asyncio.ensure_future(asyncio.to_thread(self._register, caller, data, progress))
+        await asyncio.wait({task}, timeout=self._quick_seconds)
+        if task.done():
+            task.result()  # raises what there is to refuse
+        events = _Events(request)
         while not task.done():
-            await _event(response, {"type": "validating", "verified": done[0] // MIB, "total": total // MIB})
+            await events.send({"type": "validating", "verified": progress.done // MIB, "total": progress.total // MIB})
             await asyncio.wait({task}, timeout=_HEARTBEAT_SECONDS)
-        try:
-            await task
-            await _event(response, {"type": "result", "result": 1})
-        except HubError as error:
-            await _event(response, {"type": "error", "message": error.message, "retryable": error.status >= 500})
-        await response.write_eof()
-        return response
+        await events.send(_outcome(task))
+        return await events.end()
 
     async def chunk(self, request: web.Request, call: Call) -> web.Response:
         """What the caller need not send again; found only where he may read it already (I7)."""
@@ -121,19 +126,24 @@ class XetViews:
                 pending, held = [], 0
         await asyncio.to_thread(feed, pending)
 
-    async def _checked(self, request: web.Request) -> tuple[_Caller, Sequence[ShardFile]]:
+    async def _shard(self, request: web.Request) -> tuple[_Caller, bytes]:
         caller = await asyncio.to_thread(self._caller, request, needs_write=True)
         try:
             async with asyncio.timeout(self._limits.body_seconds):
                 data = await read_all(request, self._limits.xet_shard_bytes)
         except TimeoutError as error:
             raise Invalid(f"The shard took longer than {self._limits.body_seconds} seconds to arrive. Send it again.") from error
-        return caller, await asyncio.to_thread(self._ingest.read, data, caller.principal.user_id)
+        return caller, data
+
+    def _register(self, caller: _Caller, data: bytes, progress: "_Progress") -> None:
+        files = self._ingest.read(data, caller.principal.user_id)
+        progress.total = sum(file.size for file in files)
+        self._ingest.register(caller.repo.id, caller.principal.user_id, files, progress.tell)
 
     def _caller(self, request: web.Request, *, needs_write: bool) -> _Caller:
         authorization = request.headers.get("Authorization", "")
         grant = self._tokens.check(authorization, request.match_info["scope"], needs_write=needs_write)
-        user = self._users.by_name(grant.user)
+        user = self._users.get(grant.user_id)
         repo = self._repos.get(grant.repo_id)
         if user is None or not user.is_active or repo is None:
             raise Unauthenticated("The user or the repository of this Xet token is gone. Create it again, or upload to another one.")
@@ -142,5 +152,43 @@ class XetViews:
         return _Caller(principal, repo)
 
 
-async def _event(response: web.StreamResponse, event: dict[str, object]) -> None:
-    await response.write(json.dumps(event).encode() + b"\n")
+class _Progress:
+    """How far a shard's files are rebuilt, in bytes; told by the thread, looked at by the loop."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.total = 0
+
+    def tell(self, done: int) -> None:
+        self.done = done
+
+
+class _Events:
+    """A stream of JSON lines. A client that goes away misses them; the work that they tell of is finished all the same."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self._response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-cache"})
+
+    async def send(self, event: dict[str, object]) -> None:
+        with suppress(ConnectionError):
+            if not self._response.prepared:
+                await self._response.prepare(self._request)
+            await self._response.write(json.dumps(event).encode() + b"\n")
+
+    async def end(self) -> web.StreamResponse:
+        with suppress(ConnectionError):
+            await self._response.write_eof()
+        return self._response
+
+
+def _outcome(task: "asyncio.Future[None]") -> dict[str, object]:
+    """The last event. The status went out already: this is the only place that tells of a failure."""
+    try:
+        task.result()
+    except HubError as error:
+        return {"type": "error", "message": error.message, "retryable": error.status >= 500}
+    except OSError:
+        log.exception("a shard could not be registered")
+        return {"type": "error", "message": "The hub could not write the files; the operator's log says why.", "retryable": True}
+    return {"type": "result", "result": 1}

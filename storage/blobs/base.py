@@ -1,5 +1,6 @@
 """The port to large objects: the pool, keyed by SHA-256, shared by all repositories. Who may see an object is not asked here."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -55,3 +56,6 @@ class StagingStore(Protocol):
 
     def remove(self, name: str) -> None:
         """Also where nothing is."""
+
+    def older(self, seconds: float) -> Iterator[str]:
+        """Names that were published longer ago than that."""

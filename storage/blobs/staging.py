@@ -3,6 +3,9 @@
 import os
 import re
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,6 +52,13 @@ class DiskStaging:
 
     def remove(self, name: str) -> None:
         self.name_path(name).unlink(missing_ok=True)
+
+    def older(self, seconds: float) -> Iterator[str]:
+        limit = time.time() - seconds
+        for path in self._root.glob("??/" + "?" * 64):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < limit:
+                    yield path.name
 
     def name_path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):

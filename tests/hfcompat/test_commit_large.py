@@ -232,3 +232,29 @@ def test_bad_questions(target: Target) -> None:
     assert modes(target, asked("x", 1), gitIgnore="#" * (8 << 20)).status == 413
     assert modes(target, *[asked("x", 1)] * 1000).status == 200
     assert target.hub.call("POST", url, {"files": []}, token=target.hub.token2).status == 403
+
+
+def test_a_copy_is_tracked_as_its_new_name_is(target: Target) -> None:
+    content = os.urandom(500)
+    target.upload(content)
+    target.made(large("a.bin", content), put("plain.txt", b"plain"))
+    target.made(line("copyFile", path="a.txt", srcPath="a.bin"), line("copyFile", path="plain.bin", srcPath="plain.txt"))
+    rows = target.tree()
+
+    assert rows["a.txt"]["lfs"]["oid"] == sha256(content)
+    assert rows["plain.bin"]["lfs"]["size"] == 5
+    assert b"/a.txt filter=lfs" in target.read(".gitattributes")
+    assert target.read("plain.bin") == b"plain"
+
+
+def test_the_last_rules_of_a_long_list_count(target: Target) -> None:
+    target.made(put(".gitattributes", b"*.zzz filter=lfs -text\n" * 3000 + b"*.last filter=lfs diff=lfs merge=lfs -text\n"))
+    content = os.urandom(500)
+    target.upload(content)
+    target.made(large("a.big", content), put("b.last", b"inline"))
+    before = target.read(".gitattributes")
+    target.made(large("a.big", content), put("c.txt", b"more"))
+
+    assert "lfs" in target.tree()["b.last"]
+    assert before.endswith(b"\n/a.big filter=lfs diff=lfs merge=lfs -text\n")
+    assert target.read(".gitattributes") == before
