@@ -12,6 +12,7 @@ serve: install
 
 test: $(VENV)/installed-test
 	PYTHON=$(PYTHON) sh tests/clients/install.sh
+	sh tests/servers/postgres.sh
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(VENV)/installed-check

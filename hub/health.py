@@ -30,14 +30,23 @@ class HealthViews:
     async def readyz(self, request: web.Request, call: Call) -> web.Response:
         if request.app[STOPPING].is_set():
             raise Unavailable("The hub is stopping.")
-        await asyncio.to_thread(self._probe)
+        down = await asyncio.to_thread(self._probe)
+        if down:
+            body = {"status": "unavailable", **down, "error": " ".join(down.values())}
+            return web.json_response(body, status=503, headers={"Retry-After": "5"})
         return web.json_response({"status": "ready"})
 
     async def version(self, request: web.Request, call: Call) -> web.Response:
         return web.json_response({"name": "KohakuHub", "api": "kohakuhub", "version": self._version})
 
-    def _probe(self) -> None:
-        self._services.database.read(lambda tx: tx.one("SELECT 1 AS one"))
+    def _probe(self) -> dict[str, str]:
+        """What is down, each with the reason."""
+        down = {}
+        try:
+            self._services.database.one("SELECT 1 AS one")
+        except Unavailable as error:
+            down["database"] = error.message
         data = self._services.settings.data
         if not os.access(data, os.W_OK):
-            raise Unavailable(f"The data directory {data} cannot be written.")
+            down["data"] = f"The data directory {data} cannot be written."
+        return down

@@ -28,8 +28,9 @@ from lfs.xet.ingest import XetIngest
 from lfs.xet.tokens import XetTokens
 from storage.blobs.disk import DiskBlobStore
 from storage.blobs.staging import DiskStaging
+from storage.database.base import Database
 from storage.database.sqlite import SQLiteDatabase
-from storage.errors import Unavailable
+from storage.errors import HubError, Unavailable
 from storage.files import make_durable_dir, sync_dir, sync_file
 from storage.limits import Limits
 from storage.packs import PackStore
@@ -43,7 +44,7 @@ _SECRET_BYTES = 32
 class Services:
     settings: Settings
     limits: Limits
-    database: SQLiteDatabase
+    database: Database
     blobs: DiskBlobStore
     packs: PackStore
     versions: TableVersionStore
@@ -70,7 +71,8 @@ class Services:
 
 def build(settings: Settings) -> Services:
     """Make the data directory if need be, bring the schema up to date, and construct everything."""
-    data, database = _open(settings.data)
+    data = prepare_data(settings.data)
+    database = open_database(settings, data)
     limits = settings.make_limits()
     blobs = DiskBlobStore(data / "pool", data / "incoming")
     packs = PackStore(data / "git", data / "incoming", database)
@@ -110,11 +112,25 @@ def build(settings: Settings) -> Services:
     )
 
 
-def _open(folder: Path) -> tuple[Path, SQLiteDatabase]:
-    data = prepare_data(folder)
-    database = SQLiteDatabase(data / "hub.sqlite3")
-    database.migrate()
-    return data, database
+def open_database(settings: Settings, data: Path) -> Database:
+    """The rows, with an up-to-date schema: PostgreSQL where the settings name one, else SQLite in the data directory."""
+    url = settings.database_url.get_secret_value()
+    database = _postgres(url, settings) if url else SQLiteDatabase(data / "hub.sqlite3")
+    try:
+        database.migrate()
+    except HubError:
+        database.close()
+        raise
+    return database
+
+
+def _postgres(url: str, settings: Settings) -> Database:
+    try:
+        from storage.database.postgres import PostgresDatabase
+    except ImportError as error:
+        raise Unavailable(f"PostgreSQL needs psycopg ({error}). Install it with: pip install 'kohakuhub[cluster]'") from error
+    limits = settings.make_limits()
+    return PostgresDatabase(url, settings.threads, limits.database_seconds, limits.database_connect_seconds)
 
 
 def prepare_data(data: Path) -> Path:

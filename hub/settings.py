@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from storage.limits import Limits
@@ -16,6 +16,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=28080, ge=0, le=65535)
     data: Path = Path("hub-data")
+    database_url: SecretStr = SecretStr("")
     workers: int = Field(default=1, ge=1, le=64)
     threads: int = Field(default=32, ge=2, le=512)
     base_url: str = ""

@@ -57,6 +57,8 @@ class Limits:
     paths_info: int = 1000
     page: int = 1000
     # time
+    database_seconds: int = 30  # one statement on PostgreSQL, and the wait for a connection of our own
+    database_connect_seconds: int = 5
     action_seconds: int = 3600  # life of an LFS action URL
     session_seconds: int = 30 * 86400
     multipart_seconds: int = 86400  # life of the URLs of a multipart upload

@@ -17,6 +17,7 @@ import pytest
 
 from hub.services import Services, build
 from hub.settings import Settings
+from tests.servers.postgres import PostgresServer, missing
 
 ROOT = Path(__file__).parent.parent
 COMMAND = Path(sys.executable).parent / "kohakuhub"
@@ -83,13 +84,15 @@ class Answer:
 class Launcher:
     """Starts hubs on a data directory; the caller stops them."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, environment: dict[str, str] | None = None) -> None:
         self.data = data
+        self.environment = environment or {}
         self.tokens: dict[str, str] = {}
 
     def admin(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **self.environment}
         command = [str(COMMAND), "admin", *arguments, "--data", str(self.data)]
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False, env=environment)
 
     def users(self) -> None:
         for name in ("alice", "bob"):
@@ -100,8 +103,9 @@ class Launcher:
     def start(self, *options: str, command: tuple[str, ...] = GUARDED, environment: dict[str, str] | None = None) -> Hub:
         log = self.data.with_name(f"{self.data.name}-{uuid.uuid4().hex[:6]}.log")
         arguments = [*command, "serve", "--port", "0", "--data", str(self.data), *options]
+        environment = {**os.environ, **self.environment, **(environment or {})}
         with log.open("wb") as out:
-            process = subprocess.Popen(arguments, stderr=out, stdout=out, cwd=ROOT, env={**os.environ, **(environment or {})})
+            process = subprocess.Popen(arguments, stderr=out, stdout=out, cwd=ROOT, env=environment)
         url = wait_for_url(log, process)
         return Hub(url, self.data, log, process, self.tokens.get("alice", ""), self.tokens.get("bob", ""))
 
@@ -134,9 +138,35 @@ def parts_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     yield from run_guarded(Launcher(tmp_path_factory.mktemp("parts") / "data"), {"KOHAKU_HUB_LIMITS": limits})
 
 
-def run_guarded(launcher: Launcher, environment: dict[str, str]) -> Iterator[Hub]:
+@pytest.fixture(scope="session")
+def embedded_hub(hub: Hub) -> Hub:
+    """`hub` for modules whose own `hub` is this one and then another."""
+    return hub
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One PostgreSQL for the run (of one worker of it); each test has a database of its own."""
+    if reason := missing():
+        assert "CI" not in os.environ, reason
+        pytest.skip(reason)
+    server = PostgresServer()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres_hub(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[Hub]:
+    """Two worker processes whose rows lie in PostgreSQL."""
+    launcher = Launcher(tmp_path_factory.mktemp("hub") / "data", {"KOHAKU_HUB_DATABASE_URL": postgres.create()})
+    yield from run_guarded(launcher, {}, "--workers", "2")
+    assert not list(launcher.data.glob("*.sqlite3"))
+
+
+def run_guarded(launcher: Launcher, environment: dict[str, str], *options: str) -> Iterator[Hub]:
     launcher.users()
-    running = launcher.start(environment=environment)
+    running = launcher.start(*options, environment=environment)
     yield running
     assert running.stop() == 0
     unexpected = [line for line in running.log.read_text("utf-8").splitlines() if "unexpected error" in line or "BlockingError" in line]

@@ -163,8 +163,8 @@ class XetIndex:
             sql = "SELECT hash FROM xet_xorbs WHERE is_staged = 1 AND created_at < :old"
             old = [str(row["hash"]) for row in tx.all(sql, {"old": older_than})]
             for value in old:
+                tx.run("UPDATE xet_xorbs SET is_staged = 0 WHERE hash = :hash", {"hash": value})  # from here on a sender waits
                 remove(value)
-                tx.run("UPDATE xet_xorbs SET is_staged = 0 WHERE hash = :hash", {"hash": value})
                 sql = "DELETE FROM xet_xorbs WHERE hash = :hash AND NOT EXISTS (SELECT 1 FROM xet_places WHERE xorb = :hash)"
                 tx.run(sql, {"hash": value})
 

@@ -25,15 +25,22 @@ class Tx(Protocol):
 
 
 class Database(Protocol):
-    """A transaction is one plain function handed a Tx; it may be run again on a conflict, so nothing slow or outward inside."""
+    """A transaction is one plain function handed a Tx; it may be run again on a conflict, so nothing slow or outward inside.
+    Raises Unavailable when the rows cannot be reached."""
 
     def write(self, work: Callable[[Tx], T]) -> T:
-        """Run `work` as one durable read-write transaction; commit when it returns, roll back when it raises."""
+        """Run `work` as one durable read-write transaction, as if no other ran; commit when it returns, roll back when it raises.
+
+        After Unavailable it may have been committed all the same: bytes that it was to name must stay.
+        """
 
     def read(self, work: Callable[[Tx], T]) -> T:
-        """Run `work` on one snapshot; nothing it writes is kept."""
+        """Run `work` on one snapshot; what it writes is not kept, or refused."""
 
     def one(self, sql: str, params: Params | None = None) -> Row | None:
         """The first row of one SELECT, or None: it sees every commit before it, without the cost of a transaction around it."""
+
+    def migrate(self) -> None:
+        """Bring the schema up to date; safe when several processes start at once. Raises Unavailable if it is newer than this code."""
 
     def close(self) -> None: ...

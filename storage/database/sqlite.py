@@ -1,6 +1,5 @@
 """SQLite in WAL mode: the embedded database. One connection a thread, many processes on one file."""
 
-import logging
 import sqlite3
 import threading
 import time
@@ -10,11 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from storage.database.base import Params, Row, Tx
-from storage.database.migrations import Migration, load_migrations
+from storage.database.migrations import load_migrations, migrate
 from storage.errors import Unavailable
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 30.0
 
@@ -110,19 +108,3 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
             if time.monotonic() > until:
                 raise Unavailable(f"The database is busy ({error}). Try again in a moment.") from error
             time.sleep(0.01)
-
-
-def migrate(tx: Tx, migrations: Sequence[Migration]) -> None:
-    tx.run("CREATE TABLE IF NOT EXISTS schema_version (number BIGINT PRIMARY KEY, name TEXT NOT NULL)")
-    row = tx.one("SELECT COALESCE(MAX(number), 0) AS number FROM schema_version")
-    have = row["number"] if row else 0
-    newest = migrations[-1].number
-    if have > newest:
-        raise Unavailable(f"The database has schema {have}, this program knows {newest}. Start the newer program, or restore a backup.")
-    for migration in migrations:
-        if migration.number <= have:
-            continue
-        for statement in migration.statements:
-            tx.run(statement)
-        tx.run("INSERT INTO schema_version (number, name) VALUES (:number, :name)", {"number": migration.number, "name": migration.name})
-        log.info("database schema is now %s", migration.name)

@@ -1,7 +1,14 @@
 """Numbered SQL files, run in order and once each. A file is never changed after it was released."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+
+from storage.database.base import Tx
+from storage.errors import Unavailable
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +21,22 @@ class Migration:
 def load_migrations() -> list[Migration]:
     files = sorted(f.name for f in resources.files(__package__).iterdir() if f.name.endswith(".sql"))
     return [_parse(name, resources.files(__package__).joinpath(name).read_text("utf-8")) for name in files]
+
+
+def migrate(tx: Tx, migrations: Sequence[Migration]) -> None:
+    tx.run("CREATE TABLE IF NOT EXISTS schema_version (number BIGINT PRIMARY KEY, name TEXT NOT NULL)")
+    row = tx.one("SELECT COALESCE(MAX(number), 0) AS number FROM schema_version")
+    have = row["number"] if row else 0
+    newest = migrations[-1].number
+    if have > newest:
+        raise Unavailable(f"The database has schema {have}, this program knows {newest}. Start the newer program, or restore a backup.")
+    for migration in migrations:
+        if migration.number <= have:
+            continue
+        for statement in migration.statements:
+            tx.run(statement)
+        tx.run("INSERT INTO schema_version (number, name) VALUES (:number, :name)", {"number": migration.number, "name": migration.name})
+        log.info("database schema is now %s", migration.name)
 
 
 def _parse(name: str, text: str) -> Migration:

@@ -1,0 +1,122 @@
+"""A real PostgreSQL on loopback, with a free port and a folder of its own. `postgres.sh` installs it.
+
+PostgreSQL refuses to run as root: then its files are copied to where the user nobody may read them, and it runs as that user.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+
+INSTALLED = Path(__file__).parent.parent.parent / ".venv" / "servers" / "postgresql"
+PASSWORD = "p@ss:w/ord%"  # must be quoted in an address, and must never be seen in a log
+_QUOTED = "p%40ss%3Aw%2Ford%25"
+_START_SECONDS = 60
+
+
+def missing() -> str:
+    """What there is to do before this server can run; empty when nothing."""
+    return (
+        "" if (INSTALLED / "bin" / "postgres").exists() else "PostgreSQL is not installed for the tests: run sh tests/servers/postgres.sh"
+    )
+
+
+class PostgresServer:
+    """`options` are lines of postgresql.conf."""
+
+    def __init__(self, *options: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="kohaku-pg-", dir="/tmp"))
+        self.port = free_port()
+        self._program = INSTALLED
+        self._process: subprocess.Popen[bytes] | None = None
+        self._user: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            self._user = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+            self._program = self.folder / "program"
+            shutil.copytree(INSTALLED.resolve(), self._program)
+            for folder in (self.folder, self._program):
+                folder.chmod(0o755)
+        data = self.folder / "data"
+        data.mkdir(0o700)
+        secret = self.folder / "password"
+        secret.write_text(PASSWORD)
+        if self._user:
+            shutil.chown(data, "nobody", "nogroup")
+        self._run("initdb", "-D", str(data), "-U", "hub", "-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--no-sync")
+        lines = [f"port = {self.port}", "listen_addresses = '127.0.0.1'", "unix_socket_directories = ''", *options]
+        with (data / "postgresql.conf").open("a") as file:
+            file.write("\n".join(lines) + "\n")
+
+    def start(self) -> None:
+        """Until it takes connections; again after `kill`, too."""
+        until = time.monotonic() + _START_SECONDS
+        while True:
+            assert time.monotonic() < until, (self.folder / "log").read_text()[-3000:]
+            if self._process is None or self._process.poll() is not None:  # the shared memory of one that was killed goes in a moment
+                self._process = self._spawn()
+            try:
+                psycopg.connect(self.url("postgres"), connect_timeout=5).close()
+                return
+            except psycopg.OperationalError:
+                time.sleep(0.02)
+
+    def kill(self) -> None:
+        """SIGKILL to the server and every process of it, as when the power goes."""
+        assert self._process is not None
+        leader = psutil.Process(self._process.pid)
+        family = [leader, *leader.children(recursive=True)]
+        for process in family:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        self._process.wait(30)
+        psutil.wait_procs(family, timeout=30)
+
+    def remove(self) -> None:
+        """Stop it, and leave nothing behind."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(2)  # SIGINT: fast shutdown
+            self._process.wait(60)
+        shutil.rmtree(self.folder)
+
+    def url(self, database: str, port: int | None = None) -> str:
+        return f"postgresql://hub:{_QUOTED}@127.0.0.1:{port or self.port}/{database}"
+
+    def create(self) -> str:
+        """The address of a new, empty database."""
+        name = f"t{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} {os.environ.get('KOHAKU_TEST_DATABASE', '')}".encode())
+        return self.url(name)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        command = [str(self._program / "bin" / "postgres"), "-D", str(self.folder / "data")]
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=_environment(), **self._user)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._program / "bin" / program), *arguments]
+        secret = self.folder / "password"
+        if self._user:
+            shutil.chown(secret, "nobody", "nogroup")
+        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=_environment(), timeout=120, **self._user)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "LC_ALL": "C", "TZ": "UTC"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
