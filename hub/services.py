@@ -71,8 +71,7 @@ class Services:
 
 def build(settings: Settings) -> Services:
     """Make the data directory if need be, bring the schema up to date, and construct everything."""
-    data = prepare_data(settings.data)
-    database = open_database(settings, data)
+    data, database = _open(settings)
     limits = settings.make_limits()
     blobs = DiskBlobStore(data / "pool", data / "incoming")
     packs = PackStore(data / "git", data / "incoming", database)
@@ -110,6 +109,11 @@ def build(settings: Settings) -> Services:
         xet=xet,
         xet_tokens=XetTokens(secret, xet.index.epoch(), limits.action_seconds),
     )
+
+
+def _open(settings: Settings) -> tuple[Path, Database]:
+    data = prepare_data(settings.data)
+    return data, open_database(settings, data)
 
 
 def open_database(settings: Settings, data: Path) -> Database:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.abc import PQGen
@@ -79,7 +80,7 @@ class PostgresDatabase:
     """
 
     def __init__(self, url: str, connections: int, seconds: int, connect_seconds: int) -> None:
-        """`url` as libpq takes it. At most `seconds` for a statement, `connect_seconds` for reaching the server. Raises Unavailable for
+        """`url` is postgresql://…. At most `seconds` for a statement, `connect_seconds` for reaching the server. Raises Unavailable for
         an address that is none.
         """
         self._pool = _Pool(url, connections, seconds, connect_seconds)
@@ -255,22 +256,18 @@ def _is_quiet(connection: _Connection) -> bool:
     return not poll.poll(0)
 
 
-_Place: TypeAlias = tuple[str, str]
-
-
-def _parse(url: str, connect_seconds: int) -> _Place:
+def _parse(url: str, connect_seconds: int) -> tuple[str, str]:
     """How to call the database, without the password, and where it is for psycopg."""
     try:
-        given = conninfo_to_dict(url)
+        given = conninfo_to_dict(url) if _is_plain(url) else {}
     except psycopg.ProgrammingError:
         given = {}
-    host = str(given.get("host") or given.get("hostaddr") or "localhost")
-    if not given or "@" in host:  # libpq's own message would show parts of the password
+    if not given:
         raise Unavailable(
             "The address of the database cannot be understood. Write postgresql://USER:PASSWORD@HOST:PORT/NAME, and each of : / ? # @ %"
             " in the password as %3A %2F %3F %23 %40 %25."
         )
-    name = given.get("dbname") or given.get("user") or "postgres"
+    name, host = given.get("dbname") or given.get("user") or "postgres", given.get("host") or given.get("hostaddr") or "localhost"
     defaults: dict[str, Any] = {
         "connect_timeout": connect_seconds,
         "application_name": "kohakuhub",
@@ -280,3 +277,10 @@ def _parse(url: str, connect_seconds: int) -> _Place:
         "keepalives_count": 3,
     }
     return f'PostgreSQL database "{name}" at {host}:{given.get("port") or 5432}', make_conninfo("", **(defaults | given))
+
+
+def _is_plain(url: str) -> bool:
+    """A URL in which no unquoted character of the password can pass for a part of the host or the path, which are shown."""
+    parts = urlsplit(url)
+    rest = parts.path + parts.query + parts.fragment
+    return parts.scheme in ("postgresql", "postgres") and parts.netloc.count("@") <= 1 and "@" not in rest

@@ -27,7 +27,7 @@ def combinations(group: str = "") -> list[Any]:
     made = []
     for number, (client, is_xet) in enumerate((client, is_xet) for client in CLIENTS for is_xet in (True, False)):
         name = f"{client}-{'xet' if is_xet else 'lfs'}"
-        made.append(pytest.param((client, is_xet, number), id=name, marks=pytest.mark.xdist_group(group or name)))
+        made.append(pytest.param((client, is_xet, number, "hub"), id=name, marks=pytest.mark.xdist_group(group or name)))
     return made
 
 
@@ -56,16 +56,19 @@ class World:
         return Path(self.machine.home / folder)
 
 
-def new_world(machine: Any, param: tuple[str, bool, int]) -> World:
-    client, is_xet, seed = param
+def new_world(machine: Any, param: tuple[str, bool, int, str]) -> World:
+    client, is_xet, seed, _ = param
     if not is_xet:
         machine.environment["HF_HUB_DISABLE_XET"] = "1"
     return World(machine, client, is_xet, random.Random(seed))
 
 
-@pytest.fixture(scope="module", params=combinations())
-def world(request: pytest.FixtureRequest, hub: Any, make_machine: Callable[[Any], Any]) -> Iterator[World]:
-    world = new_world(make_machine(hub), request.param)
+ON_POSTGRES = pytest.param(("newest", True, 6, "postgres_hub"), id="newest-postgres", marks=pytest.mark.xdist_group("newest-postgres"))
+
+
+@pytest.fixture(scope="module", params=[*combinations(), ON_POSTGRES])
+def world(request: pytest.FixtureRequest, make_machine: Callable[[Any], Any]) -> Iterator[World]:
+    world = new_world(make_machine(request.getfixturevalue(request.param[3])), request.param)
     yield world
     shutil.rmtree(world.machine.home)
 

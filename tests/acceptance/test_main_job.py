@@ -8,6 +8,12 @@ from typing import Any
 import pytest
 
 
+@pytest.fixture(scope="module", params=["embedded_hub", "postgres_hub"])
+def hub(request: pytest.FixtureRequest) -> Any:
+    """Everything here holds for the embedded default, and for two processes on PostgreSQL."""
+    return request.getfixturevalue(request.param)
+
+
 def write_model(folder: Path, seed: int, *, megabytes: int) -> None:
     """200 small files in folders, and one large one."""
     dice = random.Random(seed)

@@ -7,9 +7,17 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import pytest
+
 HERE = Path(__file__).parent
 # Cases that skip themselves because this hub has nothing to be asked for there.
 EXPECTED_SKIPS = ("HUB_PROTECT_CMD", "not sendable")
+
+
+@pytest.fixture(scope="module", params=["embedded_hub", "postgres_hub"])
+def hub(request: pytest.FixtureRequest) -> Any:
+    """Everything here holds for the embedded default, and for two processes on PostgreSQL."""
+    return request.getfixturevalue(request.param)
 
 
 def deselected() -> str:
@@ -23,7 +31,7 @@ def run(suite: str, hub: Any, tmp_path: Path, *options: str, choose: str = "") -
     """How many cases passed; all of them, but those that skip as expected."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "HUB_"))}
     environment |= {"HUB_URL": hub.url, "HUB_USER": hub.user, "HUB_TOKEN": hub.token, "HUB_USER2": hub.user2, "HUB_TOKEN2": hub.token2}
-    environment["HUB_MULTIPART_MB"] = "12"
+    environment |= {"HUB_MULTIPART_MB": "12", "PYTHONPATH": str(HERE.parent.parent)}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     report = tmp_path / "report.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--basetemp={tmp_path / 'cases'}"]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from hub.services import Services, build, open_database, prepare_data
 from hub.settings import Settings
@@ -14,7 +15,7 @@ from storage.database.base import Database
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     """Of an empty database."""
     url = request.getfixturevalue("postgres").create() if request.param == "postgres" else ""
-    return Settings(data=tmp_path / "data", database_url=url)
+    return Settings(data=tmp_path / "data", database_url=SecretStr(url))
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def test_a_rule_over_several_rows_holds_among_writers(database: Database, open_r
 
 
 def test_values_come_back_as_they_went(database: Database) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"n": 1 << 62, "b": bytes(range(256)), "x": "é 中 'quoted' 100% :name \\ \""},
         {"n": -(1 << 63), "b": b"", "x": ""},
         {"n": None, "b": None, "x": None},

@@ -3,89 +3,20 @@
 The moments come from a fixed seed. KOHAKU_CRASH_ROUNDS=100 runs more rounds by hand.
 """
 
-import hashlib
-import json
 import os
 import random
 import signal
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.faults.writer import Writer
+
 ROUNDS = int(os.environ.get("KOHAKU_CRASH_ROUNDS", "10"))
-LFS_JSON = "application/vnd.git-lfs+json"
-
-
-class Writer:
-    """Writes in a loop until the server dies under it; remembers what was acknowledged."""
-
-    def __init__(self, hub: Any, name: str, folder: Path) -> None:
-        self.hub = hub
-        self.name = name
-        self.folder = folder
-        self.objects: dict[str, bytes] = {}
-        self.branches: dict[str, str] = {}
-        self.dice = random.Random(99)
-
-    def push_loop(self) -> None:
-        while self.push():
-            pass
-
-    def upload_loop(self) -> None:
-        while self.upload():
-            pass
-
-    def git(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        identity = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "gc.auto=0")
-        command = ["git", *identity, *arguments]
-        environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "HOME": str(self.folder)}
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False, env=environment)
-
-    def push(self) -> bool:
-        """One commit on a branch of its own and on main; True when git was told that both moved."""
-        number = len(self.branches)
-        (self.folder / f"file{number % 7}").write_bytes(self.dice.randbytes(20_000))
-        self.git("add", "-A")
-        self.git("commit", "-q", "-m", f"commit {number}")
-        oid = self.git("rev-parse", "HEAD").stdout.strip()
-        refs = ("HEAD:refs/heads/main", f"HEAD:refs/heads/b{self.dice.randrange(10**9)}")
-        if self.git("push", "-q", "--force", self.hub.git_url(self.name), *refs).returncode != 0:
-            return False
-        self.branches[refs[1].removeprefix("HEAD:")] = oid
-        return True
-
-    def upload(self) -> bool:
-        data = self.dice.randbytes(300_000)
-        oid = hashlib.sha256(data).hexdigest()
-        try:
-            href = self.action("upload", oid, len(data))
-            with urllib.request.urlopen(urllib.request.Request(href, data, method="PUT"), timeout=30) as response:
-                if response.status == 200:
-                    self.objects[oid] = data
-        except OSError:
-            return False
-        return True
-
-    def action(self, operation: str, oid: str, size: int) -> str:
-        body = json.dumps({"operation": operation, "objects": [{"oid": oid, "size": size}]}).encode()
-        headers = {"Authorization": f"Bearer {self.hub.token}", "Content-Type": LFS_JSON}
-        url = f"{self.hub.url}/{self.name}.git/info/lfs/objects/batch"
-        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30) as response:
-            return str(json.load(response)["objects"][0]["actions"][operation]["href"])
-
-    def check_acknowledged(self) -> None:
-        listed = self.git("ls-remote", self.hub.git_url(self.name)).stdout.splitlines()
-        refs = {ref: oid for oid, ref in (line.split("\t") for line in listed)}
-        assert {ref: refs.get(ref) for ref in self.branches} == self.branches
-        for oid, data in self.objects.items():
-            with urllib.request.urlopen(self.action("download", oid, len(data)), timeout=30) as response:
-                assert response.read() == data
 
 
 def kill_while(hub: Any, work: Any, seconds: float) -> None:
@@ -98,22 +29,23 @@ def kill_while(hub: Any, work: Any, seconds: float) -> None:
     assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("kind", ["push", "upload"])
-def test_kill_and_restart(launcher: Any, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "rows", "rounds"), [("push", "sqlite", ROUNDS), ("upload", "sqlite", ROUNDS), ("push", "postgres", ROUNDS // 2)]
+)
+def test_kill_and_restart(request: pytest.FixtureRequest, launcher: Any, tmp_path: Path, kind: str, rows: str, rounds: int) -> None:
+    if rows == "postgres":
+        launcher.environment = {"KOHAKU_HUB_DATABASE_URL": request.getfixturevalue("postgres").create()}
     launcher.users()
     hub = launcher.start()
-    folder = tmp_path / "work"
-    folder.mkdir()
-    writer = Writer(hub, hub.repo(), folder)
-    writer.git("init", "-q", "-b", "main")
+    writer = Writer(hub, hub.repo(), tmp_path / "work")
     moments = random.Random(20261124)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         kill_while(hub, writer.push_loop if kind == "push" else writer.upload_loop, moments.uniform(0.05, 0.9))
         found = launcher.admin("check")
         assert (found.returncode, found.stdout) == (0, "")
         writer.hub = hub = launcher.start()
         writer.check_acknowledged()
-    assert len(writer.branches) + len(writer.objects) >= ROUNDS
+    assert len(writer.branches) + len(writer.objects) >= rounds
     if kind == "push":
         clone = tmp_path / "clone"
         assert writer.git("clone", "-q", "--mirror", hub.git_url(writer.name), str(clone)).returncode == 0

@@ -92,7 +92,7 @@ class PostgresServer:
         return f"postgresql://hub:{_QUOTED}@127.0.0.1:{port or self.port}/{database}"
 
     def create(self) -> str:
-        """The address of a new, empty database."""
+        """The address of a new, empty database; KOHAKU_TEST_DATABASE may hold more of the SQL that makes it."""
         name = f"t{uuid.uuid4().hex[:12]}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} {os.environ.get('KOHAKU_TEST_DATABASE', '')}".encode())
