@@ -62,7 +62,7 @@ class Tokens:
             " FROM tokens JOIN users ON users.id = tokens.user_id"
             " WHERE tokens.hash = :hash AND users.is_active = 1 AND (tokens.expires_at IS NULL OR tokens.expires_at > :now)"
         )
-        row = self._database.read(lambda tx: tx.one(sql, {"hash": token_hash(text), "now": now}))
+        row = self._database.one(sql, {"hash": token_hash(text), "now": now})
         if row is None:
             return None
         if (row["last_used"] or 0) < now - _USED_EVERY:

@@ -133,7 +133,7 @@ class PackStore:
     def list(self, repo_id: str) -> list[PackInfo]:
         """The repository's packs, newest first."""
         sql = "SELECT id, objects, size FROM packs WHERE repo_id = :repo AND merged_at IS NULL ORDER BY created_at DESC, id"
-        rows = self._database.read(lambda tx: tx.all(sql, {"repo": repo_id}))
+        rows = self._database.all(sql, {"repo": repo_id})
         return [PackInfo(row["id"], row["objects"], row["size"]) for row in rows]
 
     def open(self, repo_id: str, info: PackInfo) -> PackFile:

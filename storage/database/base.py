@@ -40,6 +40,9 @@ class Database(Protocol):
     def one(self, sql: str, params: Params | None = None) -> Row | None:
         """The first row of one SELECT, or None: it sees every commit before it, without the cost of a transaction around it."""
 
+    def all(self, sql: str, params: Params | None = None) -> list[Row]:
+        """The rows of one SELECT, in the same way."""
+
     def migrate(self) -> None:
         """Bring the schema up to date; safe when several processes start at once. Raises Unavailable if it is newer than this code."""
 

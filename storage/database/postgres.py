@@ -56,21 +56,39 @@ class _Connection(psycopg.Connection[dict[str, Any]]):
 
 
 class PostgresTx:
-    def __init__(self, connection: _Connection) -> None:
+    """`begin` goes before the first statement: work that turns out to need none asks the server nothing."""
+
+    def __init__(self, connection: _Connection, begin: str = "") -> None:
         self._connection = connection
+        self._begin = begin
 
     def all(self, sql: str, params: Params | None = None) -> list[Row]:
-        return list(self._connection.execute(translate(sql), params or {}).fetchall())
+        return list(self._execute(sql, params).fetchall())
 
     def one(self, sql: str, params: Params | None = None) -> Row | None:
-        return self._connection.execute(translate(sql), params or {}).fetchone()
+        return self._execute(sql, params).fetchone()
 
     def run(self, sql: str, params: Params | None = None) -> int:
-        return self._connection.execute(translate(sql), params or {}).rowcount
+        return self._execute(sql, params).rowcount
 
     def many(self, sql: str, params: Sequence[Params]) -> None:
-        with self._connection.cursor() as cursor:
-            cursor.executemany(translate(sql), params)
+        if params:
+            self._start()
+            with self._connection.cursor() as cursor:
+                cursor.executemany(translate(sql), params)
+
+    def end(self, command: str) -> None:
+        if not self._begin:
+            self._connection.execute(command.encode())
+
+    def _execute(self, sql: str, params: Params | None) -> psycopg.Cursor[dict[str, Any]]:
+        self._start()
+        return self._connection.execute(translate(sql), params or {})
+
+    def _start(self) -> None:
+        if self._begin:
+            self._connection.execute(self._begin.encode())
+            self._begin = ""
 
 
 class PostgresDatabase:
@@ -104,6 +122,10 @@ class PostgresDatabase:
     def one(self, sql: str, params: Params | None = None) -> Row | None:
         with self._pool.connection() as connection:
             return PostgresTx(connection).one(sql, params)
+
+    def all(self, sql: str, params: Params | None = None) -> list[Row]:
+        with self._pool.connection() as connection:
+            return PostgresTx(connection).all(sql, params)
 
     def close(self) -> None:
         self._pool.close()
@@ -140,9 +162,9 @@ class PostgresDatabase:
 
     def _transaction(self, begin: str, work: Callable[[Tx], T], *, keep: bool, seconds: int = 0) -> T:
         with self._pool.connection(seconds) as connection:
-            connection.execute(begin.encode())
-            result = work(PostgresTx(connection))
-            connection.execute("COMMIT" if keep else "ROLLBACK")
+            tx = PostgresTx(connection, begin)
+            result = work(tx)
+            tx.end("COMMIT" if keep else "ROLLBACK")
             return result
 
 

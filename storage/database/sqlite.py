@@ -57,6 +57,9 @@ class SQLiteDatabase:
     def one(self, sql: str, params: Params | None = None) -> Row | None:
         return SQLiteTx(self._connection()).one(sql, params)
 
+    def all(self, sql: str, params: Params | None = None) -> list[Row]:
+        return SQLiteTx(self._connection()).all(sql, params)
+
     def close(self) -> None:
         with self._lock:
             for connection in self._connections:

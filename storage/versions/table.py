@@ -74,16 +74,12 @@ class TableVersionStore:
 
     def made_for(self, repo_id: str, ref: bytes, request: str, seconds: int) -> Oid | None:
         since = time.time_ns() // 1000 - seconds * 1_000_000
-        return self._database.read(lambda tx: _made_for(tx, repo_id, ref, request, since))
-
-
-def _made_for(tx: Tx, repo_id: str, ref: bytes, request: str, since: int) -> Oid | None:
-    row = tx.one(
-        "SELECT new FROM ref_log WHERE request = :request AND request <> '' AND repo_id = :repo AND name = :ref AND at > :since"
-        " ORDER BY at DESC LIMIT 1",
-        {"repo": repo_id, "ref": ref, "request": request, "since": since},
-    )
-    return bytes(row["new"]) if row else None
+        row = self._database.one(
+            "SELECT new FROM ref_log WHERE request = :request AND request <> '' AND repo_id = :repo AND name = :ref AND at > :since"
+            " ORDER BY at DESC LIMIT 1",
+            {"repo": repo_id, "ref": ref, "request": request, "since": since},
+        )
+        return bytes(row["new"]) if row else None
 
 
 def _ref(row: Row) -> Ref:

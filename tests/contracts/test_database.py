@@ -64,6 +64,7 @@ def test_one_row_sees_every_commit_before_it(database: Database, open_rows: Open
         seen.append(row["n"])
 
     assert seen == [1, 2, 3]
+    assert database.all("SELECT n FROM t WHERE n < :n ORDER BY n", {"n": 3}) == [{"n": 1}, {"n": 2}]
     assert database.one("SELECT n FROM t WHERE n = :n", {"n": 9}) is None
 
 
