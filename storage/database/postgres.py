@@ -192,6 +192,11 @@ class _Pool:
                 connection.limit = (seconds or self._seconds) + 5.0  # the server, which has the same limit, is to speak first
                 try:
                     yield connection
+                except _CONFLICTS:
+                    raise
+                except _LOST:
+                    connection.close()  # it may lead to a server that is no longer the one that writes
+                    raise
                 finally:
                     self._give(connection)
         finally:
@@ -297,6 +302,7 @@ def _parse(url: str, connect_seconds: int) -> tuple[str, str]:
         "keepalives_idle": 30,
         "keepalives_interval": 10,
         "keepalives_count": 3,
+        "target_session_attrs": "read-write",  # of several hosts, and after a fail-over, the one that writes
     }
     return f'PostgreSQL database "{name}" at {host}:{given.get("port") or 5432}', make_conninfo("", **(defaults | given))
 

@@ -126,3 +126,15 @@ def test_a_database_that_is_not_unicode_is_refused(postgres: PostgresServer) -> 
     with pytest.raises(Unavailable, match="UTF8"):
         latin.migrate()
     latin.close()
+
+
+def test_a_connection_to_a_server_that_no_longer_writes_is_given_up(database: PostgresDatabase, url: str) -> None:
+    name = url.rsplit("/", 1)[1]
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
+        with pytest.raises(Unavailable, match="read-only"):
+            database.write(lambda tx: tx.run("SET LOCAL transaction_read_only = on") + tx.run("DELETE FROM instance"))
+        with pytest.raises(Unavailable, match="session is read-only"):
+            database.one("SELECT 1 AS one")
+        owner.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
+    assert database.write(lambda tx: tx.run("DELETE FROM instance")) == 0
