@@ -1,5 +1,8 @@
-"""What the C allocator does with large blocks. glibc learns from the first large ones to keep them in a heap for each thread, and a hub with
-dozens of threads that each once held a few megabytes then keeps them all for ever."""
+"""What the C allocator does with large blocks.
+
+glibc learns from the first large ones to keep them in a heap for each thread, and a hub with dozens of threads that each once held a few
+megabytes then keeps them all for ever.
+"""
 
 import ctypes
 
