@@ -39,5 +39,8 @@ class HealthViews:
     def _probe(self) -> None:
         self._services.database.read(lambda tx: tx.one("SELECT 1 AS one"))
         data = self._services.settings.data
+        remote = self._services.stores.remote
+        if remote is not None:
+            remote.bucket.reach()
         if not os.access(data, os.W_OK):
             raise Unavailable(f"The data directory {data} cannot be written.")

@@ -17,6 +17,9 @@ import pytest
 
 from hub.services import Services, build
 from hub.settings import Settings
+from tests.servers.s3 import S3Server, bucket, s3_server
+
+__all__ = ["bucket", "s3_server"]
 
 ROOT = Path(__file__).parent.parent
 COMMAND = Path(sys.executable).parent / "kohakuhub"
@@ -36,6 +39,7 @@ class Hub:
     token2: str
     user: str = "alice"
     user2: str = "bob"
+    launcher: "Launcher | None" = None
 
     def call(self, method: str, path: str, body: object = None, *, token: str | None = None, **headers: str) -> "Answer":
         """A request as `token` ("" for nobody, None for alice)."""
@@ -65,6 +69,11 @@ class Hub:
         secret = self.token if token is None else token
         return self.url.replace("://", f"://{self.user}:{secret}@") + f"/{name}.git"
 
+    def admin(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """An operator's verb beside the running hub."""
+        assert self.launcher is not None
+        return self.launcher.admin(*arguments)
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
@@ -83,13 +92,14 @@ class Answer:
 class Launcher:
     """Starts hubs on a data directory; the caller stops them."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, environment: dict[str, str] | None = None) -> None:
         self.data = data
+        self.environment = {**os.environ, **(environment or {})}
         self.tokens: dict[str, str] = {}
 
     def admin(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         command = [str(COMMAND), "admin", *arguments, "--data", str(self.data)]
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False, env=self.environment)
 
     def users(self) -> None:
         for name in ("alice", "bob"):
@@ -101,9 +111,9 @@ class Launcher:
         log = self.data.with_name(f"{self.data.name}-{uuid.uuid4().hex[:6]}.log")
         arguments = [*command, "serve", "--port", "0", "--data", str(self.data), *options]
         with log.open("wb") as out:
-            process = subprocess.Popen(arguments, stderr=out, stdout=out, cwd=ROOT, env={**os.environ, **(environment or {})})
+            process = subprocess.Popen(arguments, stderr=out, stdout=out, cwd=ROOT, env={**self.environment, **(environment or {})})
         url = wait_for_url(log, process)
-        return Hub(url, self.data, log, process, self.tokens.get("alice", ""), self.tokens.get("bob", ""))
+        return Hub(url, self.data, log, process, self.tokens.get("alice", ""), self.tokens.get("bob", ""), launcher=self)
 
 
 def wait_for_url(log: Path, process: subprocess.Popen[bytes]) -> str:
@@ -132,6 +142,20 @@ def parts_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """Another one: an LFS object of more than 2 MiB comes to it in parts of 1 MiB."""
     limits = json.dumps({"lfs_multipart_bytes": 2 << 20, "lfs_part_bytes": 1 << 20})
     yield from run_guarded(Launcher(tmp_path_factory.mktemp("parts") / "data"), {"KOHAKU_HUB_LIMITS": limits})
+
+
+@pytest.fixture(scope="session")
+def s3_hub(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> Iterator[Hub]:
+    """Another one, whose bytes lie on S3 and go through the hub."""
+    launcher = Launcher(tmp_path_factory.mktemp("s3hub") / "data", s3_server.environment(s3_server.make_bucket()))
+    yield from run_guarded(launcher, {})
+
+
+@pytest.fixture(scope="session")
+def s3_link_hub(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> Iterator[Hub]:
+    """Another one, whose clients read large objects from S3 directly."""
+    environment = s3_server.environment(s3_server.make_bucket(), PUBLIC_ENDPOINT=s3_server.endpoint)
+    yield from run_guarded(Launcher(tmp_path_factory.mktemp("s3links") / "data", environment), {})
 
 
 def run_guarded(launcher: Launcher, environment: dict[str, str]) -> Iterator[Hub]:
