@@ -115,10 +115,10 @@ class Bucket:
             self._client.complete_multipart_upload(Bucket=self._name, Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
 
     def abort(self, key: str, upload: str) -> None:
-        """Where it fails, `abort_older` comes by later."""
+        """Asked once: where it fails, `abort_older` comes by later."""
         try:
             with self._asking(f"give up {key}"):
-                self._client.abort_multipart_upload(Bucket=self._name, Key=key, UploadId=upload)
+                self._prober.abort_multipart_upload(Bucket=self._name, Key=key, UploadId=upload)
         except (ObjectNotFound, Unavailable):
             return
 

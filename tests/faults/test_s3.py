@@ -1,10 +1,12 @@
 """S3 that is refused, hangs, is busy, breaks or is cut: a plain answer within the limit, nothing half stored, and the retry succeeds."""
 
 import hashlib
+import http.client
 import io
 import json
 import os
 import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -113,6 +115,23 @@ def test_each_door_says_503_and_the_retry_succeeds(faulty_hub: Any, proxy: Fault
     assert faulty_hub.call("GET", get, token="").body == data
     assert faulty_hub.call("GET", get, token="", Range="bytes=5-104").body == data[5:105]
     assert faulty_hub.call("GET", "/readyz", token="").status == 200
+
+
+def test_an_answer_that_breaks_after_its_headers_is_cut_short(faulty_hub: Any, proxy: FaultProxy) -> None:
+    """Nothing else may follow in its body: the client would take it for the object's."""
+    name = faulty_hub.repo()
+    data = os.urandom(64 * MIB)
+    assert faulty_hub.call("PUT", action(faulty_hub, name, "upload", data), data, token="").status == 200
+    with urllib.request.urlopen(faulty_hub.url + action(faulty_hub, name, "download", data), timeout=60) as response:
+        got = response.read(1000)
+        proxy.set("refuse")
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)) as caught:
+            response.read()
+    rest = getattr(caught.value, "partial", b"")
+
+    assert data.startswith(got + rest)
+    assert len(got + rest) < len(data)
+    assert "cut off" in faulty_hub.log.read_text()
 
 
 WRONG = {
