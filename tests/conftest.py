@@ -94,12 +94,14 @@ class Launcher:
 
     def __init__(self, data: Path, environment: dict[str, str] | None = None) -> None:
         self.data = data
-        self.environment = {**os.environ, **(environment or {})}
+        self.environment = environment or {}
         self.tokens: dict[str, str] = {}
 
     def admin(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         command = [str(COMMAND), "admin", *arguments, "--data", str(self.data)]
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False, env=self.environment)
+        return subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **self.environment}
+        )
 
     def users(self) -> None:
         for name in ("alice", "bob"):
@@ -111,7 +113,9 @@ class Launcher:
         log = self.data.with_name(f"{self.data.name}-{uuid.uuid4().hex[:6]}.log")
         arguments = [*command, "serve", "--port", "0", "--data", str(self.data), *options]
         with log.open("wb") as out:
-            process = subprocess.Popen(arguments, stderr=out, stdout=out, cwd=ROOT, env={**self.environment, **(environment or {})})
+            process = subprocess.Popen(
+                arguments, stderr=out, stdout=out, cwd=ROOT, env={**os.environ, **self.environment, **(environment or {})}
+            )
         url = wait_for_url(log, process)
         return Hub(url, self.data, log, process, self.tokens.get("alice", ""), self.tokens.get("bob", ""), launcher=self)
 
