@@ -31,13 +31,6 @@ class CommitReader:
         self._line = 0
         self._changes: list[Change] = []
         self._header: dict[str, Any] | None = None
-        self._keys: dict[str, Callable[[dict[str, Any]], Change]] = {
-            "file": self._file,
-            "lfsFile": self._large,
-            "deletedFile": self._removed,
-            "deletedFolder": self._removed,
-            "copyFile": self._copied,
-        }
 
     def feed(self, data: bytes) -> None:
         self._digest.update(data)
@@ -52,8 +45,9 @@ class CommitReader:
             raise self._long()
 
     def finish(self, branch: bytes, user_id: int) -> CommitRequest:
-        if self._rest:
-            self._read(self._rest)
+        line, self._rest = self._rest, bytearray()
+        if line:
+            self._read(line)
         if self._header is None:
             raise Invalid("The commit has no header line. Check the client.")
         self._digest.update(b"\0%d %s" % (user_id, branch))
@@ -74,10 +68,10 @@ class CommitReader:
         key, value = item.get("key"), item["value"]
         if key == "header":
             self._head(value)
-        elif isinstance(key, str) and key in self._keys:
+        elif isinstance(key, str) and key in _READERS:
             if len(self._changes) >= self._limits.commit_operations:
                 raise TooLarge(f"The commit has more than {self._limits.commit_operations} operations. Make several commits of it.")
-            self._changes.append(self._keys[key](value))
+            self._changes.append(_READERS[key](self, value))
         else:
             raise self._bad(f"the key {str(key)[:40]!r} is not known")
 
@@ -145,3 +139,13 @@ class CommitReader:
 
     def _long(self) -> TooLarge:
         return TooLarge(f"A line of the commit is longer than {self._limits.commit_line_bytes} bytes. Upload large files as large files.")
+
+
+# By function, not by bound method: a reader that refers to itself, with its megabytes, would wait for the cycle collector.
+_READERS: dict[str, Callable[[CommitReader, dict[str, Any]], Change]] = {
+    "file": CommitReader._file,
+    "lfsFile": CommitReader._large,
+    "deletedFile": CommitReader._removed,
+    "deletedFolder": CommitReader._removed,
+    "copyFile": CommitReader._copied,
+}

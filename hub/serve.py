@@ -15,6 +15,7 @@ from aiohttp import web
 from accounts.endpoint import STOPPING
 from hub.app import RUNNING, make_app
 from hub.housekeeping import keep_house
+from hub.memory import return_large_blocks
 from hub.services import Services, build
 from hub.settings import Settings
 from storage.limits import MIB
@@ -63,6 +64,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run_worker(settings: Settings, listener: socket.socket) -> None:
+    return_large_blocks()
     services = build(settings)
     try:
         asyncio.run(_work(services, listener))

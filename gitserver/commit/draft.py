@@ -33,7 +33,7 @@ class Draft:
         self._objects = objects
         self._writer = writer
         self._made: dict[Oid, RawObject] = {}
-        self.edit = TreeEdit(self._items, root)
+        self.edit = TreeEdit(partial(_items, objects), root)
 
     def add(self, raw: RawObject, *, remember: bool = False) -> Oid:
         """Write what is new; what is to be remembered can be read through the draft."""
@@ -54,9 +54,6 @@ class Draft:
         for tree in trees:
             self.add(tree)
         return root
-
-    def _items(self, oid: Oid) -> Mapping[bytes, TreeItem]:
-        return {item.name: item for item in self._objects.tree(oid)}
 
 
 class ChangeSet:
@@ -173,6 +170,10 @@ class ChangeSet:
             return draft.blob(item.oid)
         except ObjectNotFound:
             return None
+
+
+def _items(objects: Objects, oid: Oid) -> Mapping[bytes, TreeItem]:
+    return {item.name: item for item in objects.tree(oid)}
 
 
 def _pointer(blob: BlobRef) -> bytes:
