@@ -1,9 +1,10 @@
 """Bytes out by range: one answer for LFS objects, resolved files and raw files (RFC 9110 §13 and §14)."""
 
 import asyncio
+import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -11,19 +12,22 @@ from typing import BinaryIO
 from aiohttp import web
 
 from accounts.bodies import CHUNK, send
-from storage.errors import Unavailable
+from storage.errors import HubError, Unavailable
+
+log = logging.getLogger(__name__)
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What may be sent: a file on disk, or pieces made on demand. `etag` is without quotes and bound to the bytes."""
+    """What may be sent: a file on disk, a stream, or pieces made on demand. `etag` is without quotes and bound to the bytes."""
 
     size: int
     etag: str
     path: Path | None = None
     pieces: Callable[[], Iterator[bytes]] | None = None
+    open: Callable[[], BinaryIO] | None = None  # a seekable stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,13 @@ class Download:
             await _send_file(request, self.response, self.file, self.span)
         elif self.pieces is not None:
             await self.response.prepare(request)
-            await send(self.response, self.pieces)
+            try:
+                await send(self.response, self.pieces)
+            except HubError as error:  # the headers are out: only a broken connection tells the client now
+                log.warning("cut off %s: %s", request.path, error.message)
+                if request.transport is not None:
+                    request.transport.abort()
+                raise ConnectionResetError(error.message) from error
         return self.response
 
 
@@ -93,6 +103,8 @@ def answer(request: web.Request, content: Content, headers: Mapping[str, str]) -
     status = 206 if asked else 200
     if request.method == "HEAD":
         return Download(web.Response(status=status, headers={**shown, "Content-Length": str(span.size)}), span)
+    if content.open is not None:
+        return _streamed(content.open, span, status, shown)
     data = _small(content, span)
     if data is not None:
         return Download(web.Response(status=status, headers=shown, body=data), span)
@@ -100,6 +112,43 @@ def answer(request: web.Request, content: Content, headers: Mapping[str, str]) -
     file = content.path.open("rb") if content.path is not None else None
     response = web.StreamResponse(status=status, headers={**shown, "Content-Length": str(span.size)})
     return Download(response, span, file, pieces)
+
+
+def redirect(request: web.Request, content: Content, headers: Mapping[str, str], url: str) -> Download:
+    """302, or 304 where the client has the bytes."""
+    shown = {**headers, "ETag": f'"{content.etag}"', "Accept-Ranges": "bytes"}
+    if _matches(request.headers.get("If-None-Match", ""), content.etag):
+        return Download(web.Response(status=304, headers=shown), Span(0, content.size))
+    return Download(web.Response(status=302, headers={**shown, "Location": url}), Span(0, content.size))
+
+
+def _streamed(opener: Callable[[], BinaryIO], span: Span, status: int, headers: Mapping[str, str]) -> Download:
+    """The first piece is read before the headers go out, so that a store that is down is a plain error."""
+    pieces = _read(opener(), span)
+    first = next(pieces, b"")
+    if len(first) == span.size:
+        pieces.close()
+        return Download(web.Response(status=status, headers=headers, body=first), span)
+    response = web.StreamResponse(status=status, headers={**headers, "Content-Length": str(span.size)})
+    return Download(response, span, pieces=_after(first, pieces))
+
+
+def _read(file: BinaryIO, span: Span) -> Generator[bytes, None, None]:
+    left = span.size
+    with file:
+        file.seek(span.start)
+        while left:
+            piece = file.read(min(CHUNK, left))
+            if not piece:
+                raise Unavailable("The stored bytes are too few. Tell the operator to run the check.")
+            left -= len(piece)
+            yield piece
+
+
+def _after(first: bytes, rest: Generator[bytes, None, None]) -> Iterator[bytes]:
+    with closing(rest):
+        yield first
+        yield from rest
 
 
 def _small(content: Content, span: Span) -> bytes | None:

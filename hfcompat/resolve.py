@@ -1,18 +1,19 @@
-"""Files by revision and path, for downloads: `ResolveViews(browser, blobs)`. Bytes of users never run in the hub's origin."""
+"""Files by revision and path, for downloads: `ResolveViews(browser, blobs, origin)`. Bytes of users never run in the hub's origin."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
 from aiohttp import web
 
-from accounts.download import Content, Download, answer
+from accounts.download import Content, Download, answer, redirect
 from accounts.endpoint import Call, Endpoint, InThread
 from accounts.errors import render_json
 from gitserver.browse import Browser, Snapshot
 from hfcompat import wire
+from lfs.sources import content_of, link_of
 from storage.blobs.base import BlobStore
-from storage.errors import EntryNotFound, RepoNotFound
+from storage.errors import EntryNotFound, ObjectNotFound, RepoNotFound
 from storage.records import Access, FileEntry, Repo, RepoKind
 
 _TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
@@ -24,9 +25,10 @@ _KEPT_BYTES = 64 * 1024  # a file up to this size is kept inflated among the bas
 
 
 class ResolveViews:
-    def __init__(self, browser: Browser, blobs: BlobStore) -> None:
+    def __init__(self, browser: Browser, blobs: BlobStore, origin: Callable[[web.Request], str]) -> None:
         self._browser = browser
         self._blobs = blobs
+        self._origin = origin
 
     def endpoints(self) -> list[Endpoint]:
         rows = []
@@ -44,11 +46,17 @@ class ResolveViews:
         headers = _headers(snapshot, entry)
         if entry.lfs is None:
             return _inline(request, snapshot, entry, headers)
-        path = self._blobs.path(entry.lfs.sha256)
-        if path is None:
-            raise EntryNotFound(f"The bytes of {wire.text(entry.path)} are missing here. Tell the operator.", snapshot.commit.hex())
         headers |= {"X-Linked-Size": str(entry.lfs.size), "X-Linked-Etag": f'"{entry.lfs.sha256}"'}
-        return answer(request, Content(entry.lfs.size, entry.lfs.sha256, path), headers)
+        content = content_of(self._blobs, entry.lfs)
+        disposition = headers["Content-Disposition"].replace("inline", "attachment", 1)
+        link = link_of(self._blobs, entry.lfs, disposition, self._origin(request)) if request.method == "GET" else None
+        if link is not None:
+            return redirect(request, content, headers, link)
+        try:
+            return answer(request, content, headers)
+        except ObjectNotFound as error:
+            text = f"The bytes of {wire.text(entry.path)} are missing here. Tell the operator."
+            raise EntryNotFound(text, snapshot.commit.hex()) from error
 
     def raw(self, request: web.Request, call: Call) -> Download:
         """As git stores it: for a large file, the pointer."""

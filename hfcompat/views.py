@@ -47,7 +47,7 @@ class HfViews:
             RepoViews(repos, packs, objects, committer, limits, origin),
             TreeViews(browser, limits, origin),
             RefViews(browser, versions, pusher, committer, limits, origin),
-            ResolveViews(browser, blobs),
+            ResolveViews(browser, blobs, origin),
             PreuploadViews(browser, limits),
             CommitViews(committer, browser, packs, limits, origin),
             XetTokenViews(tokens, browser, origin),

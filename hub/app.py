@@ -67,7 +67,7 @@ def endpoints(services: Services) -> list[Endpoint]:
         limits,
         origin.of,
     )
-    batch = Batch(services.possession, services.actions, limits)
+    batch = Batch(services.possession, services.actions, services.blobs, limits)
     xet_views = XetViews(services.xet, services.xet_tokens, services.users, services.repos, limits)
     return [
         *HealthViews(services, VERSION).endpoints(),

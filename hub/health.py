@@ -47,6 +47,9 @@ class HealthViews:
         except Unavailable as error:
             down["database"] = error.message
         data = self._services.settings.data
+        remote = self._services.stores.remote
+        if remote is not None:
+            remote.bucket.reach()
         if not os.access(data, os.W_OK):
             down["data"] = f"The data directory {data} cannot be written."
         return down

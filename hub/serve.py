@@ -30,13 +30,23 @@ def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Returns when every running transfer finished or the limit is over."""
     _raise_file_limit()
     listener = listen(settings.host, settings.port)
-    build(settings).close()  # migrate once, before the workers
+    _prepare(settings)
     _greet(settings, listener)
     if settings.workers == 1:
         run_worker(settings, listener)
     else:
         _supervise(settings, listener)
     log.info("stopped")
+
+
+def _prepare(settings: Settings) -> None:
+    """Migrate once, before the workers, and see that S3 does what is asked of it."""
+    services = build(settings)
+    try:
+        if services.stores.remote is not None:
+            services.stores.remote.bucket.check()
+    finally:
+        services.close()
 
 
 def _raise_file_limit() -> None:

@@ -19,6 +19,7 @@ from gitserver.merge.merger import Merger
 from gitserver.objects import ObjectStores
 from gitserver.push import Pusher
 from hub.settings import Settings
+from hub.stores import Stores, open_stores
 from lfs.actions import Actions
 from lfs.multipart import Multipart
 from lfs.possession import Possession
@@ -26,15 +27,13 @@ from lfs.store import LargeFiles
 from lfs.xet.index import XetIndex
 from lfs.xet.ingest import XetIngest
 from lfs.xet.tokens import XetTokens
-from storage.blobs.disk import DiskBlobStore
-from storage.blobs.staging import DiskStaging
+from storage.blobs.base import BlobStore
 from storage.database.base import Database
 from storage.database.sqlite import SQLiteDatabase
 from storage.errors import HubError, Unavailable
 from storage.files import make_durable_dir, sync_dir, sync_file
 from storage.limits import Limits
 from storage.packs import PackStore
-from storage.parts.disk import DiskPartStore
 from storage.versions.table import TableVersionStore
 
 _SECRET_BYTES = 32
@@ -45,7 +44,7 @@ class Services:
     settings: Settings
     limits: Limits
     database: Database
-    blobs: DiskBlobStore
+    stores: Stores
     packs: PackStore
     versions: TableVersionStore
     users: Users
@@ -64,16 +63,21 @@ class Services:
     xet: XetIngest
     xet_tokens: XetTokens
 
+    @property
+    def blobs(self) -> BlobStore:
+        return self.stores.blobs
+
     def close(self) -> None:
         self.merger.close()
         self.database.close()
+        self.stores.close()
 
 
 def build(settings: Settings) -> Services:
     """Make the data directory if need be, bring the schema up to date, and construct everything."""
     data, database = _open(settings)
     limits = settings.make_limits()
-    blobs = DiskBlobStore(data / "pool", data / "incoming")
+    stores = open_stores(settings, data, limits)
     packs = PackStore(data / "git", data / "incoming", database)
     versions = TableVersionStore(database)
     users = Users(database, Passwords())
@@ -81,16 +85,16 @@ def build(settings: Settings) -> Services:
     sessions = Sessions(database, limits.session_seconds)
     objects = ObjectStores(packs)
     merger = Merger(packs, objects, limits)
-    possession = Possession(database, blobs)
+    possession = Possession(database, stores.blobs)
     secret = load_secret(data / "secret.key")
     pusher = Pusher(objects, packs, merger, versions, possession, limits)
     browser = Browser(objects, versions, possession)
-    xet = XetIngest(XetIndex(database), DiskStaging(data / "staged", data / "incoming"), blobs, limits)
+    xet = XetIngest(XetIndex(database), stores.staging, stores.blobs, limits)
     return Services(
         settings=settings,
         limits=limits,
         database=database,
-        blobs=blobs,
+        stores=stores,
         packs=packs,
         versions=versions,
         users=users,
@@ -102,10 +106,10 @@ def build(settings: Settings) -> Services:
         merger=merger,
         possession=possession,
         actions=Actions(secret, limits.action_seconds),
-        multipart=Multipart(DiskPartStore(data / "incoming", blobs), possession, limits.body_seconds),
+        multipart=Multipart(stores.parts, possession, limits.body_seconds),
         pusher=pusher,
         browser=browser,
-        committer=Committer(objects, browser, pusher, versions, LargeFiles(database, blobs, possession), limits),
+        committer=Committer(objects, browser, pusher, versions, LargeFiles(database, stores.blobs, possession), limits),
         xet=xet,
         xet_tokens=XetTokens(secret, xet.index.epoch(), limits.action_seconds),
     )

@@ -1,17 +1,18 @@
 """Settings: `KOHAKU_HUB_*` in the environment, and the options of the command line above them. docs/settings.md describes each."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from storage.limits import Limits
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="KOHAKU_HUB_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="KOHAKU_HUB_", extra="ignore", validate_default=True)
 
     host: str = "127.0.0.1"
     port: int = Field(default=28080, ge=0, le=65535)
@@ -23,6 +24,13 @@ class Settings(BaseSettings):
     trust_proxy: bool = False
     registration: bool = True
     log_format: Literal["text", "json"] = "text"
+    s3_endpoint: str = ""
+    s3_public_endpoint: str = ""
+    s3_access_key: str = ""
+    s3_secret_key: SecretStr = SecretStr("")
+    s3_bucket: str = "hub-storage"
+    s3_region: str = "us-east-1"
+    s3_proxy: bool = False
     limits: dict[str, int] = {}
 
     @field_validator("limits")
@@ -33,6 +41,20 @@ class Settings(BaseSettings):
             raise ValueError(f"unknown limits {', '.join(unknown)}; known are {', '.join(sorted(known))}")
         if wrong := sorted(name for name, number in value.items() if number <= 0):
             raise ValueError(f"limits must be above zero: {', '.join(wrong)}")
+        return value
+
+    @field_validator("s3_endpoint", "s3_public_endpoint")
+    @classmethod
+    def _s3_address(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^/?#@\s]+/?", value):
+            raise ValueError("must be http:// or https:// with a host, and a port if need be; no path")
+        return value.rstrip("/")
+
+    @field_validator("s3_secret_key", mode="after")
+    @classmethod
+    def _s3_keys(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if info.data.get("s3_endpoint") and not (info.data.get("s3_access_key") and value.get_secret_value()):
+            raise ValueError("S3 needs KOHAKU_HUB_S3_ACCESS_KEY and KOHAKU_HUB_S3_SECRET_KEY")
         return value
 
     def make_limits(self) -> Limits:

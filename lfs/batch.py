@@ -5,16 +5,19 @@ from typing import Any
 from lfs.actions import Actions, Verb
 from lfs.multipart import choose_part_bytes
 from lfs.possession import Possession
+from lfs.sources import link_of
 from lfs.wire import BadObject, BatchRequest, error_json
+from storage.blobs.base import BlobStore
 from storage.limits import Limits
 from storage.parts.base import Parted
 from storage.records import BlobRef
 
 
 class Batch:
-    def __init__(self, possession: Possession, actions: Actions, limits: Limits) -> None:
+    def __init__(self, possession: Possession, actions: Actions, blobs: BlobStore, limits: Limits) -> None:
         self._possession = possession
         self._actions = actions
+        self._blobs = blobs
         self._limits = limits
 
     def answer(self, repo_id: str, request: BatchRequest, origin: str) -> dict[str, Any]:
@@ -45,7 +48,9 @@ class Batch:
             return error_json(blob.sha256, blob.size, 404, "The object is not in this repository. Push it with: git lfs push --all")
         if have.size != blob.size:
             return error_json(blob.sha256, blob.size, 422, f"The object has {have.size} bytes, not {blob.size}.")
-        return self._allowed(blob, {"download": self._action(origin, Verb.DOWNLOAD, repo_id, blob)})
+        link = link_of(self._blobs, blob, "attachment", origin)
+        action = {"href": link, "expires_in": self._actions.seconds} if link else self._action(origin, Verb.DOWNLOAD, repo_id, blob)
+        return self._allowed(blob, {"download": action})
 
     def _upload(self, parted: Parted, have: BlobRef | None, origin: str) -> dict[str, Any]:
         blob = parted.blob

@@ -60,8 +60,13 @@ class Multipart:
             if self._is_done(parted):
                 return True
             if is_mine:
-                for _ in self._parts.join(parted, completion.etags):
-                    yield 0.0
+                try:
+                    for _ in self._parts.join(parted, completion.etags):
+                        yield 0.0
+                except Invalid:
+                    if not self._is_done(parted):
+                        raise
+                    return True  # another machine was faster, and has dropped the parts
                 self._possession.link(parted.repo_id, parted.blob)
             return is_mine
 

@@ -19,10 +19,10 @@ class LargeFiles:
     def keep(self, repo: Repo, data: bytes) -> BlobRef:
         """Store `data` as an object of the repository."""
         blob = BlobRef(hashlib.sha256(data).hexdigest(), len(data))
-        upload = self._blobs.upload()
+        upload = self._blobs.upload(blob)
         try:
             upload.write(data)
-            upload.commit(blob)
+            upload.commit()
         finally:
             upload.abort()
         self._possession.link(repo.id, blob)

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from accounts.access import require
 from accounts.bodies import read_json
-from accounts.download import Content, Download, answer
+from accounts.download import Download, answer
 from accounts.endpoint import GIT_PATHS, Call, Endpoint, InThread
 from accounts.repos import Repos
 from lfs.actions import Actions, Verb
@@ -17,6 +17,7 @@ from lfs.batch import Batch
 from lfs.errors import render_lfs
 from lfs.grants import check_grant, granted, receive
 from lfs.possession import Possession
+from lfs.sources import content_of
 from lfs.wire import MEDIA_TYPE, BadObject, Unprocessable, parse_batch, parse_object
 from storage.blobs.base import BlobStore
 from storage.errors import NotFound, ObjectNotFound, Unsupported
@@ -70,10 +71,10 @@ class LfsViews:
 
     async def upload(self, request: web.Request, call: Call) -> web.Response:
         grant = await granted(request, Verb.UPLOAD, self._actions, self._repos)
-        upload = await asyncio.to_thread(self._blobs.upload)
+        upload = await asyncio.to_thread(self._blobs.upload, grant.blob)
         try:
             await receive(request, upload, grant.blob.size, self._limits.body_seconds)
-            await asyncio.to_thread(upload.commit, grant.blob)
+            await asyncio.to_thread(upload.commit)
             await asyncio.to_thread(self._possession.link, grant.repo_id, grant.blob)
         finally:
             await asyncio.to_thread(upload.abort)
@@ -93,15 +94,14 @@ class LfsViews:
 
     def download(self, request: web.Request, call: Call) -> Download:
         grant = check_grant(request, Verb.DOWNLOAD, self._actions, self._repos)
-        path = self._blobs.path(grant.blob.sha256)
-        if path is None or self._possession.has(grant.repo_id, grant.blob.sha256) != grant.blob:
+        if self._possession.has(grant.repo_id, grant.blob.sha256) != grant.blob:
             raise ObjectNotFound(f"Object {grant.blob.sha256} is not in this repository.")
         headers = {
             "Content-Type": "application/octet-stream",
             "Content-Disposition": "attachment",
             "Cache-Control": "private, no-transform",
         }
-        return answer(request, Content(grant.blob.size, grant.blob.sha256, path), headers)
+        return answer(request, content_of(self._blobs, grant.blob), headers)
 
     async def unknown(self, request: web.Request, call: Call) -> web.Response:
         """git-lfs takes a 404 for "this server has no locks" and goes on."""

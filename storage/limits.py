@@ -64,6 +64,8 @@ class Limits:
     multipart_seconds: int = 86400  # life of the URLs of a multipart upload
     body_seconds: int = 3600  # a whole upload
     stop_seconds: int = 60  # running transfers may finish for so long after SIGTERM
+    s3_connect_seconds: int = 3
+    s3_read_seconds: int = 20  # without a byte; a call is tried three times
     # guesses of passwords and tokens
     guesses_account: int = 10
     guesses_address: int = 100

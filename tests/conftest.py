@@ -18,6 +18,9 @@ import pytest
 from hub.services import Services, build
 from hub.settings import Settings
 from tests.servers.postgres import PostgresServer, missing
+from tests.servers.s3 import bucket, s3_server
+
+__all__ = ["bucket", "s3_server"]
 
 ROOT = Path(__file__).parent.parent
 COMMAND = Path(sys.executable).parent / "kohakuhub"
@@ -37,6 +40,7 @@ class Hub:
     token2: str
     user: str = "alice"
     user2: str = "bob"
+    launcher: "Launcher | None" = None
 
     def call(self, method: str, path: str, body: object = None, *, token: str | None = None, **headers: str) -> "Answer":
         """A request as `token` ("" for nobody, None for alice)."""
@@ -65,6 +69,11 @@ class Hub:
     def git_url(self, name: str, *, token: str | None = None) -> str:
         secret = self.token if token is None else token
         return self.url.replace("://", f"://{self.user}:{secret}@") + f"/{name}.git"
+
+    def admin(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """An operator's verb beside the running hub."""
+        assert self.launcher is not None
+        return self.launcher.admin(*arguments)
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -107,7 +116,7 @@ class Launcher:
         with log.open("wb") as out:
             process = subprocess.Popen(arguments, stderr=out, stdout=out, cwd=ROOT, env=environment)
         url = wait_for_url(log, process)
-        return Hub(url, self.data, log, process, self.tokens.get("alice", ""), self.tokens.get("bob", ""))
+        return Hub(url, self.data, log, process, self.tokens.get("alice", ""), self.tokens.get("bob", ""), launcher=self)
 
 
 def wait_for_url(log: Path, process: subprocess.Popen[bytes]) -> str:

@@ -147,11 +147,11 @@ class XetIngest:
     def _rebuild(self, file: ShardFile, user_id: int) -> None:
         """Raises Invalid when the bytes do not have the SHA-256 that the shard says; nothing is stored then."""
         for _ in range(_TRIES):
-            upload = self._blobs.upload()
+            upload = self._blobs.upload(BlobRef(file.sha256, file.size))
             try:
                 for piece in self._pieces(_plan(file, self._finder(user_id))):
                     upload.write(piece)
-                upload.commit(BlobRef(file.sha256, file.size))
+                upload.commit()
                 return
             except ObjectNotFound:
                 continue  # another shard has moved a staged xorb into the pool: look again

@@ -1,9 +1,11 @@
 """The port to large objects: the pool, keyed by SHA-256, shared by all repositories. Who may see an object is not asked here."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from storage.errors import Invalid
 from storage.records import BlobRef
 
 
@@ -14,15 +16,23 @@ class BlobUpload(Protocol):
 
     def write(self, data: bytes) -> None: ...
 
-    def commit(self, expected: BlobRef) -> None:
-        """Make the object durable and visible. Raises Invalid if the bytes are not `expected`, and drops them."""
+    def commit(self) -> None:
+        """Make the object durable and visible. Raises Invalid if the bytes are not those that were announced, and drops them."""
 
     def abort(self) -> None:
         """Drop the bytes; harmless after commit."""
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """With which headers a store hands an object to a client."""
+
+    content_type: str
+    disposition: str
+
+
 class BlobStore(Protocol):
-    def upload(self) -> BlobUpload: ...
+    def upload(self, expected: BlobRef) -> BlobUpload: ...
 
     def exists(self, blob: BlobRef) -> bool:
         """True when an object of that id and size is stored."""
@@ -32,6 +42,13 @@ class BlobStore(Protocol):
 
     def path(self, sha256: str) -> Path | None:
         """The local file, where there is one (for sendfile); None elsewhere."""
+
+    def link(self, sha256: str, served: Served) -> str | None:
+        """A URL below `link_origin` that lets anybody who has it read the object for a while; None where clients read through the hub."""
+
+    @property
+    def link_origin(self) -> str:
+        """Scheme, host and port of every link; empty where there are none."""
 
 
 class StagedUpload(Protocol):
@@ -59,3 +76,7 @@ class StagingStore(Protocol):
 
     def older(self, seconds: float) -> Iterator[str]:
         """Names that were published longer ago than that."""
+
+
+def wrong_bytes(got: BlobRef, expected: BlobRef) -> Invalid:
+    return Invalid(f"The bytes sent are {got.sha256} of {got.size} bytes, not {expected.sha256} of {expected.size}. Send the file again.")

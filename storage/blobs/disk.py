@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
+from storage.blobs.base import Served, wrong_bytes
 from storage.errors import Invalid, ObjectNotFound
 from storage.files import publish
 from storage.records import BlobRef
@@ -15,8 +16,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class DiskUpload:
-    def __init__(self, store: "DiskBlobStore", folder: Path) -> None:
+    def __init__(self, store: "DiskBlobStore", expected: BlobRef, folder: Path) -> None:
         self._store = store
+        self._expected = expected
         fd, name = tempfile.mkstemp(prefix="upload-", dir=folder)
         self._file = os.fdopen(fd, "wb")
         self._path = Path(name)
@@ -28,18 +30,16 @@ class DiskUpload:
         self._file.write(data)
         self.size += len(data)
 
-    def commit(self, expected: BlobRef) -> None:
+    def commit(self) -> None:
         self._file.close()
         got = BlobRef(self._hash.hexdigest(), self.size)
-        if got != expected:
+        if got != self._expected:
             self.abort()
-            raise Invalid(
-                f"The bytes sent are {got.sha256} of {got.size} bytes, not {expected.sha256} of {expected.size}. Send the file again."
-            )
-        if self._store.exists(expected):
+            raise wrong_bytes(got, self._expected)
+        if self._store.exists(got):
             self.abort()
             return
-        publish((self._path, self._store.key_path(expected.sha256)))
+        publish((self._path, self._store.key_path(got.sha256)))
 
     def abort(self) -> None:
         self._file.close()
@@ -53,8 +53,8 @@ class DiskBlobStore:
         self._root = root
         self._incoming = incoming
 
-    def upload(self) -> DiskUpload:
-        return DiskUpload(self, self._incoming)
+    def upload(self, expected: BlobRef) -> DiskUpload:
+        return DiskUpload(self, expected, self._incoming)
 
     def exists(self, blob: BlobRef) -> bool:
         try:
@@ -71,6 +71,13 @@ class DiskBlobStore:
     def path(self, sha256: str) -> Path | None:
         path = self.key_path(sha256)
         return path if path.exists() else None
+
+    def link(self, sha256: str, served: Served) -> str | None:
+        return None
+
+    @property
+    def link_origin(self) -> str:
+        return ""
 
     def key_path(self, sha256: str) -> Path:
         if not _SHA256.fullmatch(sha256):

@@ -82,7 +82,7 @@ class DiskPartStore:
     def join(self, parted: Parted, etags: Sequence[str]) -> Iterator[None]:
         for number, etag in enumerate(etags, 1):  # before the first byte is copied
             self._open(parted, number, etag).close()
-        upload = self._blobs.upload()
+        upload = self._blobs.upload(parted.blob)
         try:
             done = 0
             for number, etag in enumerate(etags, 1):
@@ -92,7 +92,7 @@ class DiskPartStore:
                     if done >= _STEP_BYTES:
                         done = 0
                         yield
-            upload.commit(parted.blob)
+            upload.commit()
         finally:
             upload.abort()
 

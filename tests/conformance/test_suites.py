@@ -52,5 +52,9 @@ def test_lfs(hub: Any, tmp_path: Path) -> None:
     assert run("lfs", hub, tmp_path, "test_lfs_conformance.py") >= 215
 
 
+def test_lfs_on_s3(s3_hub: Any, tmp_path: Path) -> None:
+    assert run("lfs", s3_hub, tmp_path, "test_lfs_conformance.py") >= 215
+
+
 def test_lfs_multipart(parts_hub: Any, tmp_path: Path) -> None:
     assert run("lfs", parts_hub, tmp_path, "test_lfs_conformance.py", choose="TestHfMultipart") == 3

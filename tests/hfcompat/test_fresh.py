@@ -168,9 +168,9 @@ def test_a_large_object_that_comes_after_its_pointer(site: Site) -> None:
 
     assert site.other.pusher.store(site.repo(), site.alice, fill)[0].reason == ""
     assert site.seen("large") == [(200, commit.hex(), made[0].data.decode())]
-    upload = site.other.blobs.upload()
+    upload = site.other.blobs.upload(blob)
     upload.write(data)
-    upload.commit(blob)
+    upload.commit()
     assert site.seen("large") == [(200, commit.hex(), made[0].data.decode())]
     site.other.possession.link(site.repo().id, blob)
 

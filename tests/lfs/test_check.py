@@ -13,9 +13,9 @@ from storage.records import BlobRef, Principal, RepoKind, RepoName, Scope
 def blob(services: Any) -> BlobRef:
     data = b"weights" * 1000
     blob = BlobRef(hashlib.sha256(data).hexdigest(), len(data))
-    upload = services.blobs.upload()
+    upload = services.blobs.upload(blob)
     upload.write(data)
-    upload.commit(blob)
+    upload.commit()
     user = services.users.create("alice", "alice@example.org", "correct horse battery")
     alice = Principal(user.id, "alice", "alice@example.org", False, Scope.WRITE, False)
     repo = services.repos.create(alice, RepoName(RepoKind.MODEL, "alice", "one"), is_private=False)

@@ -11,9 +11,9 @@ from storage.records import BlobRef, Principal, Repo, RepoKind, RepoName, Scope
 
 def store(services: Any, data: bytes) -> BlobRef:
     blob = BlobRef(hashlib.sha256(data).hexdigest(), len(data))
-    upload = services.blobs.upload()
+    upload = services.blobs.upload(blob)
     upload.write(data)
-    upload.commit(blob)
+    upload.commit()
     return blob
 
 

@@ -1,0 +1,80 @@
+"""Where bytes lie: on the local disk, or on S3 when `KOHAKU_HUB_S3_ENDPOINT` is set."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hub.settings import Settings
+from storage.blobs.base import BlobStore, StagingStore
+from storage.blobs.disk import DiskBlobStore
+from storage.blobs.staging import DiskStaging
+from storage.errors import Unavailable
+from storage.limits import Limits
+from storage.parts.base import PartStore
+from storage.parts.disk import DiskPartStore
+
+if TYPE_CHECKING:
+    from storage.blobs.bucket import Bucket
+    from storage.parts.s3 import S3PartStore
+
+_LEFTOVER_SECONDS = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """What stands on S3."""
+
+    bucket: "Bucket"
+    parts: "S3PartStore"
+
+    def sweep(self, multipart_seconds: int) -> None:
+        """What crashes and clients left behind, once no URL can reach it any more."""
+        self.bucket.abort_older("", _LEFTOVER_SECONDS)
+        self.parts.sweep(time.time() - 2 * multipart_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    blobs: BlobStore
+    staging: StagingStore
+    parts: PartStore
+    remote: Remote | None
+
+    def close(self) -> None:
+        if self.remote is not None:
+            self.remote.bucket.close()
+
+
+def open_stores(settings: Settings, data: Path, limits: Limits) -> Stores:
+    if settings.s3_endpoint:
+        return _open_s3(settings, data, limits)
+    blobs = DiskBlobStore(data / "pool", data / "incoming")
+    return Stores(blobs, DiskStaging(data / "staged", data / "incoming"), DiskPartStore(data / "incoming", blobs), None)
+
+
+def _open_s3(settings: Settings, data: Path, limits: Limits) -> Stores:
+    try:  # boto3 comes with the extra `cluster`, which a hub on the local disk does not need
+        from storage.blobs.bucket import Bucket, S3Config
+        from storage.blobs.presign import Signer
+        from storage.blobs.s3 import S3BlobStore
+        from storage.blobs.s3_staging import S3Staging
+        from storage.parts.s3 import S3PartStore
+    except ModuleNotFoundError as error:
+        raise Unavailable(f"S3 needs the Python package {error.name}. Install it with: pip install 'kohakuhub[cluster]'") from error
+    config = S3Config(
+        endpoint=settings.s3_endpoint.rstrip("/"),
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key.get_secret_value(),
+        bucket=settings.s3_bucket,
+        region=settings.s3_region,
+        connections=settings.threads,
+        connect_seconds=limits.s3_connect_seconds,
+        read_seconds=limits.s3_read_seconds,
+    )
+    is_direct = settings.s3_public_endpoint and not settings.s3_proxy
+    signer = Signer(config, settings.s3_public_endpoint, limits.action_seconds) if is_direct else None
+    bucket = Bucket(config)
+    blobs = S3BlobStore(bucket, data / "incoming", signer)
+    parts = S3PartStore(bucket, data / "incoming", blobs)
+    return Stores(blobs, S3Staging(bucket, data / "incoming"), parts, Remote(bucket, parts))

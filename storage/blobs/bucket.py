@@ -1,0 +1,256 @@
+"""One bucket on any S3 server: the only module that knows boto3. Every call has time-outs and a bounded number of tries.
+
+What is missing raises ObjectNotFound; every other failure is Unavailable, and its message says what the operator can do.
+"""
+
+import io
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, BinaryIO, NamedTuple
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from storage.errors import ObjectNotFound, Unavailable
+from storage.limits import MIB
+
+_TRIES = 3
+_SLICE = 64 * MIB  # of one file that is put in parts; S3 takes at most 10,000
+_PROBE = b"KohakuHub wrote this to see whether it can."
+_MISSING = frozenset(("404", "NoSuchKey", "NoSuchUpload", "NotFound"))
+_FIXES = {
+    "InvalidAccessKeyId": "It does not know the access key. Check KOHAKU_HUB_S3_ACCESS_KEY.",
+    "SignatureDoesNotMatch": "The secret key is wrong. Check KOHAKU_HUB_S3_SECRET_KEY and KOHAKU_HUB_S3_REGION.",
+    "AccessDenied": "The key may not read, write and delete there. Check KOHAKU_HUB_S3_ACCESS_KEY and the rights of its owner.",
+    "403": "The key may not do that there. Check KOHAKU_HUB_S3_ACCESS_KEY, KOHAKU_HUB_S3_SECRET_KEY and the rights of their owner.",
+    "NoSuchBucket": "There is no such bucket. Make it, or set KOHAKU_HUB_S3_BUCKET.",
+    "RequestTimeTooSkewed": "The clocks differ. Set the clock of this machine or of the S3 server.",
+    "AuthorizationHeaderMalformed": "The region is another one. Check KOHAKU_HUB_S3_REGION.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class S3Config:
+    endpoint: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    bucket: str
+    region: str
+    connections: int  # kept open; one for each thread
+    connect_seconds: float
+    read_seconds: float  # without a byte
+
+
+class Stored(NamedTuple):
+    key: str
+    modified: float  # seconds since the epoch, by the server's clock
+
+
+class Bucket:
+    """Objects by key. Thread-safe; `close` lets the connections go."""
+
+    def __init__(self, config: S3Config) -> None:
+        self.config = config
+        self._name = config.bucket
+        self._client = _client(config, _TRIES)
+        self._prober = _client(config, 1)
+
+    def close(self) -> None:
+        self._client.close()
+        self._prober.close()
+
+    def size(self, key: str) -> int | None:
+        """None where nothing is."""
+        try:
+            with self._asking(f"look at {key}"):
+                return int(self._client.head_object(Bucket=self._name, Key=key)["ContentLength"])
+        except ObjectNotFound:
+            return None
+
+    def get(self, key: str, start: int, end: int) -> "Body":
+        """Bytes from `start` up to `end` as they come."""
+        with self._asking(f"read {key}"):
+            answer = self._client.get_object(Bucket=self._name, Key=key, Range=f"bytes={start}-{end - 1}")
+        body = Body(self, key, answer["Body"])
+        if answer["ResponseMetadata"]["HTTPStatusCode"] != 206:
+            body.close()
+            raise Unavailable(f"S3 at {self.config.endpoint} does not answer ranges of {key}. Use another S3 server.")
+        return body
+
+    def put(self, key: str, file: BinaryIO, size: int) -> None:
+        """The first `size` bytes of a seekable file, durable and visible at once when it returns."""
+        if size <= _SLICE:
+            with self._asking(f"write {key}"):
+                self._client.put_object(Bucket=self._name, Key=key, Body=Slice(file, 0, size), ContentLength=size)
+            return
+        upload = self.begin(key)
+        try:
+            starts = range(0, size, _SLICE)
+            tags = [self.put_part(key, upload, n, Slice(file, at, min(_SLICE, size - at))) for n, at in enumerate(starts, 1)]
+            self.complete(key, upload, tags)
+        except Unavailable:
+            self.abort(key, upload)
+            raise
+
+    def begin(self, key: str) -> str:
+        """An upload in parts; nothing is visible before it is complete."""
+        with self._asking(f"begin {key}"):
+            return str(self._client.create_multipart_upload(Bucket=self._name, Key=key)["UploadId"])
+
+    def put_part(self, key: str, upload: str, number: int, part: "Slice") -> str:
+        """The part's tag. A part is 5 MiB at least, except for the last."""
+        with self._asking(f"write part {number} of {key}"):
+            answer = self._client.upload_part(
+                Bucket=self._name, Key=key, UploadId=upload, PartNumber=number, Body=part, ContentLength=part.size
+            )
+        return str(answer["ETag"])
+
+    def complete(self, key: str, upload: str, tags: list[str]) -> None:
+        parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
+        with self._asking(f"complete {key}"):
+            self._client.complete_multipart_upload(Bucket=self._name, Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
+
+    def abort(self, key: str, upload: str) -> None:
+        """Asked once: where it fails, `abort_older` comes by later."""
+        try:
+            with self._asking(f"give up {key}"):
+                self._prober.abort_multipart_upload(Bucket=self._name, Key=key, UploadId=upload)
+        except (ObjectNotFound, Unavailable):
+            return
+
+    def remove(self, key: str) -> None:
+        """Also where nothing is."""
+        with self._asking(f"remove {key}"):
+            self._client.delete_object(Bucket=self._name, Key=key)
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        token: dict[str, str] = {}
+        while True:
+            with self._asking(f"list {prefix}"):
+                page = self._client.list_objects_v2(Bucket=self._name, Prefix=prefix, **token)
+            for row in page.get("Contents", ()):
+                yield Stored(row["Key"], row["LastModified"].timestamp())
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def abort_older(self, prefix: str, seconds: float) -> None:
+        """Give up uploads in parts that a crash left behind."""
+        limit = datetime.now(UTC) - timedelta(seconds=seconds)
+        with self._asking("list unfinished uploads"):
+            page = self._client.list_multipart_uploads(Bucket=self._name, Prefix=prefix)
+        for row in page.get("Uploads", ()):  # one page: the next round takes the next
+            if row["Initiated"] < limit:
+                self.abort(row["Key"], row["UploadId"])
+
+    def reach(self) -> None:
+        """One short question, asked once."""
+        with self._asking(f"reach bucket {self._name}"):
+            self._prober.head_bucket(Bucket=self._name)
+
+    def check(self) -> None:
+        """Write, read, read a range of and delete a small object. Raises Unavailable with the fix."""
+        key = f"probe/{uuid.uuid4().hex}"
+        try:
+            self.reach()
+            self.put(key, io.BytesIO(_PROBE), len(_PROBE))
+            for start, end in ((0, len(_PROBE)), (9, 20)):
+                body = self.get(key, start, end)
+                if body.read(len(_PROBE)) != _PROBE[start:end]:
+                    raise Unavailable(f"S3 at {self.config.endpoint} gives other bytes than were written. Use another S3 server.")
+                body.close()
+            self.remove(key)
+        except ObjectNotFound as error:
+            raise self._refusal(f"use bucket {self._name}", "NoSuchBucket") from error
+
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            if code in _MISSING:
+                raise ObjectNotFound(f"S3 has nothing there: could not {what}.") from error
+            raise self._refusal(what, code) from error
+        except (BotoCoreError, OSError) as error:
+            raise Unavailable(
+                f"Could not {what}: S3 at {self.config.endpoint} does not answer ({type(error).__name__}). Try again in a moment;"
+                " the operator checks KOHAKU_HUB_S3_ENDPOINT and that server."
+            ) from error
+
+    def _refusal(self, what: str, code: str) -> Unavailable:
+        fix = _FIXES.get(code, "Try again in a moment.")
+        return Unavailable(f"Could not {what}: S3 at {self.config.endpoint} answered {code or 'an error'}. {fix}")
+
+
+class Body:
+    """The bytes of one answer."""
+
+    def __init__(self, bucket: Bucket, key: str, stream: Any) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        """Raises Unavailable when the connection breaks."""
+        with self._bucket._asking(f"read {self._key}"):
+            return bytes(self._stream.read(size))
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class Slice(io.RawIOBase):
+    """A part of a seekable file as a file of its own, which boto3 rewinds to try again."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self._file = file
+        self._start = start
+        self.size = size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(self.size - self._position, 0)
+        self._file.seek(self._start + self._position)
+        data = self._file.read(left if size is None or size < 0 else min(size, left))
+        self._position += len(data)
+        return data
+
+
+def _client(config: S3Config, tries: int) -> Any:
+    """Keys and address come from our settings alone. The signature covers the bytes, so that what was hashed here is what is stored."""
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=config.endpoint,
+        aws_access_key_id=config.access_key,
+        aws_secret_access_key=config.secret_key,
+        region_name=config.region,
+        config=Config(
+            signature_version="s3v4",
+            connect_timeout=config.connect_seconds,
+            read_timeout=config.read_seconds,
+            max_pool_connections=config.connections,
+            retries={"mode": "standard", "total_max_attempts": tries},
+            proxies={},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"addressing_style": "path", "payload_signing_enabled": True},
+        ),
+    )
