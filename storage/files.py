@@ -1,5 +1,6 @@
 """Files that survive a crash: written aside, synced, renamed, and their folder synced."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -27,6 +28,15 @@ def sync_file(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def try_lock(fd: int) -> bool:
+    """Lock the file or folder for this process until `fd` is closed; False when somebody else has it. A process that dies lets go."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def publish(*moves: tuple[Path, Path]) -> None:

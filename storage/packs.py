@@ -1,7 +1,6 @@
 """Git packs on disk, `git/<repo id>/pack-<id>.{pack,idx}`, immutable. A pack is part of its repository when its row exists (I4)."""
 
 import bisect
-import fcntl
 import math
 import mmap
 import os
@@ -23,7 +22,7 @@ from dulwich.pack import PackIndex, load_pack_index
 
 from storage.database.base import Database, Tx
 from storage.errors import Unavailable
-from storage.files import publish
+from storage.files import publish, try_lock
 from storage.limits import MIB
 from storage.records import Oid, PackInfo
 
@@ -223,7 +222,7 @@ class PackStore:
             yield False
             return
         try:
-            yield _locked(fd)
+            yield try_lock(fd)
         finally:
             os.close(fd)
 
@@ -270,14 +269,6 @@ class _Gone(Exception):
 
 def _lost(info: PackInfo) -> Unavailable:
     return Unavailable(f"pack {info.id} is missing from the disk. The operator must restore it from a backup.")
-
-
-def _locked(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def sweep_incoming(incoming: Path, older_than_seconds: float) -> int:

@@ -18,7 +18,7 @@ import pytest
 from hub.services import Services, build
 from hub.settings import Settings
 from tests.servers.postgres import PostgresServer, missing
-from tests.servers.s3 import bucket, s3_server
+from tests.servers.s3 import S3Server, bucket, s3_server
 
 __all__ = ["bucket", "s3_server"]
 
@@ -145,6 +145,20 @@ def parts_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """Another one: an LFS object of more than 2 MiB comes to it in parts of 1 MiB."""
     limits = json.dumps({"lfs_multipart_bytes": 2 << 20, "lfs_part_bytes": 1 << 20})
     yield from run_guarded(Launcher(tmp_path_factory.mktemp("parts") / "data"), {"KOHAKU_HUB_LIMITS": limits})
+
+
+@pytest.fixture(scope="session")
+def s3_hub(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> Iterator[Hub]:
+    """Another one, whose bytes lie on S3 and go through the hub."""
+    launcher = Launcher(tmp_path_factory.mktemp("s3hub") / "data", s3_server.environment(s3_server.make_bucket()))
+    yield from run_guarded(launcher, {})
+
+
+@pytest.fixture(scope="session")
+def s3_link_hub(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> Iterator[Hub]:
+    """Another one, whose clients read large objects from S3 directly."""
+    environment = s3_server.environment(s3_server.make_bucket(), PUBLIC_ENDPOINT=s3_server.endpoint)
+    yield from run_guarded(Launcher(tmp_path_factory.mktemp("s3links") / "data", environment), {})
 
 
 @pytest.fixture(scope="session")

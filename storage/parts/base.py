@@ -1,11 +1,15 @@
 """The port to large objects that come in parts. Parts are nothing yet: only `join` makes an object, through the pool's own check."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from storage.blobs.base import BlobUpload
+from storage.limits import MIB
 from storage.records import BlobRef
+
+_STEP_BYTES = 32 * MIB  # between two yields of `copy_in_steps`
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +60,18 @@ class PartStore(Protocol):
 
     def drop(self, parted: Parted) -> None:
         """Remove the parts."""
+
+
+def copy_in_steps(pieces: Iterable[bytes], upload: BlobUpload) -> Iterator[None]:
+    """Make the object of `pieces`. Yields now and then, so that a thread can be shared. Raises Invalid if the whole is another object."""
+    try:
+        done = 0
+        for data in pieces:
+            upload.write(data)
+            done += len(data)
+            if done >= _STEP_BYTES:
+                done = 0
+                yield
+        upload.commit()
+    finally:
+        upload.abort()

@@ -4,22 +4,21 @@ A part is `00001` and so on: its bytes, then their SHA-256 in 32 bytes. It is wr
 keeps what was opened, and its etag is read from the same file as its bytes. Parts are not synced: what a crash spoils fails its check.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 from storage.blobs.base import BlobStore
 from storage.errors import Invalid, Unavailable
+from storage.files import try_lock
 from storage.limits import MIB
-from storage.parts.base import Parted
-
-_STEP_BYTES = 32 * MIB  # between two yields of `join`
+from storage.parts.base import Parted, copy_in_steps
 
 
 class DiskPart:
@@ -82,35 +81,22 @@ class DiskPartStore:
     def join(self, parted: Parted, etags: Sequence[str]) -> Iterator[None]:
         for number, etag in enumerate(etags, 1):  # before the first byte is copied
             self._open(parted, number, etag).close()
-        upload = self._blobs.upload(parted.blob)
-        try:
-            done = 0
-            for number, etag in enumerate(etags, 1):
-                for data in self._pieces(parted, number, etag):
-                    upload.write(data)
-                    done += len(data)
-                    if done >= _STEP_BYTES:
-                        done = 0
-                        yield
-            upload.commit()
-        finally:
-            upload.abort()
+        parts = (self._pieces(parted, number, etag) for number, etag in enumerate(etags, 1))
+        yield from copy_in_steps(chain.from_iterable(parts), self._blobs.upload(parted.blob))
 
     def drop(self, parted: Parted) -> None:
         shutil.rmtree(self._folder(parted), ignore_errors=True)
 
     def _lock(self, parted: Parted) -> int | None:
-        """A descriptor that holds the folder's lock until it is closed; a process that dies lets go."""
+        """A descriptor that holds the folder's lock until it is closed."""
         try:
             fd = os.open(self._made_folder(parted), os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
             return None  # somebody else finished this moment
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            return None
-        return fd
+        if try_lock(fd):
+            return fd
+        os.close(fd)
+        return None
 
     def _pieces(self, parted: Parted, number: int, etag: str) -> Iterator[bytes]:
         left = parted.size_of(number)

@@ -4,11 +4,11 @@ S3's own multipart upload is not used for them: its parts cannot be read before 
 be smaller than S3 takes. A part's key holds the hash of its bytes, so that what a completion names can never change under it.
 """
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,10 +16,9 @@ from storage.blobs.base import BlobStore
 from storage.blobs.bucket import Bucket
 from storage.blobs.s3 import new_spool, open_object, pieces_of
 from storage.errors import Invalid, ObjectNotFound
-from storage.limits import MIB
-from storage.parts.base import Parted
+from storage.files import try_lock
+from storage.parts.base import Parted, copy_in_steps
 
-_STEP_BYTES = 32 * MIB  # between two yields of `join`
 _PREFIX = "parts/"
 
 
@@ -71,26 +70,15 @@ class S3PartStore:
         """One caller on this machine. Two machines may join the same parts: that costs work, and both make the same object."""
         fd = os.open(self._incoming / f"claim-{_name(parted)}", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            yield _locked(fd)
+            yield try_lock(fd)
         finally:
             os.close(fd)
 
     def join(self, parted: Parted, etags: Sequence[str]) -> Iterator[None]:
         for number, etag in enumerate(etags, 1):  # before the first byte is copied
             self._check(parted, number, etag)
-        upload = self._blobs.upload(parted.blob)
-        try:
-            done = 0
-            for number, etag in enumerate(etags, 1):
-                for data in pieces_of(self._open(parted, number, etag)):
-                    upload.write(data)
-                    done += len(data)
-                    if done >= _STEP_BYTES:
-                        done = 0
-                        yield
-            upload.commit()
-        finally:
-            upload.abort()
+        parts = (pieces_of(self._open(parted, number, etag)) for number, etag in enumerate(etags, 1))
+        yield from copy_in_steps(chain.from_iterable(parts), self._blobs.upload(parted.blob))
 
     def drop(self, parted: Parted) -> None:
         for stored in self._bucket.list(f"{_PREFIX}{_name(parted)}/"):
@@ -122,11 +110,3 @@ def _name(parted: Parted) -> str:
 
 def _key(parted: Parted, number: int, etag: str) -> str:
     return f"{_PREFIX}{_name(parted)}/{number:05}-{etag}"
-
-
-def _locked(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -107,7 +107,7 @@ def _start(program: str, folder: Path, server: S3Server, ports: list[int]) -> "s
     )
     command = [program, "-logtostderr=true", "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
     command += [f"-{name}={port}" for name, port in zip(names, ports, strict=True)]
-    command += [f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=512", "-volume.max=100", "-master.telemetry=false"]
+    command += [f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=512", "-volume.max=5000", "-master.telemetry=false"]
     command += ["-volume.preStopSeconds=0", "-master.electionTimeout=1s", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     with server.log.open("wb") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env={**os.environ, "GOMEMLIMIT": "400MiB"})
