@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from aiohttp import web
 
 from storage.errors import Invalid, TooLarge, Unsupported
+from storage.limits import MIB
 
 CHUNK = 256 * 1024
 
@@ -44,19 +45,27 @@ def _inflate(inflater: "zlib._Decompress", data: bytes) -> Iterator[bytes]:
         raise Invalid(f"The gzip body is broken ({error}). Send the request again.") from error
 
 
+async def batches(request: web.Request, limit: int) -> AsyncIterator[list[bytes]]:
+    """The same in lists of pieces, together about a MiB each: what one hop into a thread takes along."""
+    pending: list[bytes] = []
+    held = 0
+    async for data in chunks(request, limit):
+        pending.append(data)
+        held += len(data)
+        if held >= MIB:
+            yield pending
+            pending, held = [], 0
+    if pending:
+        yield pending
+
+
 async def spool(request: web.Request, file: BinaryIO, limit: int) -> int:
     """Write the body to `file`, off the event loop; how many bytes it was."""
     total = 0
-    pending: list[bytes] = []
-    size = 0
-    async for data in chunks(request, limit):
-        pending.append(data)
-        size += len(data)
-        if size >= CHUNK:
-            await asyncio.to_thread(file.writelines, pending)
-            total, size, pending = total + size, 0, []
-    await asyncio.to_thread(file.writelines, pending)
-    return total + size
+    async for pieces in batches(request, limit):
+        await asyncio.to_thread(file.writelines, pieces)
+        total += sum(map(len, pieces))
+    return total
 
 
 async def read_all(request: web.Request, limit: int) -> bytes:

@@ -6,7 +6,7 @@ from typing import IO
 
 from aiohttp import web
 
-from accounts.bodies import chunks
+from accounts.bodies import batches
 from accounts.endpoint import Call, Endpoint
 from accounts.errors import render_json
 from gitserver.browse import Browser
@@ -15,7 +15,7 @@ from hfcompat import wire
 from hfcompat.payload import CommitReader
 from hfcompat.turns import Turns
 from storage.errors import Invalid
-from storage.limits import MIB, Limits
+from storage.limits import Limits
 from storage.packs import PackStore
 from storage.records import Access, Oid
 
@@ -49,19 +49,16 @@ class CommitViews:
     async def _receive(self, request: web.Request, spool: IO[bytes]) -> tuple[CommitReader, bytes]:
         """The body, read by about a MiB a thread hop, and what was not read of it yet: a small commit needs one hop in all."""
         reader = CommitReader(spool, self._limits)
-        pending: list[bytes] = []
-        held = 0
+        rest = b""
         try:
             async with asyncio.timeout(self._limits.body_seconds):
-                async for data in chunks(request, self._limits.commit_bytes):
-                    pending.append(data)
-                    held += len(data)
-                    if held >= MIB:
-                        await asyncio.to_thread(reader.feed, b"".join(pending))
-                        pending, held = [], 0
+                async for pieces in batches(request, self._limits.commit_bytes):
+                    if rest:
+                        await asyncio.to_thread(reader.feed, rest)
+                    rest = b"".join(pieces)
         except TimeoutError as error:
             raise Invalid(f"The commit took longer than {self._limits.body_seconds} seconds to arrive. Make it smaller.") from error
-        return reader, b"".join(pending)
+        return reader, rest
 
     def _finish(self, call: Call, reader: CommitReader, rest: bytes, revision: str) -> Oid:
         branch = self._browser.branch(call.repo, revision)

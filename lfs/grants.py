@@ -5,12 +5,11 @@ from typing import Protocol
 
 from aiohttp import web
 
-from accounts.bodies import chunks
+from accounts.bodies import batches
 from accounts.repos import Repos
 from lfs.actions import Actions, Grant, Verb
 from lfs.wire import Unprocessable
 from storage.errors import Invalid, NotFound, TooLarge
-from storage.limits import MIB
 
 _NAMES = ("size", "expires", "signature")
 
@@ -42,23 +41,12 @@ async def receive(request: web.Request, sink: Sink, size: int, seconds: int) -> 
         raise Unprocessable(f"The request carries {length} bytes, but {size} are expected here. Send the file as it is.")
     try:
         async with asyncio.timeout(seconds):
-            await _receive(request, sink, size)
+            async for pieces in batches(request, size):
+                await asyncio.to_thread(_write_all, sink, pieces)
     except TooLarge as error:
         raise Unprocessable(f"More bytes came than the {size} expected here. Send the file as it is.") from error
     except TimeoutError as error:
         raise Invalid(f"The upload took longer than {seconds} seconds. Send it again.") from error
-
-
-async def _receive(request: web.Request, sink: Sink, size: int) -> None:
-    pending: list[bytes] = []
-    held = 0
-    async for data in chunks(request, size):
-        pending.append(data)
-        held += len(data)
-        if held >= MIB:
-            await asyncio.to_thread(_write_all, sink, pending)
-            pending, held = [], 0
-    await asyncio.to_thread(_write_all, sink, pending)
 
 
 def _write_all(sink: Sink, pieces: list[bytes]) -> None:

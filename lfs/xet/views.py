@@ -7,7 +7,6 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,7 @@ from functools import partial
 from aiohttp import web
 
 from accounts.access import require
-from accounts.bodies import chunks, read_all
+from accounts.bodies import batches, read_all
 from accounts.endpoint import Call, Endpoint
 from accounts.errors import render_json
 from accounts.repos import Repos
@@ -71,7 +70,8 @@ class XetViews:
         upload = await asyncio.to_thread(self._ingest.receive)
         try:
             async with asyncio.timeout(self._limits.body_seconds):
-                await self._receive(request, upload.feed)
+                async for pieces in batches(request, self._limits.xet_xorb_bytes):
+                    await asyncio.to_thread(upload.feed, pieces)
             is_new = await asyncio.to_thread(upload.finish, name, caller.principal.user_id)
         except TimeoutError as error:
             raise Invalid(f"The xorb took longer than {self._limits.body_seconds} seconds to arrive. Send it again.") from error
@@ -114,17 +114,6 @@ class XetViews:
 
     async def unknown(self, request: web.Request, call: Call) -> web.Response:
         raise NotFound(f"This hub has no such endpoint: {request.match_info['rest'][:80]!r}.")
-
-    async def _receive(self, request: web.Request, feed: Callable[[Iterable[bytes]], None]) -> None:
-        pending: list[bytes] = []
-        held = 0
-        async for data in chunks(request, self._limits.xet_xorb_bytes):
-            pending.append(data)
-            held += len(data)
-            if held >= MIB:
-                await asyncio.to_thread(feed, pending)
-                pending, held = [], 0
-        await asyncio.to_thread(feed, pending)
 
     async def _shard(self, request: web.Request) -> tuple[_Caller, bytes]:
         caller = await asyncio.to_thread(self._caller, request, needs_write=True)
