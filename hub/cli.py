@@ -8,10 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hub import admin, log, serve
+from hub import admin, log
 from hub.app import VERSION
 from hub.services import build
-from hub.settings import Settings
+from hub.serving import serve
+from hub.settings import Settings, problems
 from storage.errors import HubError
 from storage.records import Scope
 
@@ -27,8 +28,8 @@ def run(arguments: list[str]) -> int:
     try:
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        for problem in error.errors(include_url=False):
-            print(f"kohakuhub: setting {'.'.join(map(str, problem['loc']))}: {problem['msg']}", file=sys.stderr)
+        for line in problems(error):
+            print(f"kohakuhub: {line}", file=sys.stderr)
         return 2
     try:
         return _run(options, settings)
@@ -40,7 +41,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
-    log.set_up(settings.log_format)
+    log.set_up(settings.log_format, settings.log_level)
     if options.verb == "serve":
         serve.serve(settings)
         return 0

@@ -1,5 +1,6 @@
 """The services of one process, built once from the settings and handed to views and commands."""
 
+import hmac
 import os
 import secrets
 import tempfile
@@ -86,7 +87,7 @@ def build(settings: Settings) -> Services:
     objects = ObjectStores(packs)
     merger = Merger(packs, objects, limits)
     possession = Possession(database, stores.blobs)
-    secret = load_secret(data / "secret.key")
+    secret = signing_key(settings, data)
     pusher = Pusher(objects, packs, merger, versions, possession, limits)
     browser = Browser(objects, versions, possession)
     xet = XetIngest(XetIndex(database), stores.staging, stores.blobs, limits)
@@ -149,6 +150,15 @@ def prepare_data(data: Path) -> Path:
     for name in ("git", "pool", "staged", "incoming"):
         make_durable_dir(data / name)
     return data
+
+
+def signing_key(settings: Settings, data: Path) -> bytes:
+    """The key that signs action URLs and Xet tokens: from the session secret, which all machines share, else this machine's own file."""
+    shared = settings.session_secret.get_secret_value()
+    if not shared:
+        return load_secret(data / "secret.key")
+    key = hmac.digest(b"kohakuhub", shared.encode(), "sha256")  # HKDF (RFC 5869): extract, then expand to one block
+    return hmac.digest(key, b"signing key 1\x01", "sha256")
 
 
 def load_secret(path: Path) -> bytes:

@@ -110,9 +110,12 @@ class Launcher:
             self.tokens[name] = self.admin("create-token", name, "--name", "tests", "--scope", "write").stdout.strip()
 
     def start(self, *options: str, command: tuple[str, ...] = GUARDED, environment: dict[str, str] | None = None) -> Hub:
+        return self.run((*command, "serve", "--port", "0", "--data", str(self.data), *options), environment or {})
+
+    def run(self, arguments: tuple[str, ...], environment: dict[str, str]) -> Hub:
+        """Any command that is a hub in the end."""
         log = self.data.with_name(f"{self.data.name}-{uuid.uuid4().hex[:6]}.log")
-        arguments = [*command, "serve", "--port", "0", "--data", str(self.data), *options]
-        environment = {**os.environ, **self.environment, **(environment or {})}
+        environment = {**os.environ, **self.environment, **environment}
         with log.open("wb") as out:
             process = subprocess.Popen(arguments, stderr=out, stdout=out, cwd=ROOT, env=environment)
         url = wait_for_url(log, process)

@@ -1,0 +1,52 @@
+"""One hub by gunicorn with two workers, and nginx with the shipped configuration in front."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.conftest import Machine
+from tests.deployment.stack import Nginx, behind, start_gunicorn
+
+
+@pytest.fixture(scope="session")
+def gunicorn_hub(tmp_path_factory: pytest.TempPathFactory, new_launcher: Any) -> Iterator[Any]:
+    launcher = new_launcher(tmp_path_factory.mktemp("gunicorn") / "data")
+    launcher.users()
+    running = start_gunicorn(launcher)
+    yield running
+    assert running.stop() == 0
+    unexpected = [line for line in running.log.read_text("utf-8").splitlines() if "unexpected error" in line]
+    assert not unexpected, unexpected
+
+
+@pytest.fixture(scope="session")
+def nginx(tmp_path_factory: pytest.TempPathFactory, gunicorn_hub: Any) -> Iterator[Nginx]:
+    server = Nginx(tmp_path_factory.mktemp("nginx") / "shipped", gunicorn_hub.url)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def hub(gunicorn_hub: Any, nginx: Nginx) -> Any:
+    return behind(gunicorn_hub, nginx)
+
+
+@pytest.fixture
+def make_nginx(tmp_path: Path, gunicorn_hub: Any) -> Iterator[Callable[..., Nginx]]:
+    """nginx in front of the same hub, with changed lines."""
+    made: list[Nginx] = []
+
+    def make(text: str, upstream: str = "") -> Nginx:
+        made.append(Nginx(tmp_path / f"nginx{len(made)}", upstream or gunicorn_hub.url, text))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop()
+
+
+@pytest.fixture
+def machine(hub: Any, tmp_path: Path) -> Machine:
+    return Machine(tmp_path / "machine", hub)
