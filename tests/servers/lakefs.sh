@@ -8,13 +8,14 @@ if built=$(sh tests/servers/gobuild.sh lakefs github.com/treeverse/lakefs/cmd/la
     ln -sfn "$built" "$target"
     exit 0
 fi
-# One of an earlier run may be left, or the environment may be the first on PATH.
+if [ -x "$target" ] && fits "$target"; then exit 0; fi
+# The environment itself may be the first on PATH.
 installed=$(PATH=$(echo "$PATH" | tr ':' '\n' | grep -v '/\.venv/bin$' | paste -sd: -) command -v lakefs || true)
 if [ -n "$installed" ] && fits "$installed"; then
     ln -sfn "$installed" "$target"
     exit 0
 fi
-if command -v docker >/dev/null && docker info >/dev/null 2>&1; then
+if command -v docker >/dev/null && timeout 20 docker info >/dev/null 2>&1; then
     container=$(docker create "treeverse/lakefs:$version")
     docker cp -q "$container:/app/lakefs" "$target.new" || true
     docker rm "$container" >/dev/null
