@@ -18,11 +18,13 @@ import pytest
 from hub.services import Services, build
 from hub.settings import Settings
 from tests.servers import lakefs as lakefs_server
+from tests.servers import nginx as nginx_server
 from tests.servers.lakefs import LakeFSServer
 from tests.servers.postgres import PostgresServer, missing
 from tests.servers.s3 import S3Server, bucket, s3_server
+from tests.servers.versitygw import versitygw
 
-__all__ = ["bucket", "s3_server"]
+__all__ = ["bucket", "s3_server", "versitygw"]
 
 ROOT = Path(__file__).parent.parent
 COMMAND = Path(sys.executable).parent / "kohakuhub"
@@ -185,6 +187,14 @@ def postgres() -> Iterator[PostgresServer]:
 def lakefs_program() -> None:
     """For tests that start a LakeFS of their own."""
     if reason := lakefs_server.missing():
+        assert "CI" not in os.environ, reason
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def nginx_program() -> None:
+    """For tests that start an nginx of their own."""
+    if reason := nginx_server.missing():
         assert "CI" not in os.environ, reason
         pytest.skip(reason)
 

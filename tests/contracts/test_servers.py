@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.servers.lakefs import LakeFSServer
+from tests.servers.nginx import NginxServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.s3 import S3Server
 
@@ -50,3 +52,33 @@ def test_a_lakefs_that_does_not_start_shows_its_log(tmp_path: Path, lakefs_progr
     broken = LakeFSServer(tmp_path / "lakefs", {"DATABASE_TYPE": "mem"})
     with pytest.raises(AssertionError, match=r"(?s)did not start.*missing required keys"):
         broken.start()
+
+
+# nginx as its own back end. Its buffers are full of such a body, so that it needs its folder.
+SITE = """
+client_max_body_size 0;
+server {
+    listen 1234;
+    location /front { proxy_pass http://127.0.0.1:@PORT@/back; }
+    location /back { return 200 "$content_length $request_uri"; }
+}
+"""
+
+
+def test_nginx_runs_a_site_from_a_folder_of_its_own(tmp_path: Path, nginx_program: None) -> None:
+    server = NginxServer(tmp_path / "nginx", SITE, {"listen 1234": "listen 127.0.0.1:@PORT@"})
+    server.start()
+    answer = requests.put(f"{server.url}/front", data=bytes(2_000_000), timeout=10)
+    server.stop()
+    server.start()
+    again = requests.get(f"{server.url}/back", timeout=10)
+    server.stop()
+
+    assert (answer.status_code, answer.text) == (200, "2000000 /back")
+    assert again.status_code == 200
+    assert "buffered to a temporary file" in (tmp_path / "nginx" / "error.log").read_text()
+
+
+def test_a_site_that_nginx_refuses_is_shown(tmp_path: Path, nginx_program: None) -> None:
+    with pytest.raises(AssertionError, match="unknown directive"):
+        NginxServer(tmp_path / "nginx", "abacus on;").start()
