@@ -27,6 +27,15 @@ def create_token(services: Services, user_name: str, name: str, scope: Scope) ->
     print(services.tokens.create(user.id, name, scope).text)
 
 
+def create_bucket(services: Services) -> None:
+    """Harmless where it is there already."""
+    remote = services.stores.remote
+    if remote is None:
+        raise Invalid("There is no S3 here. Set KOHAKU_HUB_S3_ENDPOINT first.")
+    remote.bucket.create()
+    print(f"Bucket {services.settings.s3_bucket} is there.")
+
+
 def check(services: Services) -> int:
     """Print one line a finding; how many there were."""
     count = 0

@@ -11,6 +11,7 @@ LEAST = {
     "lakefs_access_key": 3,
     "lakefs_secret_key": 16,
     "database_url": 8,
+    "s3_console_password": 16,
     "postgres_password": 16,
     "hub_database_password": 16,
     "lakefs_database_password": 16,

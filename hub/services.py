@@ -123,8 +123,7 @@ def _open(settings: Settings) -> tuple[Path, Database]:
 
 def open_database(settings: Settings, data: Path) -> Database:
     """The rows, with an up-to-date schema: PostgreSQL where the settings name one, else SQLite in the data directory."""
-    url = settings.database_url.get_secret_value()
-    database = _postgres(url, settings) if url else SQLiteDatabase(data / "hub.sqlite3")
+    database = connect_database(settings) if settings.database_url.get_secret_value() else SQLiteDatabase(data / "hub.sqlite3")
     try:
         database.migrate()
     except HubError:
@@ -133,12 +132,14 @@ def open_database(settings: Settings, data: Path) -> Database:
     return database
 
 
-def _postgres(url: str, settings: Settings) -> Database:
+def connect_database(settings: Settings) -> Database:
+    """PostgreSQL, whatever its schema. Raises Unavailable where it cannot be reached, at the first statement."""
     try:
         from storage.database.postgres import PostgresDatabase
     except ImportError as error:
         raise Unavailable(f"PostgreSQL needs psycopg ({error}). Install it with: pip install 'kohakuhub[cluster]'") from error
     limits = settings.make_limits()
+    url = settings.database_url.get_secret_value()
     return PostgresDatabase(url, settings.threads, limits.database_seconds, limits.database_connect_seconds)
 
 

@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     s3_bucket: str = "hub-storage"
     s3_region: str = "us-east-1"
     s3_proxy: bool = False
+    lakefs_endpoint: str = ""
+    lakefs_access_key: str = ""
+    lakefs_secret_key: SecretStr = SecretStr("")
     lfs_threshold_bytes: int | None = Field(default=None, gt=0)
     lfs_multipart_threshold_bytes: int | None = Field(default=None, gt=0)
     lfs_multipart_chunk_size_bytes: int | None = Field(default=None, gt=0)

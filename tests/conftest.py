@@ -122,7 +122,12 @@ class Launcher:
         environment = {**os.environ, **self.environment, **environment}
         with log.open("wb") as out:
             process = subprocess.Popen(arguments, stderr=out, stdout=out, cwd=ROOT, env=environment)
-        url = wait_for_url(log, process)
+        try:
+            url = wait_for_url(log, process)
+        except AssertionError:
+            process.kill()
+            process.wait(30)
+            raise
         return Hub(url, self.data, log, process, self.tokens.get("alice", ""), self.tokens.get("bob", ""), launcher=self)
 
 

@@ -6,7 +6,7 @@ What is missing raises ObjectNotFound; every other failure is Unavailable, and i
 import io
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, NamedTuple
@@ -153,6 +153,16 @@ class Bucket:
         """One short question, asked once: a listing, since what a server refuses to HEAD comes without the reason."""
         with self._asking(f"reach bucket {self._name}"):
             self._prober.list_objects_v2(Bucket=self._name, Prefix="probe/", MaxKeys=1)
+
+    def create(self) -> None:
+        """Make the bucket unless it is there."""
+        with suppress(ObjectNotFound, Unavailable):
+            self.reach()
+            return
+        region = self.config.region
+        where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        with self._asking(f"make bucket {self._name}"):
+            self._client.create_bucket(Bucket=self._name, **where)
 
     def check(self) -> None:
         """Write, read, read a range of and delete a small object. Raises Unavailable with the fix."""

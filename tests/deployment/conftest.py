@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import Machine
-from tests.deployment.stack import Nginx, behind, start_gunicorn
+from tests.deployment.stack import SHIPPED, behind, start_gunicorn, start_nginx
+from tests.servers.nginx import NginxServer
 
 
 @pytest.fixture(scope="session")
@@ -22,24 +23,24 @@ def gunicorn_hub(tmp_path_factory: pytest.TempPathFactory, new_launcher: Any) ->
 
 
 @pytest.fixture(scope="session")
-def nginx(tmp_path_factory: pytest.TempPathFactory, gunicorn_hub: Any) -> Iterator[Nginx]:
-    server = Nginx(tmp_path_factory.mktemp("nginx") / "shipped", gunicorn_hub.url)
+def nginx(tmp_path_factory: pytest.TempPathFactory, gunicorn_hub: Any) -> Iterator[NginxServer]:
+    server = start_nginx(tmp_path_factory.mktemp("nginx") / "shipped", gunicorn_hub.url)
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="session")
-def hub(gunicorn_hub: Any, nginx: Nginx) -> Any:
+def hub(gunicorn_hub: Any, nginx: NginxServer) -> Any:
     return behind(gunicorn_hub, nginx)
 
 
 @pytest.fixture
-def make_nginx(tmp_path: Path, gunicorn_hub: Any) -> Iterator[Callable[..., Nginx]]:
+def make_nginx(tmp_path: Path, gunicorn_hub: Any) -> Iterator[Callable[..., NginxServer]]:
     """nginx in front of the same hub, with changed lines."""
-    made: list[Nginx] = []
+    made: list[NginxServer] = []
 
-    def make(text: str, upstream: str = "") -> Nginx:
-        made.append(Nginx(tmp_path / f"nginx{len(made)}", upstream or gunicorn_hub.url, text))
+    def make(text: str = SHIPPED, upstream: str = "") -> NginxServer:
+        made.append(start_nginx(tmp_path / f"nginx{len(made)}", upstream or gunicorn_hub.url, text))
         return made[-1]
 
     yield make
@@ -50,3 +51,19 @@ def make_nginx(tmp_path: Path, gunicorn_hub: Any) -> Iterator[Callable[..., Ngin
 @pytest.fixture
 def machine(hub: Any, tmp_path: Path) -> Machine:
     return Machine(tmp_path / "machine", hub)
+
+
+@pytest.fixture
+def by_gunicorn() -> Iterator[Callable[..., Any]]:
+    """Starts hubs; those that the test did not stop are killed."""
+    made: list[Any] = []
+
+    def start(launcher: Any, **settings: str) -> Any:
+        made.append(start_gunicorn(launcher, **settings))
+        return made[-1]
+
+    yield start
+    for hub in made:
+        if hub.process.poll() is None:
+            hub.process.kill()
+            hub.process.wait(30)

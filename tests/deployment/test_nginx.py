@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.deployment.stack import SHIPPED, Nginx
+from tests.deployment.stack import SHIPPED
+from tests.servers.nginx import NginxServer
 
 MIB = 1 << 20
 
@@ -62,8 +63,8 @@ def raw_head(url: str) -> str:
         return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
 
 
-def test_a_proxy_in_front_that_is_named_is_believed_and_only_in_what_it_added(make_nginx: Callable[..., Nginx]) -> None:
-    text = SHIPPED.read_text("utf-8").replace("# 172.18.0.1/32 1;", "127.0.0.1/32 1;")
+def test_a_proxy_in_front_that_is_named_is_believed_and_only_in_what_it_added(make_nginx: Callable[..., NginxServer]) -> None:
+    text = SHIPPED.replace("# 172.18.0.1/32 1;", "127.0.0.1/32 1;")
     url = make_nginx(text).url
     front = ("X-Forwarded-For: 192.0.2.66, 198.51.100.7", "X-Forwarded-Proto: https", "X-Forwarded-Host: hub.example.org")
 
@@ -95,7 +96,7 @@ def test_guesses_are_counted_by_the_client_and_not_by_nginx(hub: Any, gunicorn_h
     assert hub.call("GET", "/api/whoami-v2").status == 200
 
 
-def test_git_and_lfs_and_hugging_face(hub: Any, machine: Any, nginx: Nginx) -> None:
+def test_git_and_lfs_and_hugging_face(hub: Any, machine: Any, nginx: NginxServer) -> None:
     name = hub.repo(private=True)
     work = machine.home / "work"
     machine.run("git", "clone", "-q", hub.git_url(name), str(work))
@@ -116,7 +117,7 @@ def test_git_and_lfs_and_hugging_face(hub: Any, machine: Any, nginx: Nginx) -> N
     assert {path: (target / path).read_bytes() for path in wanted} == wanted
     trace = machine.run("git", "-c", "protocol.version=2", "ls-remote", hub.git_url(name), may_fail=True)
     assert "refs/heads/main" in trace
-    log = nginx.log.read_text("utf-8")
+    log = (nginx.folder / "log").read_text("utf-8")
     assert "info/lfs/objects/batch" in log
     assert "?" not in "".join(line for line in log.splitlines() if "HTTP" not in line and "/api/lfs/" in line)  # no signature
 
@@ -128,8 +129,8 @@ def test_git_speaks_protocol_v2(hub: Any, machine: Any) -> None:
     assert "version 2" in machine.run("git", "-c", "protocol.version=2", "ls-remote", hub.git_url(name), may_fail=True)
 
 
-def test_one_address_cannot_hold_every_connection(make_nginx: Callable[..., Nginx]) -> None:
-    url = make_nginx(SHIPPED.read_text("utf-8").replace("limit_conn clients 256;", "limit_conn clients 1;")).url
+def test_one_address_cannot_hold_every_connection(make_nginx: Callable[..., NginxServer]) -> None:
+    url = make_nginx(SHIPPED.replace("limit_conn clients 256;", "limit_conn clients 1;")).url
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=30) as busy:
         busy.sendall(b"GET /api/probe/stream HTTP/1.1\r\nHost: x\r\n\r\n")
