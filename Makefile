@@ -13,6 +13,9 @@ serve: install
 test: $(VENV)/installed-test
 	PYTHON=$(PYTHON) sh tests/clients/install.sh
 	sh tests/servers/postgres.sh
+	-sh tests/servers/lakefs.sh
+	-sh tests/servers/versitygw.sh
+	-sh tests/servers/nginx.sh
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(VENV)/installed-check

@@ -17,10 +17,14 @@ import pytest
 
 from hub.services import Services, build
 from hub.settings import Settings
+from tests.servers import lakefs as lakefs_server
+from tests.servers import nginx as nginx_server
+from tests.servers.lakefs import LakeFSServer
 from tests.servers.postgres import PostgresServer, missing
 from tests.servers.s3 import S3Server, bucket, s3_server
+from tests.servers.versitygw import versitygw
 
-__all__ = ["bucket", "s3_server"]
+__all__ = ["bucket", "s3_server", "versitygw"]
 
 ROOT = Path(__file__).parent.parent
 COMMAND = Path(sys.executable).parent / "kohakuhub"
@@ -177,6 +181,43 @@ def postgres() -> Iterator[PostgresServer]:
     server.start()
     yield server
     server.remove()
+
+
+@pytest.fixture(scope="session")
+def lakefs_program() -> None:
+    """For tests that start a LakeFS of their own."""
+    if reason := lakefs_server.missing():
+        assert "CI" not in os.environ, reason
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def nginx_program() -> None:
+    """For tests that start an nginx of their own."""
+    if reason := nginx_server.missing():
+        assert "CI" not in os.environ, reason
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def lakefs(
+    tmp_path_factory: pytest.TempPathFactory, lakefs_program: None, postgres: PostgresServer, s3_server: S3Server
+) -> Iterator[LakeFSServer]:
+    """One LakeFS for the run (of one worker of it), on PostgreSQL and S3, set up with its keys."""
+    server = LakeFSServer.cluster(tmp_path_factory.mktemp("lakefs"), postgres.create(), s3_server)
+    server.start()
+    assert server.set_up() == 200
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def new_lakefs(tmp_path: Path, lakefs_program: None, postgres: PostgresServer, s3_server: S3Server) -> Iterator[LakeFSServer]:
+    """Another one, of this test only: nobody has set it up."""
+    server = LakeFSServer.cluster(tmp_path / "lakefs", postgres.create(), s3_server)
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

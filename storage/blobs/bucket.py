@@ -22,7 +22,9 @@ _TRIES = 3
 _SLICE = 64 * MIB  # of one file that is put in parts; S3 takes at most 10,000
 _PROBE = b"KohakuHub wrote this to see whether it can."
 _MISSING = frozenset(("404", "NoSuchKey", "NoSuchUpload", "NotFound"))
-_FIXES = {
+_LATER = "Try again in a moment."
+_REFUSED = "Check KOHAKU_HUB_S3_ACCESS_KEY, KOHAKU_HUB_S3_SECRET_KEY and KOHAKU_HUB_S3_BUCKET; else try again in a moment."
+_FIXES = {  # servers have more codes than these: `_REFUSED` is for all others
     "InvalidAccessKeyId": "It does not know the access key. Check KOHAKU_HUB_S3_ACCESS_KEY.",
     "SignatureDoesNotMatch": "The secret key is wrong. Check KOHAKU_HUB_S3_SECRET_KEY and KOHAKU_HUB_S3_REGION.",
     "AccessDenied": "The key may not read, write and delete there. Check KOHAKU_HUB_S3_ACCESS_KEY and the rights of its owner.",
@@ -148,9 +150,9 @@ class Bucket:
                 self.abort(row["Key"], row["UploadId"])
 
     def reach(self) -> None:
-        """One short question, asked once."""
+        """One short question, asked once: a listing, since what a server refuses to HEAD comes without the reason."""
         with self._asking(f"reach bucket {self._name}"):
-            self._prober.head_bucket(Bucket=self._name)
+            self._prober.list_objects_v2(Bucket=self._name, Prefix="probe/", MaxKeys=1)
 
     def check(self) -> None:
         """Write, read, read a range of and delete a small object. Raises Unavailable with the fix."""
@@ -175,15 +177,16 @@ class Bucket:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if code in _MISSING:
                 raise ObjectNotFound(f"S3 has nothing there: could not {what}.") from error
-            raise self._refusal(what, code) from error
+            status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500))
+            raise self._refusal(what, code, _REFUSED if status < 500 else _LATER) from error
         except (BotoCoreError, OSError) as error:
             raise Unavailable(
                 f"Could not {what}: S3 at {self.config.endpoint} does not answer ({type(error).__name__}). Try again in a moment;"
                 " the operator checks KOHAKU_HUB_S3_ENDPOINT and that server."
             ) from error
 
-    def _refusal(self, what: str, code: str) -> Unavailable:
-        fix = _FIXES.get(code, "Try again in a moment.")
+    def _refusal(self, what: str, code: str, otherwise: str = _LATER) -> Unavailable:
+        fix = _FIXES.get(code, otherwise)
         return Unavailable(f"Could not {what}: S3 at {self.config.endpoint} answered {code or 'an error'}. {fix}")
 
 

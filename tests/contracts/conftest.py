@@ -1,4 +1,4 @@
-"""Every contract that has to do with rows is kept on both databases."""
+"""Every contract that has to do with rows is kept on both databases, and every one with S3 on both S3 servers."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +8,9 @@ from pydantic import SecretStr
 
 from hub.services import Services, build, open_database, prepare_data
 from hub.settings import Settings
+from storage.blobs.bucket import Bucket
 from storage.database.base import Database
+from tests.servers.s3 import S3_SERVERS, S3Server
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -37,3 +39,23 @@ def services(settings: Settings) -> Iterator[Services]:
     built = build(settings)
     yield built
     built.close()
+
+
+@pytest.fixture
+def open_bucket(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Bucket]]:
+    """A new, empty bucket on one of the S3_SERVERS."""
+    made: list[Bucket] = []
+
+    def open_new(server: str) -> Bucket:
+        s3: S3Server = request.getfixturevalue(server)
+        made.append(Bucket(s3.config(s3.make_bucket())))
+        return made[-1]
+
+    yield open_new
+    for bucket in made:
+        bucket.close()
+
+
+@pytest.fixture(params=S3_SERVERS)
+def bucket(request: pytest.FixtureRequest, open_bucket: Callable[[str], Bucket]) -> Bucket:
+    return open_bucket(request.param)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,17 @@ from storage.blobs.s3 import S3BlobStore, open_object, pieces_of
 from storage.errors import Invalid, ObjectNotFound
 from storage.limits import MIB
 from storage.records import BlobRef
+from tests.servers.s3 import S3_SERVERS
 
 DATA = b"some bytes" * 1000
 BLOB = BlobRef(hashlib.sha256(DATA).hexdigest(), len(DATA))
 
 
-@pytest.fixture(params=["disk", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+@pytest.fixture(params=["disk", *S3_SERVERS])
+def store(request: pytest.FixtureRequest, tmp_path: Path, open_bucket: Callable[[str], Bucket]) -> BlobStore:
     (tmp_path / "incoming").mkdir()
-    if request.param == "s3":
-        return S3BlobStore(request.getfixturevalue("bucket"), tmp_path / "incoming", None)
+    if request.param in S3_SERVERS:
+        return S3BlobStore(open_bucket(request.param), tmp_path / "incoming", None)
     return DiskBlobStore(tmp_path / "pool", tmp_path / "incoming")
 
 

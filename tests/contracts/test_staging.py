@@ -4,6 +4,7 @@ import calendar
 import io
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -17,16 +18,17 @@ from storage.blobs.presign import Signer
 from storage.blobs.s3_staging import S3Staging
 from storage.blobs.staging import DiskStaging
 from storage.errors import Invalid, ObjectNotFound
+from tests.servers.s3 import S3_SERVERS
 
 NAME = "ab" * 32
 SERVED = Served("application/octet-stream", "attachment; filename*=UTF-8''%C3%A9%20b.bin; filename=\"_ b.bin\"")
 
 
-@pytest.fixture(params=["disk", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> StagingStore:
+@pytest.fixture(params=["disk", *S3_SERVERS])
+def store(request: pytest.FixtureRequest, tmp_path: Path, open_bucket: Callable[[str], Bucket]) -> StagingStore:
     (tmp_path / "incoming").mkdir()
-    if request.param == "s3":
-        return S3Staging(request.getfixturevalue("bucket"), tmp_path / "incoming")
+    if request.param in S3_SERVERS:
+        return S3Staging(open_bucket(request.param), tmp_path / "incoming")
     return DiskStaging(tmp_path / "staged", tmp_path / "incoming")
 
 
@@ -75,10 +77,10 @@ def test_a_url_is_signed_as_boto3_signs_it(s3_server: Any) -> None:
     assert urlsplit(ours).path == urlsplit(theirs).path
 
 
-def test_a_url_is_bound_to_object_and_headers(s3_server: Any, bucket: Bucket) -> None:
+def test_a_url_is_bound_to_object_and_headers(bucket: Bucket) -> None:
     for key in ("a", "b"):
         bucket.put(key, io.BytesIO(b"<script>"), 8)
-    url = Signer(bucket.config, s3_server.endpoint, 600).url("a", SERVED)
+    url = Signer(bucket.config, bucket.config.endpoint, 600).url("a", SERVED)
     answer = requests.get(url, timeout=10)
     changed = [url.replace("/a?", "/b?"), url.replace("attachment", "inline"), url.replace("octet-stream", "xhtml"), url.split("?")[0]]
 
@@ -87,5 +89,5 @@ def test_a_url_is_bound_to_object_and_headers(s3_server: Any, bucket: Bucket) ->
     assert answer.headers["Content-Type"] == SERVED.content_type
     assert [requests.get(other, timeout=10).status_code for other in changed] == [403] * 4
     assert requests.put(url, data=b"x", timeout=10).status_code == 403
-    expired = Signer(bucket.config, s3_server.endpoint, 5).url("a", SERVED, time.time() - 60)
+    expired = Signer(bucket.config, bucket.config.endpoint, 5).url("a", SERVED, time.time() - 60)
     assert requests.get(expired, timeout=10).status_code == 403

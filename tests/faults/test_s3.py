@@ -18,6 +18,7 @@ from storage.errors import Unavailable
 from storage.limits import MIB
 from storage.records import BlobRef
 from tests.servers.faults import FaultProxy, fault_proxy
+from tests.servers.s3 import S3_SERVERS
 
 FAULTS = ("refuse", "hang", "busy", "broken")
 
@@ -143,7 +144,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize("setting", WRONG)
-def test_a_start_that_cannot_use_s3_names_the_setting(launcher: Any, s3_server: Any, bucket: Bucket, setting: str) -> None:
-    environment = s3_server.environment(bucket.config.bucket) | {setting: WRONG[setting]}
+@pytest.mark.parametrize("server", S3_SERVERS)
+def test_a_start_that_cannot_use_s3_names_the_setting(request: Any, launcher: Any, server: str, setting: str) -> None:
+    s3 = request.getfixturevalue(server)
+    environment = s3.environment(s3.make_bucket()) | {setting: WRONG[setting]}
     with pytest.raises(AssertionError, match=f"did not start:(.|\n)*{setting}"):
         launcher.start(environment=environment)

