@@ -109,7 +109,7 @@ class Pusher:
         made_for: str = "",
     ) -> list[RefResult]:
         objects = self._objects.of(repo.id)
-        judge = _Judge(objects, ingested, self._versions.refs(repo.id), self._limits)
+        judge = _Judge(objects, ingested, self._versions.refs(repo.id, fresh=False), self._limits)
         reasons = {update: judge.refusal(update) for update in request.updates}
         good = [update for update, reason in reasons.items() if not reason]
         if request.has(b"atomic") and len(good) < len(reasons):

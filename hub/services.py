@@ -77,13 +77,12 @@ class Services:
 
 def build(settings: Settings) -> Services:
     """Make the data directory if need be, bring the schema up to date, and construct everything."""
-    data, database = _open(settings)
+    data = prepare_data(settings.data)
+    database = open_database(settings, data)
     limits = settings.make_limits()
     stores = open_stores(settings, data, limits)
     packs = PackStore(data / "git", data / "incoming", database)
-    users = Users(database, Passwords())
-    tokens = Tokens(database)
-    sessions = Sessions(database, limits.session_seconds)
+    users, tokens, sessions = Users(database, Passwords()), Tokens(database), Sessions(database, limits.session_seconds)
     objects = ObjectStores(packs)
     merger = Merger(packs, objects, limits)
     possession = Possession(database, stores.blobs)
@@ -116,11 +115,6 @@ def build(settings: Settings) -> Services:
         xet=xet,
         xet_tokens=XetTokens(secret, xet.index.epoch(), limits.action_seconds),
     )
-
-
-def _open(settings: Settings) -> tuple[Path, Database]:
-    data = prepare_data(settings.data)
-    return data, open_database(settings, data)
 
 
 def open_database(settings: Settings, data: Path) -> Database:

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -226,6 +226,39 @@ def postgres_hub(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresSer
     launcher = Launcher(tmp_path_factory.mktemp("hub") / "data", {"KOHAKU_HUB_DATABASE_URL": postgres.create()})
     yield from run_guarded(launcher, {}, "--workers", "2")
     assert not list(launcher.data.glob("*.sqlite3"))
+
+
+@pytest.fixture(scope="session")
+def new_cluster(
+    tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer, s3_server: S3Server, lakefs: LakeFSServer
+) -> Callable[..., Launcher]:
+    """Makes launchers of hubs on PostgreSQL, S3 and LakeFS, each with a database and a bucket of its own, or with those of `beside`:
+    then it is another machine of the same cluster.
+    """
+
+    def make(beside: Launcher | None = None, **environment: str) -> Launcher:
+        data = tmp_path_factory.mktemp("cluster") / "data"
+        if beside is not None:
+            return Launcher(data, beside.environment | environment)
+        return Launcher(
+            data,
+            {
+                "KOHAKU_HUB_DATABASE_URL": postgres.create(),
+                **s3_server.environment(s3_server.make_bucket()),
+                "KOHAKU_HUB_LAKEFS_ENDPOINT": lakefs.url,
+                "KOHAKU_HUB_LAKEFS_ACCESS_KEY": lakefs.access_key,
+                "KOHAKU_HUB_LAKEFS_SECRET_KEY": lakefs.secret_key,
+                **environment,
+            },
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def cluster_hub(new_cluster: Callable[..., Launcher]) -> Iterator[Hub]:
+    """Two worker processes on PostgreSQL, S3 and LakeFS."""
+    yield from run_guarded(new_cluster(), {}, "--workers", "2")
 
 
 def run_guarded(launcher: Launcher, environment: dict[str, str], *options: str) -> Iterator[Hub]:

@@ -9,12 +9,12 @@ from itertools import islice
 from gitserver.commit.attributes import Attributes
 from gitserver.commit.draft import Draft
 from gitserver.commit.paths import name_fault
-from gitserver.objects import Kind, object_id
+from gitserver.objects import Kind, RawObject, object_id
 from gitserver.receive.fsck import check_gitmodules
 from gitserver.receive.names import is_dotgit_file
 from lfs.pointer import Pointer, serialize
 from storage.blobs.base import BlobStore
-from storage.errors import BadPack, Unavailable
+from storage.errors import BadPack, TooLarge, Unavailable
 from storage.limits import MIB, Limits
 from storage.records import BlobRef
 from storage.versions.lakefs.contents import Reader
@@ -79,9 +79,12 @@ class Taking:
             self._draft.edit.remove(path)
 
     def _put_all(self, paths: Sequence[bytes], attributes: Attributes | None = None) -> None:
+        """A few at a time: LakeFS is asked in threads, the draft is changed in this one."""
         with ThreadPoolExecutor(_AT_ONCE, "lakefs-read") as threads:
             for at in range(0, len(paths), _AT_ONCE):
-                for file in threads.map(lambda path: self._fetch(path, attributes), paths[at : at + _AT_ONCE]):
+                found = list(threads.map(self._stat, paths[at : at + _AT_ONCE]))
+                kinds = [self._is_large(one, attributes) for one in found]
+                for file in threads.map(self._fetch, found, kinds):
                     self._put(file)
 
     def _put(self, file: _Fetched) -> None:
@@ -97,24 +100,25 @@ class Taking:
         if file.large is not None:
             self._own(file.large)
         data = file.data if file.data is not None else _pointer(file.large)
-        self._draft.edit.put(file.path, self._draft.add_blob(data), file.mode)
+        oid = self._draft.add(RawObject(Kind.BLOB, data), remember=file.path.rpartition(b"/")[2] == _ATTRIBUTES)
+        self._draft.edit.put(file.path, oid, file.mode)
 
-    def _fetch(self, path: bytes, attributes: Attributes | None) -> _Fetched:
-        found = self._reader.stat(path.decode("utf-8", "surrogatepass"))
-        mode = _MODES.get(found.metadata.get("git-mode", ""))  # None: an executable stays one
-        if mode == _SYMLINK and found.size > _TARGET_BYTES:
-            mode = _FILE
-        if mode != _SYMLINK and self._is_large(path, found, attributes):
+    def _stat(self, path: bytes) -> LakeObject:
+        return self._reader.stat(path.decode("utf-8", "surrogatepass"))
+
+    def _fetch(self, found: LakeObject, is_large: bool) -> _Fetched:
+        path, mode = found.path.encode("utf-8", "surrogatepass"), _mode(found)
+        if is_large:
             return _Fetched(path, mode, None, self._pooled(found) or self._hashed(found))
         return _Fetched(path, mode, self._reader.read(found.path, 0, found.size) if found.size else b"", None)
 
-    def _is_large(self, path: bytes, found: LakeObject, attributes: Attributes | None) -> bool:
+    def _is_large(self, found: LakeObject, attributes: Attributes | None) -> bool:
         kind = found.metadata.get("git-kind", "") if self._reader.is_pooled(found) else ""
-        if kind == "blob" and found.size <= _LIMITS.object_bytes:
+        if _mode(found) == _SYMLINK or (kind == "blob" and found.size <= _LIMITS.object_bytes):
             return False
         if kind == "lfs" or found.size > _REGULAR_BYTES:
             return True
-        return found.size > 0 and attributes is not None and attributes.is_lfs(path)
+        return found.size > 0 and attributes is not None and _is_tracked(attributes, found.path.encode("utf-8", "surrogatepass"))
 
     def _pooled(self, found: LakeObject) -> BlobRef | None:
         """Its bytes, where they are the pool's: nothing has to be read."""
@@ -145,6 +149,20 @@ class Taking:
     def _attributes(self, folder: bytes) -> bytes | None:
         item = self._draft.edit.find(folder + b"/" + _ATTRIBUTES if folder else _ATTRIBUTES)
         return self._draft.blob(item.oid) if item is not None and not item.is_tree and not item.is_gitlink else None
+
+
+def _mode(found: LakeObject) -> int | None:
+    """As a push left it. None where somebody wrote the file in LakeFS: then an executable stays one."""
+    mode = _MODES.get(found.metadata.get("git-mode", ""))
+    return _FILE if mode == _SYMLINK and found.size > _TARGET_BYTES else mode
+
+
+def _is_tracked(attributes: Attributes, path: bytes) -> bool:
+    """Patterns that take too long to match say nothing."""
+    try:
+        return attributes.is_lfs(path)
+    except TooLarge:
+        return False
 
 
 def _is_possible(path: bytes) -> bool:

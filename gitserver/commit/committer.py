@@ -55,7 +55,7 @@ class Committer:
 
     def begin(self, repo: Repo, principal: Principal, sdk: str = DEFAULT_SDK) -> None:
         """The first commit of a repository that has none: `initial commit` on its default branch."""
-        if self._versions.refs(repo.id).refs:
+        if self._versions.refs(repo.id, fresh=False).refs:
             return
 
         def fill(writer: PackWriter) -> list[RefUpdate]:
@@ -67,7 +67,7 @@ class Committer:
             check_made(results)
 
     def _head(self, repo: Repo, branch: bytes) -> Oid:
-        found = self._versions.refs(repo.id).get(branch)
+        found = self._versions.refs(repo.id, fresh=False).get(branch)
         return found.oid if found is not None else ZERO_OID
 
     def _made_before(self, repo: Repo, request: CommitRequest) -> Oid | None:

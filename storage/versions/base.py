@@ -46,7 +46,11 @@ class RefResult:
 
 
 class VersionStore(Protocol):
-    def refs(self, repo_id: str) -> Refs: ...
+    def refs(self, repo_id: str, *, fresh: bool = True) -> Refs:
+        """`fresh`: also what was done elsewhere a moment ago. Writers need not ask for that: `append` compares for itself.
+
+        Raises RepoNotFound.
+        """
 
     def find(self, repo_id: str, names: Sequence[bytes]) -> Ref | None:
         """The first of one to four full `names` that exists; the name `HEAD` stands for the ref that HEAD points to.

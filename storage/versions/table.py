@@ -29,7 +29,7 @@ class TableVersionStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def refs(self, repo_id: str) -> Refs:
+    def refs(self, repo_id: str, *, fresh: bool = True) -> Refs:
         def work(tx: Tx) -> Refs:
             head = tx.one("SELECT head FROM repos WHERE id = :id", {"id": repo_id})
             if head is None:

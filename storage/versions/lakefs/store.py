@@ -28,6 +28,8 @@ from storage.versions.table import Refused, TableVersionStore
 
 log = logging.getLogger(__name__)
 _VERSIONS = ("1.84.", "1.85.", "1.86.")
+_NEWS_SECONDS = 0.0
+_FILES_SECONDS = 1.0  # files are read often
 _FIRST_WAIT, _LAST_WAIT = 0.01, 0.25
 
 
@@ -91,12 +93,13 @@ class LakeFSVersionStore:
         self._janitor = janitor
         self._close = close
 
-    def refs(self, repo_id: str) -> Refs:
-        self._watch.look(repo_id)
+    def refs(self, repo_id: str, *, fresh: bool = True) -> Refs:
+        if fresh:
+            self._watch.look(repo_id, _NEWS_SECONDS)
         return self._table.refs(repo_id)
 
     def find(self, repo_id: str, names: Sequence[bytes]) -> Ref | None:
-        self._watch.look(repo_id)
+        self._watch.look(repo_id, _FILES_SECONDS)
         return self._table.find(repo_id, names)
 
     def made_for(self, repo_id: str, ref: bytes, request: str, seconds: int) -> Oid | None:

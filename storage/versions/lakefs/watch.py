@@ -1,4 +1,4 @@
-"""What was done directly in LakeFS is looked for when somebody reads: once a second a repository at the most, and nobody waits long for it.
+"""What was done directly in LakeFS is looked for when somebody reads. Nobody waits long for it.
 
 A reader gets what the rows say as soon as the look is over or its time is up; a long one (large files are read) goes on in the background.
 While LakeFS is down nobody looks.
@@ -25,7 +25,6 @@ from storage.versions.lakefs.reconcile import Reconciler
 from storage.versions.lakefs.tags import Tags
 
 log = logging.getLogger(__name__)
-_FRESH_SECONDS = 1.0
 _PAUSE_SECONDS = 5.0
 _MISSING_SECONDS = 60
 _THREADS = 8
@@ -66,21 +65,16 @@ class Watch:
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def look(self, repo_id: str) -> None:
-        """Bring the refs up to LakeFS, as far as that is quick. Raises nothing for LakeFS."""
+    def look(self, repo_id: str, seconds: float) -> None:
+        """Bring the refs up to LakeFS, as far as that is quick, unless somebody did within `seconds`. Raises nothing for LakeFS."""
         now = time.monotonic()
-        with self._lock:
-            if now < self._paused_until:
+        until = now + self._limits.lakefs_look_seconds
+        while (look := self._look_since(repo_id, now - seconds)) is not None:
+            try:
+                look.future.result(max(min(until, look.started + self._limits.lakefs_look_seconds) - time.monotonic(), 0))
+            except TimeoutError:
+                log.info("LakeFS: commits of repository %s are still being taken in", repo_id)
                 return
-            look = self._running.get(repo_id)
-            if look is None:
-                if now - (self._looked.get(repo_id) or -_FRESH_SECONDS) < _FRESH_SECONDS:
-                    return
-                look = self._running[repo_id] = _Look(now, self._threads.submit(self._work, repo_id))
-        try:
-            look.future.result(max(look.started + self._limits.lakefs_look_seconds - now, 0))
-        except TimeoutError:
-            log.info("LakeFS: commits of repository %s are still being taken in", repo_id)
 
     def check(self, repo: Repo, refs: Sequence[bytes]) -> None:
         """Before branches are written: see that LakeFS has them where the rows say, and bring up those that it has not.
@@ -125,6 +119,20 @@ class Watch:
         """What nobody waits for; a failure is logged, and the next one makes up for it."""
         self._threads.submit(self._logged, work)
 
+    def _look_since(self, repo_id: str, moment: float) -> _Look | None:
+        """The look to wait for, one that runs or a new one; None when one began since `moment`, or while LakeFS is left alone.
+
+        Readers who come together wait for the one that runs, then share the next: of one repository there is one at a time.
+        """
+        with self._lock:
+            now = time.monotonic()
+            if now < self._paused_until or (self._looked.get(repo_id) or -1.0) >= moment:
+                return None
+            look = self._running.get(repo_id)
+            if look is None:
+                look = self._running[repo_id] = _Look(now, self._threads.submit(self._work, repo_id))
+            return look
+
     def _work(self, repo_id: str) -> None:
         try:
             repo = self._find_repo(repo_id)
@@ -138,8 +146,7 @@ class Watch:
             log.exception("LakeFS's commits in repository %s were not taken in", repo_id)
         finally:
             with self._lock:
-                self._looked.keep(repo_id, time.monotonic())
-                self._running.pop(repo_id, None)
+                self._looked.keep(repo_id, self._running.pop(repo_id).started)
 
     def _follow(self, repo: Repo, branch: str, ref: bytes) -> None:
         try:
