@@ -40,11 +40,12 @@ def serve(settings: Settings) -> None:
 
 
 def _prepare(settings: Settings) -> None:
-    """Migrate once, before the workers, and see that S3 does what is asked of it."""
+    """Migrate once, before the workers, and see that S3 and LakeFS do what is asked of them."""
     services = build(settings)
     try:
         if services.stores.remote is not None:
             services.stores.remote.bucket.check()
+        services.versions.prepare()
     finally:
         services.close()
 

@@ -20,6 +20,7 @@ from gitserver.objects import ObjectStores
 from gitserver.push import Pusher
 from hub.settings import Settings
 from hub.stores import Stores, open_stores
+from hub.versions import Around, open_versions
 from lfs.actions import Actions
 from lfs.multipart import Multipart
 from lfs.possession import Possession
@@ -34,7 +35,7 @@ from storage.errors import HubError, Unavailable
 from storage.files import make_durable_dir, sync_dir, sync_file
 from storage.limits import Limits
 from storage.packs import PackStore
-from storage.versions.table import TableVersionStore
+from storage.versions.base import VersionStore
 
 _SECRET_BYTES = 32
 
@@ -46,7 +47,7 @@ class Services:
     database: Database
     stores: Stores
     packs: PackStore
-    versions: TableVersionStore
+    versions: VersionStore
     users: Users
     tokens: Tokens
     sessions: Sessions
@@ -69,6 +70,7 @@ class Services:
 
     def close(self) -> None:
         self.merger.close()
+        self.versions.close()
         self.database.close()
         self.stores.close()
 
@@ -79,13 +81,14 @@ def build(settings: Settings) -> Services:
     limits = settings.make_limits()
     stores = open_stores(settings, data, limits)
     packs = PackStore(data / "git", data / "incoming", database)
-    versions = TableVersionStore(database)
     users = Users(database, Passwords())
     tokens = Tokens(database)
     sessions = Sessions(database, limits.session_seconds)
     objects = ObjectStores(packs)
     merger = Merger(packs, objects, limits)
     possession = Possession(database, stores.blobs)
+    repos = Repos(database)
+    versions = open_versions(settings, limits, Around(database, stores, packs, objects, possession, repos))
     secret = load_secret(data / "secret.key")
     pusher = Pusher(objects, packs, merger, versions, possession, limits)
     browser = Browser(objects, versions, possession)
@@ -101,7 +104,7 @@ def build(settings: Settings) -> Services:
         tokens=tokens,
         sessions=sessions,
         gatekeeper=Gatekeeper(users, tokens, sessions, Throttle(database, limits)),
-        repos=Repos(database),
+        repos=repos,
         objects=objects,
         merger=merger,
         possession=possession,

@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     s3_bucket: str = "hub-storage"
     s3_region: str = "us-east-1"
     s3_proxy: bool = False
+    lakefs_endpoint: str = ""
+    lakefs_access_key: str = ""
+    lakefs_secret_key: SecretStr = SecretStr("")
     limits: dict[str, int] = {}
 
     @field_validator("limits")
@@ -43,9 +46,9 @@ class Settings(BaseSettings):
             raise ValueError(f"limits must be above zero: {', '.join(wrong)}")
         return value
 
-    @field_validator("s3_endpoint", "s3_public_endpoint")
+    @field_validator("s3_endpoint", "s3_public_endpoint", "lakefs_endpoint")
     @classmethod
-    def _s3_address(cls, value: str) -> str:
+    def _address(cls, value: str) -> str:
         if value and not re.fullmatch(r"https?://[^/?#@\s]+/?", value):
             raise ValueError("must be http:// or https:// with a host, and a port if need be; no path")
         return value.rstrip("/")
@@ -55,6 +58,15 @@ class Settings(BaseSettings):
     def _s3_keys(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         if info.data.get("s3_endpoint") and not (info.data.get("s3_access_key") and value.get_secret_value()):
             raise ValueError("S3 needs KOHAKU_HUB_S3_ACCESS_KEY and KOHAKU_HUB_S3_SECRET_KEY")
+        return value
+
+    @field_validator("lakefs_secret_key", mode="after")
+    @classmethod
+    def _lakefs_keys(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if info.data.get("lakefs_endpoint") and not info.data.get("s3_endpoint"):
+            raise ValueError("LakeFS needs S3, where its objects lie: set KOHAKU_HUB_S3_ENDPOINT and the S3 keys")
+        if bool(info.data.get("lakefs_access_key")) != bool(value.get_secret_value()):
+            raise ValueError("set both KOHAKU_HUB_LAKEFS_ACCESS_KEY and KOHAKU_HUB_LAKEFS_SECRET_KEY, or none of them")
         return value
 
     def make_limits(self) -> Limits:

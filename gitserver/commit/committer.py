@@ -48,7 +48,7 @@ class Committer:
                 raise Stale(STALE)
             results = self._try(repo, principal, request, head)
             if not results[0].reason:
-                return results[0].update.new
+                return results[0].oid
             if self._head(repo, request.branch) == head:
                 check_made(results)
         raise Unavailable("Others are committing to this branch all the time. Try again in a moment.")

@@ -31,10 +31,18 @@ class Refs:
 
 @dataclass(frozen=True, slots=True)
 class RefResult:
-    """What became of one update: `reason` is empty when it was made, else the words for the client."""
+    """What became of one update: `reason` is empty when it was made, else the words for the client.
+
+    `merged` is where the ref stands when that is not what was asked for: a commit that joins it with what came in between.
+    """
 
     update: RefUpdate
     reason: str = ""
+    merged: Oid | None = None
+
+    @property
+    def oid(self) -> Oid:
+        return self.merged or self.update.new
 
 
 class VersionStore(Protocol):
@@ -67,3 +75,19 @@ class VersionStore(Protocol):
 
     def made_for(self, repo_id: str, ref: bytes, request: str, seconds: int) -> Oid | None:
         """Where `ref` was moved by the newest update of the last `seconds` that carried `request`."""
+
+    def settle(self, repo_id: str) -> None:
+        """A repository was created, renamed, changed or deleted: bring what stands outside the rows in line. Raises Unavailable;
+        then it is done later.
+        """
+
+    def prepare(self) -> None:
+        """Once, before the first request. Raises Unavailable when the settings are wrong."""
+
+    def tidy(self) -> None:
+        """What nobody waits for and a crash may have left undone; now and then. Raises Unavailable."""
+
+    def reach(self) -> None:
+        """One short question to what the store depends on besides the rows. Raises Unavailable."""
+
+    def close(self) -> None: ...
