@@ -16,6 +16,7 @@ from shutil import rmtree
 
 import psutil
 import pytest
+import requests
 
 from tests.conftest import COMMAND, PASSWORD, ROOT
 from tests.servers import cluster, postgres, s3
@@ -70,6 +71,14 @@ def admin(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, env=given, input=PASSWORD + "\n", capture_output=True, text=True, timeout=60, check=True).stdout.strip()
 
 
+def lakefs_repositories(folder: Path) -> int:
+    known = environment(folder)
+    path, auth = "/api/v1/repositories", (known["KOHAKU_HUB_LAKEFS_ACCESS_KEY"], known["KOHAKU_HUB_LAKEFS_SECRET_KEY"])
+    answer = requests.get(known["KOHAKU_HUB_LAKEFS_ENDPOINT"] + path, auth=auth, timeout=60)
+    assert answer.status_code == 200
+    return len(answer.json()["results"])
+
+
 def call(folder: Path, token: str, path: str, body: object = None) -> object:
     data = None if body is None else json.dumps(body).encode()
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
@@ -88,9 +97,11 @@ def test_the_cluster_keeps_what_it_was_given(folder: Path) -> None:
     before = keys(folder)
     with running(folder):
         info = call(folder, token, "/api/models/ann/first")
+        repositories = lakefs_repositories(folder)
 
     assert process.returncode == 0
     assert left == []
+    assert repositories == 1
     assert len(before) == 4
     assert keys(folder) == before
     assert isinstance(info, dict)
