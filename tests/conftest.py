@@ -20,6 +20,7 @@ from hub.settings import Settings
 from tests.servers import lakefs as lakefs_server
 from tests.servers import nginx as nginx_server
 from tests.servers.lakefs import LakeFSServer
+from tests.servers.needs import need
 from tests.servers.postgres import PostgresServer, missing
 from tests.servers.s3 import S3Server, bucket, s3_server
 from tests.servers.versitygw import versitygw
@@ -174,9 +175,7 @@ def embedded_hub(hub: Hub) -> Hub:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """One PostgreSQL for the run (of one worker of it); each test has a database of its own."""
-    if reason := missing():
-        assert "CI" not in os.environ, reason
-        pytest.skip(reason)
+    need(missing())
     server = PostgresServer()
     server.start()
     yield server
@@ -186,17 +185,13 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def lakefs_program() -> None:
     """For tests that start a LakeFS of their own."""
-    if reason := lakefs_server.missing():
-        assert "CI" not in os.environ, reason
-        pytest.skip(reason)
+    need(lakefs_server.missing())
 
 
 @pytest.fixture(scope="session")
 def nginx_program() -> None:
     """For tests that start an nginx of their own."""
-    if reason := nginx_server.missing():
-        assert "CI" not in os.environ, reason
-        pytest.skip(reason)
+    need(nginx_server.missing())
 
 
 @pytest.fixture(scope="session")
