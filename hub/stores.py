@@ -41,6 +41,12 @@ class Stores:
     parts: PartStore
     remote: Remote | None
 
+    def drop(self, prefix: str) -> None:
+        """Remove all keys of the bucket that begin so."""
+        if self.remote is not None:
+            for found in self.remote.bucket.list(prefix):
+                self.remote.bucket.remove(found.key)
+
     def close(self) -> None:
         if self.remote is not None:
             self.remote.bucket.close()

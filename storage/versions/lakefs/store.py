@@ -30,12 +30,15 @@ log = logging.getLogger(__name__)
 _VERSIONS = ("1.84.", "1.85.", "1.86.")
 _NEWS_SECONDS = 0.0
 _FILES_SECONDS = 1.0  # files are read often
+_OWN = "lakefs"  # the prefix of what is LakeFS's
 _FIRST_WAIT, _LAST_WAIT = 0.01, 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the store is made of. `place` is the bucket as LakeFS writes it, `s3://name`, with the pool and LakeFS's own data in it."""
+    """What the store is made of. `place` is the bucket as LakeFS writes it, `s3://name`, with the pool and LakeFS's own data in it; `drop`
+    removes all keys there that begin so.
+    """
 
     database: Database
     table: TableVersionStore
@@ -44,6 +47,7 @@ class Parts:
     blobs: BlobStore
     find_repo: Callable[[str], Repo | None]
     place: str
+    drop: Callable[[str], None]
     limits: Limits
 
 
@@ -59,7 +63,7 @@ def open_store(parts: Parts) -> "LakeFSVersionStore":
     carrier = Carrier(database, lakefs, contents, writer, reconciler, leases)
     tags = Tags(database, lakefs, contents, reconciler)
     watch = Watch(database, lakefs, reconciler, carrier, tags, parts.find_repo, parts.limits)
-    repositories = Repositories(database, lakefs, f"{parts.place}/lakefs")
+    repositories = Repositories(database, lakefs, f"{parts.place}/{_OWN}", lambda name: parts.drop(f"{_OWN}/{name}/"))
     janitor = Janitor(database, lakefs, carrier, repositories, parts.find_repo)
 
     def close() -> None:
