@@ -78,7 +78,7 @@ def build(settings: Settings) -> Services:
     data, database = _open(settings)
     limits = settings.make_limits()
     stores = open_stores(settings, data, limits)
-    packs = PackStore(data / "git", data / "incoming", database)
+    packs = PackStore(stores.packs, data / "incoming", database)
     versions = TableVersionStore(database)
     users = Users(database, Passwords())
     tokens = Tokens(database)

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from storage.limits import Limits
+from storage.limits import GIB, Limits
 
 
 class Settings(BaseSettings):
@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     s3_bucket: str = "hub-storage"
     s3_region: str = "us-east-1"
     s3_proxy: bool = False
+    pack_cache_bytes: int = Field(default=10 * GIB, ge=0)
     limits: dict[str, int] = {}
 
     @field_validator("limits")
