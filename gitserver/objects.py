@@ -136,6 +136,10 @@ class Objects:
     def packs(self) -> list[PackFile]:
         return self._packs
 
+    def lost_packs(self) -> Iterator[str]:
+        """A line for each pack that is not stored whole, though it may be open here."""
+        return self._store.lost(self._repo_id)
+
     def refresh(self) -> None:
         """Look at the rows again. One thread at a time: an older look must not end after a newer one.
 

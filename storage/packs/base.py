@@ -25,6 +25,9 @@ class PackFiles(Protocol):
         Raises FileNotFoundError when it is not there, Unavailable when nobody can tell or when it is damaged.
         """
 
+    def has(self, repo_id: str, info: PackInfo) -> bool:
+        """Whether both files are stored in their right sizes, whatever is cached. Raises Unavailable."""
+
     def touch(self, repo_id: str, infos: Sequence[PackInfo]) -> None:
         """These are in use though nobody opens them: whoever has them opened them before."""
 

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from storage.files import publish
 from storage.packs.base import ENDINGS, Ending, file_name, old_ids
+from storage.packs.packfile import file_size
 from storage.records import PackInfo
 
 
@@ -24,6 +25,13 @@ class DiskPackFiles:
 
     def open(self, repo_id: str, info: PackInfo, ending: Ending) -> BinaryIO:
         return self._path(repo_id, info.id, ending).open("rb")
+
+    def has(self, repo_id: str, info: PackInfo) -> bool:
+        try:
+            sizes = [(file_size(info, ending), self._path(repo_id, info.id, ending).stat().st_size) for ending in ENDINGS]
+        except FileNotFoundError:
+            return False
+        return all(wanted in (None, found) for wanted, found in sizes)
 
     def touch(self, repo_id: str, infos: Sequence[PackInfo]) -> None:
         """Nothing is dropped here for want of use."""

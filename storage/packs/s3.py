@@ -58,6 +58,10 @@ class S3PackFiles:
             " restore it from a backup."
         )
 
+    def has(self, repo_id: str, info: PackInfo) -> bool:
+        sizes = [(file_size(info, ending), self._bucket.size(_key(repo_id, info.id, ending))) for ending in ENDINGS]
+        return all(found is not None and wanted in (None, found) for wanted, found in sizes)
+
     def touch(self, repo_id: str, infos: Sequence[PackInfo]) -> None:
         now = time.monotonic()
         if now - (self._touched.get(repo_id) or -math.inf) < _TOUCH_SECONDS:

@@ -107,6 +107,12 @@ class PackStore:
         except FileNotFoundError as error:
             raise self._lost(info) from error
 
+    def lost(self, repo_id: str) -> Iterator[str]:
+        """A line for each listed pack that is not stored whole, though a cache may have it. Raises Unavailable."""
+        for info in self.list(repo_id):
+            if not self._files.has(repo_id, info) and info in self.list(repo_id):  # else it was merged away meanwhile
+                yield self._lost(info).message
+
     def replace(self, repo_id: str, sources: Sequence[PackInfo], merged: PackInfo) -> bool:
         """Make `merged`, which was added and holds all objects of `sources`, part of the repository in their place.
 

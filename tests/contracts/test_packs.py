@@ -133,6 +133,17 @@ def test_a_lost_pack_is_reported(machine: Machine, push: Any, repo: str) -> None
             ask()
 
 
+def test_a_check_asks_for_what_is_stored_and_not_for_copies(machine: Machine, push: Any, repo: str) -> None:
+    one, two = machine(), machine()
+    kept, lost = push(one, repo, b"kept"), push(one, repo, b"lost")
+    assert len(two.open_listed(repo, [])) == 2
+    assert list(two.lost(repo)) == []
+    one.remove(repo, [lost.info])
+    (line,) = two.lost(repo)
+    assert line.startswith(f"pack {lost.info.id} is missing from ")
+    assert two.list(repo) == [lost.info, kept.info]
+
+
 def test_who_has_a_removed_pack_open_reads_on(machine: Machine, push: Any, repo: str) -> None:
     one, two = machine(), machine()
     made = push(one, repo, os.urandom(200_000))

@@ -2,6 +2,8 @@
 
 import io
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +20,10 @@ from storage.packs.s3 import S3PackFiles
 from storage.packs.store import PackStore
 from storage.records import PackInfo
 from tests.contracts.packmaker import Made, make_pack
+from tests.storage.packreader import task
 
 REPO = "0" * 32
+ROOT = Path(__file__).parent.parent.parent
 
 
 class WatchedBucket(Bucket):
@@ -199,6 +203,25 @@ def test_readers_while_everything_is_dropped(make_files: Callable[[int], S3PackF
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(look, range(200)))
     assert sum(path.stat().st_size for path in cached(tmp_path)) <= 250_000
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def test_processes_read_while_others_drop(make_files: Callable[[int], S3PackFiles], watched: WatchedBucket, tmp_path: Path) -> None:
+    files, limit = make_files(250_000), 250_000
+    packs = [make_pack(tmp_path / "made", os.urandom(100_000)) for _ in range(6)]
+    for pack in packs:
+        files.add(REPO, pack.info, pack.pack, pack.index)
+    infos = [pack.info for pack in packs]
+
+    def run(seed: int) -> str:
+        wanted = task(watched.config, tmp_path, limit, REPO, infos, seed)
+        command = [sys.executable, "-m", "tests.storage.packreader"]
+        done = subprocess.run(command, input=wanted, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
+        return done.stdout + done.stderr
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(run, range(3))) == ["done\n"] * 3
+    assert sum(path.stat().st_size for path in cached(tmp_path)) <= limit + 3 * limit // 256
     assert list((tmp_path / "incoming").iterdir()) == []
 
 
