@@ -16,6 +16,10 @@ class PackFiles(Protocol):
     def place(self) -> str:
         """What a message calls the place where the files lie."""
 
+    @property
+    def at_once(self) -> int:
+        """How many packs are worth opening at the same time."""
+
     def add(self, repo_id: str, info: PackInfo, pack: Path, index: Path) -> None:
         """Take both files, which are the caller's own; durable, and open to every machine, when it returns. Raises Unavailable."""
 

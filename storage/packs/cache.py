@@ -70,7 +70,7 @@ class PackCache:
     def folder(self, folder: str) -> Path:
         """Made if need be."""
         path = self._root / folder
-        path.mkdir(exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
         return path
 
     def _make_room(self) -> None:
@@ -83,9 +83,17 @@ class PackCache:
             held -= kept.size
 
     def _kept(self) -> Iterator[_Kept]:
-        for folder in self._root.iterdir():
-            with suppress(FileNotFoundError), os.scandir(folder) as entries:  # other processes remove files and folders
-                for entry in entries:
-                    with suppress(FileNotFoundError):
-                        stat = entry.stat(follow_symlinks=False)
-                        yield _Kept(stat.st_mtime_ns, stat.st_size, entry.path)
+        for folder in _listed(self._root):
+            for entry in _listed(folder.path):
+                with suppress(FileNotFoundError):
+                    stat = entry.stat(follow_symlinks=False)
+                    yield _Kept(stat.st_mtime_ns, stat.st_size, entry.path)
+
+
+def _listed(folder: Path | str) -> "list[os.DirEntry[str]]":
+    """Nothing where it was removed: by another process, or the whole cache by the operator."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []

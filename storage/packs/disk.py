@@ -16,6 +16,7 @@ class DiskPackFiles:
     """PackFiles in a folder; what is added lies on the same file system."""
 
     place = "the disk"
+    at_once = 1
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -27,6 +27,8 @@ _TOUCHED = 1000  # repositories
 class S3PackFiles:
     """PackFiles in a bucket; `incoming` is a local folder on the same file system as the cache."""
 
+    at_once = 8  # most of the time is waiting
+
     def __init__(self, bucket: Bucket, cache: PackCache, incoming: Path) -> None:
         self.place = f"bucket {bucket.config.bucket}"
         self._bucket = bucket

@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -143,9 +144,9 @@ class PackStore:
 
     def sweep(self, repo_id: str) -> None:
         """Remove old files that no row names: a crash left them, or a pack was pushed once more after it had been merged."""
-        old = self._files.older(repo_id, _GRACE_SECONDS)
-        if old:  # the rows are read after the files: what was pushed meanwhile stays
-            self._files.remove(repo_id, old - {info.id for info in self.list(repo_id)})
+        for pack_id in self._unnamed(repo_id):
+            if pack_id in self._unnamed(repo_id):  # not pushed again since: the look and the removal belong close together
+                self._files.remove(repo_id, [pack_id])
 
     @contextmanager
     def merging(self, repo_id: str) -> Iterator[bool]:
@@ -197,12 +198,30 @@ class PackStore:
 
     def _open_into(self, packs: dict[PackInfo, PackFile], repo_id: str, infos: Sequence[PackInfo]) -> PackInfo | None:
         """Add those of `infos` that are not in `packs` yet; the first whose files are not there, if there is one."""
-        for info in infos:
-            try:
-                packs[info] = packs.get(info) or self._opened(repo_id, info)
-            except FileNotFoundError:
-                return info
+        new = [info for info in infos if info not in packs]
+        try:
+            for info, pack in zip(new, self._all_opened(repo_id, new), strict=True):
+                packs[info] = pack
+        except FileNotFoundError:
+            return next(info for info in new if info not in packs)
         return None
+
+    def _all_opened(self, repo_id: str, infos: Sequence[PackInfo]) -> Iterator[PackFile]:
+        """In their order; from afar several at once, and after a failure the rest is not waited for."""
+        at_once = min(self._files.at_once, len(infos))
+        if at_once <= 1:
+            yield from (self._opened(repo_id, info) for info in infos)
+            return
+        pool = ThreadPoolExecutor(at_once)
+        try:
+            yield from pool.map(lambda info: self._opened(repo_id, info), infos)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _unnamed(self, repo_id: str) -> set[str]:
+        """Old packs without a row. The rows are read after the files: what was pushed meanwhile has one."""
+        old = self._files.older(repo_id, _GRACE_SECONDS)
+        return old - {info.id for info in self.list(repo_id)} if old else old
 
     def _let_go(self, repo_id: str, ids: AbstractSet[str]) -> None:
         with self._lock:

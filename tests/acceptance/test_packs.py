@@ -143,3 +143,19 @@ def test_both_machines_merge_at_once(two_hubs: Any, make_machine: Any, packs_of:
         machine.git(work, "fsck", "--strict")
         checked = hub.admin("check")
         assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_pack_of_many_parts_that_no_cache_holds(two_hubs: Any, machine: Any, make_machine: Any) -> None:
+    """Over 64 MiB it goes to the bucket in parts; every reader fetches it for himself."""
+    one, two = two_hubs
+    work = start_work(machine, one.repo())
+    for number in range(6):
+        (work / f"big{number}").write_bytes(os.urandom(15_000_000))
+    head = commit(machine, work, "small", b"x")
+    machine.git(work, "push", "-q", "origin", "HEAD")
+    for hub in (two, one):
+        other = make_machine(hub)
+        clone = start_work(other, f"{hub.user}/{work.name}")
+        assert other.git(clone, "rev-parse", "HEAD") == head
+        other.git(clone, "fsck", "--strict")
+        assert cached_bytes(hub) <= CACHE_BYTES + 2 * CACHE_BYTES // 256

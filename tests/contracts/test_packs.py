@@ -116,6 +116,17 @@ def test_a_listing_that_did_not_change_is_the_same(machine: Machine, push: Any, 
     assert two.open_listed(repo, held)[1:] == held
 
 
+def test_many_packs_are_opened_newest_first(machine: Machine, push: Any, repo: str) -> None:
+    one, two = machine(), machine()
+    made = [push(one, repo, b"%d" % number) for number in range(30)]
+    packs = two.open_listed(repo, [])
+    assert [pack.info for pack in packs] == two.list(repo)
+    assert {bytes(pack.data) for pack in packs} == {pack.data for pack in made}
+    one.remove(repo, [made[7].info, made[3].info])
+    with pytest.raises(Unavailable, match=f"({made[7].info.id}|{made[3].info.id}) is missing"):
+        machine().open_listed(repo, [])
+
+
 def test_many_who_open_a_pack_at_once_get_the_same(machine: Machine, push: Any, repo: str) -> None:
     made = push(machine(), repo, os.urandom(300_000))
     store = machine()

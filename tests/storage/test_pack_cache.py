@@ -1,6 +1,7 @@
 """The cache of packs: bounded, the longest unused go first, nobody who reads is harmed."""
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -81,3 +82,6 @@ def test_a_removed_folder_is_made_again(root: Path, tmp_path: Path) -> None:
     assert cache.open("r/a") is None
     put(cache, tmp_path, "r/a", 10)
     assert kept(root) == {"r/a"}
+    shutil.rmtree(root)  # by the operator, while the hub runs
+    put(cache, tmp_path, "r/b", 10)
+    assert kept(root) == {"r/b"}
