@@ -1,6 +1,7 @@
 """The objects of one repository, read from its packs: by id, inflated one at a time, delta chains walked without recursion."""
 
 import hashlib
+import math
 import threading
 import time
 import zlib
@@ -130,7 +131,7 @@ class Objects:
         self._bases = bases or BaseCache()
         self._commits: dict[Oid, CommitNode] = {}
         self._lock = threading.Lock()
-        self._failure: tuple[float, Unavailable] | None = None
+        self._failure = (-math.inf, "")  # when the last look failed, and why
         self.refresh()
 
     def packs(self) -> list[PackFile]:
@@ -147,12 +148,13 @@ class Objects:
         """
         came = time.monotonic()
         with self._lock:
-            if self._failure is not None and self._failure[0] > came:
-                raise Unavailable(self._failure[1].message)
+            failed, message = self._failure
+            if failed > came:
+                raise Unavailable(message)
             try:
                 self._packs = self._store.open_listed(self._repo_id, self._packs)
             except Unavailable as error:
-                self._failure = time.monotonic(), error
+                self._failure = time.monotonic(), error.message
                 raise
 
     def peek(self, oid: Oid) -> Location | None:

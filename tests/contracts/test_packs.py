@@ -211,6 +211,15 @@ def test_what_no_row_names_is_swept_when_it_is_old(machine: Machine, push: Any, 
     fresh.sweep("f" * 32)
 
 
+def test_what_is_pushed_again_during_a_sweep_stays(machine: Machine, repo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = machine()
+    again = add(store, repo, b"again")
+    looks = iter([{again.info.id}, set[str]()])  # it was old, and then it was not
+    monkeypatch.setattr(store._files, "older", lambda repo_id, seconds: next(looks))
+    store.sweep(repo)
+    assert machine().open(repo, again.info).data == again.data
+
+
 def test_a_pack_is_as_old_as_its_newest_file() -> None:
     """The other may have come again just now."""
     found = [("pack-a.pack", 4e9), ("pack-a.idx", 1.0), ("pack-b.pack", 1.0), ("pack-b.idx", 2.0), ("pack-c.pack", 4e9)]
