@@ -81,7 +81,7 @@ def build(settings: Settings) -> Services:
     database = open_database(settings, data)
     limits = settings.make_limits()
     stores = open_stores(settings, data, limits)
-    packs = PackStore(data / "git", data / "incoming", database)
+    packs = PackStore(stores.packs, data / "incoming", database)
     users, tokens, sessions = Users(database, Passwords()), Tokens(database), Sessions(database, limits.session_seconds)
     objects = ObjectStores(packs)
     merger = Merger(packs, objects, limits)

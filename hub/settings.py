@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from storage.limits import Limits
+from storage.limits import GIB, Limits
 
 
 class Settings(BaseSettings):
@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     lakefs_endpoint: str = ""
     lakefs_access_key: str = ""
     lakefs_secret_key: SecretStr = SecretStr("")
+    pack_cache_bytes: int = Field(default=10 * GIB, ge=0)
     limits: dict[str, int] = {}
 
     @field_validator("limits")

@@ -256,8 +256,23 @@ def cluster_hub(new_cluster: Callable[..., Launcher]) -> Iterator[Hub]:
     yield from run_guarded(new_cluster(), {}, "--workers", "2")
 
 
+@pytest.fixture(scope="session")
+def two_hubs(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server, postgres: PostgresServer) -> Iterator[tuple[Hub, Hub]]:
+    """Two machines: each has a data directory and two workers; rows and bucket are common, and few packs fit into the caches."""
+    environment = s3_server.environment(s3_server.make_bucket()) | {
+        "KOHAKU_HUB_DATABASE_URL": postgres.create(),
+        "KOHAKU_HUB_PACK_CACHE_BYTES": "300000",
+    }
+    one, two = (Launcher(tmp_path_factory.mktemp("machine") / "data", environment) for _ in range(2))
+    for first in run_guarded(one, {}, "--workers", "2"):
+        two.tokens = one.tokens
+        for second in run_guarded(two, {}, "--workers", "2"):
+            yield first, second
+
+
 def run_guarded(launcher: Launcher, environment: dict[str, str], *options: str) -> Iterator[Hub]:
-    launcher.users()
+    if not launcher.tokens:
+        launcher.users()
     running = launcher.start(*options, environment=environment)
     yield running
     assert running.stop() == 0
