@@ -18,14 +18,15 @@ from storage.packs.disk import DiskPackFiles
 from storage.packs.s3 import S3PackFiles
 from storage.records import RepoKind, RepoName, Scope
 from tests.contracts.packmaker import Made, make_pack
+from tests.servers.s3 import S3_SERVERS
 
 Machine: TypeAlias = Callable[[], PackStore]
 
 
-@pytest.fixture(params=["disk", "s3"])
+@pytest.fixture(params=["disk", *S3_SERVERS])
 def machine(request: pytest.FixtureRequest, services: Services, tmp_path: Path) -> Iterator[Machine]:
     """One more each time: on the disk it is another process, in the bucket another machine with an empty cache."""
-    bucket = request.getfixturevalue("bucket") if request.param == "s3" else None
+    bucket = request.getfixturevalue("open_bucket")(request.param) if request.param != "disk" else None
     made: list[PackStore] = []
 
     def start() -> PackStore:

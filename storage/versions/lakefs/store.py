@@ -12,10 +12,10 @@ from storage.errors import Unavailable
 from storage.limits import Limits
 from storage.records import Oid, Principal, RefUpdate, Repo
 from storage.versions.base import Ref, RefResult, Refs
+from storage.versions.contents import Contents
 from storage.versions.lakefs import journal
 from storage.versions.lakefs.carrier import DEFAULT_BRANCH, Carrier
 from storage.versions.lakefs.client import Denied, LakeFS
-from storage.versions.lakefs.contents import Contents
 from storage.versions.lakefs.janitor import Janitor
 from storage.versions.lakefs.journal import Asked, Busy, Operation
 from storage.versions.lakefs.lease import Leases

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from storage.blobs.base import BlobStore
 from storage.recent import Recent
 from storage.records import BlobRef, Oid, Repo
+from storage.versions.contents import Changes, Contents, Placed
 from storage.versions.lakefs.client import Denied, LakeFS
-from storage.versions.lakefs.contents import Changes, Contents, Placed
 from storage.versions.lakefs.journal import Operation, Step
 from storage.versions.lakefs.names import SCRATCH, repository_id
 from storage.versions.lakefs.records import BASE, OID, OPERATION, TREE, LakeCommit, Link
