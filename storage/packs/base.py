@@ -1,7 +1,7 @@
 """The port to the files of packs: two for each pack, named by its id, never changed. Which packs a repository has is in the rows."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol, TypeAlias
 
@@ -38,6 +38,9 @@ class PackFiles(Protocol):
     def older(self, repo_id: str, seconds: float) -> set[str]:
         """Ids of which no file came within that time."""
 
+    def stored(self, repo_id: str) -> Iterator[PackInfo]:
+        """What lies there whole, named in rows or not. Raises Unavailable."""
+
     def remove(self, repo_id: str, ids: Iterable[str]) -> None:
         """Also where nothing is. Who has a file open may read on."""
 
@@ -50,6 +53,21 @@ class PackFiles(Protocol):
 
 def file_name(pack_id: str, ending: Ending) -> str:
     return f"pack-{pack_id}.{ending}"
+
+
+COUNT_AT, COUNT_END = 1028, 1032  # of an index: how many objects, the last number of its fan-out table (gitformat-pack)
+
+
+def count_of(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
+def whole_packs(sizes: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """(id, size of the pack) of each pack among the file names to sizes that has its index beside it."""
+    for name, size in sorted(sizes.items()):
+        pack_id, _, ending = name.removeprefix("pack-").partition(".")
+        if ending == "pack" and file_name(pack_id, "idx") in sizes:
+            yield pack_id, size
 
 
 def old_ids(found: Iterable[tuple[str, float]], seconds: float) -> set[str]:

@@ -2,12 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from storage.files import publish
-from storage.packs.base import ENDINGS, Ending, file_name, old_ids
+from storage.packs.base import COUNT_AT, COUNT_END, ENDINGS, Ending, count_of, file_name, old_ids, whole_packs
 from storage.packs.packfile import file_size
 from storage.records import PackInfo
 
@@ -43,6 +43,17 @@ class DiskPackFiles:
                 return old_ids(((entry.name, entry.stat(follow_symlinks=False).st_mtime) for entry in found), seconds)
         except FileNotFoundError:  # the repository is being deleted
             return set()
+
+    def stored(self, repo_id: str) -> Iterator[PackInfo]:
+        try:
+            with os.scandir(self.folder(repo_id)) as found:
+                sizes = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in found}
+        except FileNotFoundError:
+            return
+        for pack_id, size in whole_packs(sizes):
+            with self._path(repo_id, pack_id, "idx").open("rb") as index:
+                index.seek(COUNT_AT)
+                yield PackInfo(pack_id, count_of(index.read(COUNT_END - COUNT_AT)), size)
 
     def remove(self, repo_id: str, ids: Iterable[str]) -> None:
         for pack_id in ids:

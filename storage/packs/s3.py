@@ -5,7 +5,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +13,7 @@ from storage.blobs.bucket import Bucket
 from storage.blobs.s3 import RangedObject, pieces_of
 from storage.errors import ObjectNotFound, Unavailable
 from storage.limits import MIB
-from storage.packs.base import ENDINGS, Ending, file_name, old_ids
+from storage.packs.base import COUNT_AT, COUNT_END, ENDINGS, Ending, count_of, file_name, old_ids, whole_packs
 from storage.packs.cache import PackCache
 from storage.packs.packfile import file_size, is_sound
 from storage.recent import Recent
@@ -76,6 +76,15 @@ class S3PackFiles:
     def older(self, repo_id: str, seconds: float) -> set[str]:
         found = ((stored.key.rpartition("/")[2], stored.modified) for stored in self._bucket.list(_prefix(repo_id)))
         return old_ids(found, seconds)
+
+    def stored(self, repo_id: str) -> Iterator[PackInfo]:
+        sizes = {found.key.rpartition("/")[2]: found.size for found in self._bucket.list(_prefix(repo_id))}
+        for pack_id, size in whole_packs(sizes):
+            body = self._bucket.get(_key(repo_id, pack_id, "idx"), COUNT_AT, COUNT_END)
+            try:
+                yield PackInfo(pack_id, count_of(body.read(COUNT_END - COUNT_AT)), size)
+            finally:
+                body.close()
 
     def remove(self, repo_id: str, ids: Iterable[str]) -> None:
         for pack_id in ids:

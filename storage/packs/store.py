@@ -114,6 +114,10 @@ class PackStore:
             if not self._files.has(repo_id, info) and info in self.list(repo_id):  # else it was merged away meanwhile
                 yield self._lost(info).message
 
+    def stored(self, repo_id: str) -> Sequence[PackInfo]:
+        """What lies there, named in rows or not. Raises Unavailable."""
+        return [*self._files.stored(repo_id)]
+
     def replace(self, repo_id: str, sources: Sequence[PackInfo], merged: PackInfo) -> bool:
         """Make `merged`, which was added and holds all objects of `sources`, part of the repository in their place.
 

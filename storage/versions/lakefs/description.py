@@ -4,27 +4,14 @@ import base64
 import hashlib
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from storage.database.base import Tx
 from storage.errors import Invalid
 from storage.records import Oid, RepoKind, RepoName
-from storage.versions.base import Ref
+from storage.versions.base import Kept, Ref
 
 _REFS = "hub.refs"
 _MOST_BYTES = 256 << 20  # of the refs when they are unpacked
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """`refs` are those that LakeFS does not show as branches. `created` is in microseconds."""
-
-    name: RepoName
-    is_private: bool
-    creator: str
-    created: int
-    head: bytes
-    refs: tuple[Ref, ...]
 
 
 def describe(tx: Tx, repo_id: str) -> Mapping[str, str] | None:
@@ -51,11 +38,12 @@ def digest(told: Mapping[str, str]) -> Mapping[str, str]:
     return {**told, _REFS: hashlib.sha256(told[_REFS].encode()).hexdigest()}
 
 
-def parse(told: Mapping[str, str]) -> Description:
+def parse(repo_id: str, told: Mapping[str, str]) -> Kept:
     """Raises Invalid for what was not written by the hub."""
     try:
         lines = zlib.decompressobj().decompress(base64.b64decode(told[_REFS]), _MOST_BYTES).splitlines()
-        return Description(
+        return Kept(
+            repo_id,
             RepoName.parse(RepoKind(told["hub.kind"]), told["hub.namespace"], told["hub.name"]),
             told["hub.private"] == "1",
             told["hub.creator"],

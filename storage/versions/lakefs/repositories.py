@@ -1,14 +1,18 @@
 """Each repository of the hub as one of LakeFS: made before its first update, its default branch protected at once."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 
 from storage.database.base import Database, Tx
+from storage.errors import Invalid
 from storage.records import ZERO_OID, Repo
+from storage.versions.base import Kept
 from storage.versions.lakefs import journal
 from storage.versions.lakefs.client import Denied, LakeFS
-from storage.versions.lakefs.description import describe, digest
-from storage.versions.lakefs.names import branch_id, repository_id
+from storage.versions.lakefs.description import describe, digest, parse
+from storage.versions.lakefs.names import branch_id, repo_id_of, repository_id
 
+log = logging.getLogger(__name__)
 _MAIN = b"refs/heads/main"
 
 
@@ -38,6 +42,22 @@ class Repositories:
         elif wanted is not None and digest(wanted) != told:
             self._lakefs.describe(repository_id(repo_id), wanted)
             self._database.write(lambda tx: journal.note_description(tx, repo_id, digest(wanted)))
+
+    def kept(self) -> Iterator[Kept]:
+        """Those that the hub made, as LakeFS was last told of them."""
+        for row in self._lakefs.repositories():
+            repo_id = repo_id_of(row["id"])
+            if repo_id is not None:
+                try:
+                    yield parse(repo_id, self._lakefs.description(row["id"]))
+                except Invalid as error:
+                    log.warning("LakeFS repository %s is left out: %s", row["id"], error.message)
+
+    def adopt(self, tx: Tx, repo_id: str) -> None:
+        """Note that LakeFS has it, and is told so already."""
+        told = describe(tx, repo_id)
+        if told is not None:
+            journal.note_description(tx, repo_id, digest(told))
 
     def _make(self, repo_id: str) -> None:
         """Every call may find itself done before: by a process that died, or by one that does the same right now."""
