@@ -1,9 +1,9 @@
-# Six words. Each does all the set-up that it needs.
+# Seven words. Each does all the set-up that it needs.
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 
-.PHONY: install serve test check bench format
+.PHONY: install serve test check bench format cluster
 
 install: $(VENV)/installed
 
@@ -17,6 +17,11 @@ test: $(VENV)/installed-test
 	-sh tests/servers/versitygw.sh
 	-sh tests/servers/nginx.sh
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+cluster: $(VENV)/installed-test
+	sh tests/servers/postgres.sh
+	sh tests/servers/lakefs.sh
+	@$(BIN)/python -m tests.servers.cluster
 
 check: $(VENV)/installed-check
 	$(BIN)/ruff format --check .

@@ -75,7 +75,7 @@ class Browser:
 
         Raises RevisionNotFound, and Invalid for a tag or a commit: those do not move.
         """
-        refs = self._versions.refs(repo.id)
+        refs = self._versions.refs(repo.id, fresh=False)
         name = revision.removeprefix("refs/heads/").encode("utf-8", "surrogateescape")
         full = refs.head if revision == "HEAD" else b"refs/heads/" + name
         if refs.get(full) is not None or (full == refs.head and not refs.refs):

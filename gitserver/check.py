@@ -19,7 +19,8 @@ def check_repository(repo: Repo, stores: ObjectStores, versions: VersionStore, p
     """One line a finding: packs as they were received, objects that hash to their ids, nothing dangling, LFS objects possessed."""
     try:
         objects = stores.of(repo.id)
-        refs = versions.refs(repo.id).refs
+        refs = versions.refs(repo.id, fresh=False).refs
+        yield from objects.lost_packs()
     except RepoNotFound:
         return  # deleted meanwhile
     except HubError as error:

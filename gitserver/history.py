@@ -22,14 +22,14 @@ def log(snapshot: Snapshot) -> Iterator[Commit]:
     """All commits that lead to the snapshot, by time, newest first."""
     objects = snapshot.objects
     seen = {snapshot.commit}
-    heap = [(-objects.commit(snapshot.commit).time, snapshot.commit)]
+    heap = [(-objects.commit(snapshot.commit).time, 0, snapshot.commit)]  # of the same second the one that was met first, as in git
     while heap:
-        _, oid = heapq.heappop(heap)
+        _, _, oid = heapq.heappop(heap)
         yield read_commit(snapshot, oid)
         for parent in objects.commit(oid).parents:
             if parent not in seen:
                 seen.add(parent)
-                heapq.heappush(heap, (-objects.commit(parent).time, parent))
+                heapq.heappush(heap, (-objects.commit(parent).time, len(seen), parent))
 
 
 def read_commit(snapshot: Snapshot, oid: Oid) -> Commit:

@@ -160,13 +160,16 @@ class _Progress:
 
 
 def _report(request: PushRequest, result: PushResult) -> Iterator[bytes]:
-    """report-status and report-status-v2; the latter adds nothing that we have to say."""
+    """report-status; with report-status-v2 also where a ref stands that was merged with what came in between."""
     if not any(request.has(name) for name in _REPORTS):
         return
     lines = [pkt(f"unpack {result.unpack or 'ok'}\n".encode())]
     for ref in result.refs:
         reason = " ".join(ref.reason.split()).encode()
         lines.append(pkt(b"ng %s %s\n" % (ref.update.ref, reason) if reason else b"ok %s\n" % ref.update.ref))
+        if ref.merged is not None and not reason and request.has(_REPORTS[1]):
+            lines.append(pkt(b"option old-oid %s\n" % ref.update.old.hex().encode()))
+            lines.append(pkt(b"option new-oid %s\n" % ref.merged.hex().encode()))
     lines.append(FLUSH)
     if request.has(b"side-band-64k"):
         yield from side_band(1, b"".join(lines))

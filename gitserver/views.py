@@ -82,7 +82,7 @@ class GitViews:
             return
         if version == 1:
             yield pkt(b"version 1\n")
-        refs = self._versions.refs(repo.id)
+        refs = self._versions.refs(repo.id, fresh=service == UPLOAD)
         if service == UPLOAD:
             yield from v0.advertise(refs, capabilities.upload_pack_line(refs), with_head=True)
         else:

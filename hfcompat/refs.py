@@ -107,7 +107,7 @@ class RefViews:
     def _create(self, call: Call, name: bytes, start: str, message: str = "") -> None:
         self._committer.begin(call.repo, call.principal)
         snapshot = self._browser.at(call.repo, start)
-        if self._versions.refs(call.repo.id).get(name) is not None:
+        if self._versions.refs(call.repo.id, fresh=False).get(name) is not None:
             raise AlreadyExists(f"Reference {wire.text(name)} already exists. Delete it first, or choose another name.")
         if message:
             raw = make_tag(snapshot.commit, Kind.COMMIT, name.removeprefix(_TAGS), signature(call.principal, int(time.time())), message)
@@ -119,7 +119,7 @@ class RefViews:
         check_made(results)
 
     def _delete_branch(self, repo: Repo, principal: Principal, name: bytes) -> None:
-        refs = self._versions.refs(repo.id)
+        refs = self._versions.refs(repo.id, fresh=False)
         found = refs.get(name)
         if found is None:
             raise NotFound(f"Invalid rev id: {wire.text(name)}")
@@ -128,7 +128,7 @@ class RefViews:
         self._delete(repo, principal, name, found.oid)
 
     def _delete_tag(self, repo: Repo, principal: Principal, name: bytes) -> None:
-        found = self._versions.refs(repo.id).get(name)
+        found = self._versions.refs(repo.id, fresh=False).get(name)
         if found is None:
             raise RevisionNotFound(f"Invalid rev id: {wire.text(name)}")
         self._delete(repo, principal, name, found.oid)

@@ -1,6 +1,7 @@
-"""Repositories come, go and change: `RepoViews(repos, packs, objects, limits, origin)`."""
+"""Repositories come, go and change: `RepoViews(repos, packs, objects, committer, versions, limits, origin)`."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +15,13 @@ from gitserver.commit.committer import Committer
 from gitserver.commit.initial import DEFAULT_SDK, SDKS
 from gitserver.objects import ObjectStores
 from hfcompat import wire
-from storage.errors import AlreadyExists, Forbidden, Invalid
+from storage.errors import AlreadyExists, Forbidden, Invalid, Unavailable
 from storage.limits import Limits
 from storage.packs import PackStore
 from storage.records import Access, Principal, Repo, RepoKind, RepoName
+from storage.versions.base import VersionStore
+
+log = logging.getLogger(__name__)
 
 
 class RepoViews:
@@ -27,6 +31,7 @@ class RepoViews:
         packs: PackStore,
         objects: ObjectStores,
         committer: Committer,
+        versions: VersionStore,
         limits: Limits,
         origin: Callable[[web.Request], str],
     ) -> None:
@@ -34,6 +39,7 @@ class RepoViews:
         self._packs = packs
         self._objects = objects
         self._committer = committer
+        self._versions = versions
         self._limits = limits
         self._origin = origin
 
@@ -77,7 +83,7 @@ class RepoViews:
         private = _is_private(body)
         if private is not None:
             _check_owner(call.principal, call.repo)
-            await asyncio.to_thread(self._repos.update, call.repo, is_private=private)
+            await asyncio.to_thread(self._update, call.repo, is_private=private)
         return web.json_response({"private": call.repo.is_private if private is None else private, "gated": False})
 
     async def auth_check(self, request: web.Request, call: Call) -> web.Response:
@@ -86,6 +92,7 @@ class RepoViews:
     def _create(self, principal: Principal, name: RepoName, body: dict[str, Any], *, is_begun: bool) -> Repo:
         sdk = _sdk(name.kind, body)
         repo = self._repos.create(principal, name, is_private=_is_private(body) or False)
+        self._settle(repo)
         if is_begun:
             self._committer.begin(repo, principal, sdk)
         return repo
@@ -93,6 +100,11 @@ class RepoViews:
     def _move(self, principal: Principal, old: RepoName, new: RepoName) -> None:
         repo = require(principal, self._repos.find(old), old, Access.WRITE)
         self._repos.move(principal, repo, new)
+        self._settle(repo)
+
+    def _update(self, repo: Repo, *, is_private: bool) -> None:
+        self._repos.update(repo, is_private=is_private)
+        self._settle(repo)
 
     def _delete(self, principal: Principal, name: RepoName) -> None:
         repo = require(principal, self._repos.find(name), name, Access.WRITE)
@@ -100,6 +112,14 @@ class RepoViews:
         self._repos.delete(repo)
         self._objects.forget(repo.id)
         self._packs.remove_repo(repo.id)
+        self._settle(repo)
+
+    def _settle(self, repo: Repo) -> None:
+        """The rows have it: what the version store cannot do now it does later."""
+        try:
+            self._versions.settle(repo.id)
+        except Unavailable as error:
+            log.warning("repository %s: %s", repo.name.full, error.message)
 
 
 def _check_owner(principal: Principal, repo: Repo) -> None:

@@ -44,7 +44,7 @@ class HfViews:
         origin: Callable[[web.Request], str],
     ) -> None:
         self._parts = (
-            RepoViews(repos, packs, objects, committer, limits, origin),
+            RepoViews(repos, packs, objects, committer, versions, limits, origin),
             TreeViews(browser, limits, origin),
             RefViews(browser, versions, pusher, committer, limits, origin),
             ResolveViews(browser, blobs, origin),

@@ -85,6 +85,10 @@ def _administer(options: argparse.Namespace, services: Any) -> int:
         admin.create_token(services, options.user, options.name, Scope(options.scope))
     elif options.task == "create-bucket":
         admin.create_bucket(services)
+    elif options.task == "set-password":
+        admin.set_password(services, options.user)
+    elif options.task == "rebuild":
+        admin.rebuild(services)
     else:
         return 1 if admin.check(services) else 0
     return 0
@@ -117,7 +121,11 @@ def make_parser() -> argparse.ArgumentParser:
     token.add_argument("--name", required=True, help="what the token is for")
     token.add_argument("--scope", choices=[scope.value for scope in Scope], default=Scope.WRITE.value)
     bucket = tasks.add_parser("create-bucket", help="make the bucket on S3 where it is missing")
+    password = tasks.add_parser("set-password", help="give an account another password")
+    password.add_argument("user", metavar="NAME")
+    password.add_argument("--password-stdin", action="store_true", required=True, help="read the password from standard input")
+    again = tasks.add_parser("rebuild", help="make lost rows again from LakeFS, packs and pool")
     check = tasks.add_parser("check", help="verify every repository and large object")
-    for verb in (serving, user, token, bucket, check):
+    for verb in (serving, user, password, token, again, bucket, check):
         verb.add_argument("--data", type=Path, help="data directory (default ./hub-data)")
     return parser

@@ -48,8 +48,12 @@ class HealthViews:
             down["database"] = error.message
         data = self._services.settings.data
         remote = self._services.stores.remote
-        if remote is not None:
-            remote.bucket.reach()
+        for name, reach in (("s3", remote.bucket.reach if remote else None), ("lakefs", self._services.versions.reach)):
+            try:
+                if reach is not None:
+                    reach()
+            except Unavailable as error:
+                down[name] = error.message
         if not os.access(data, os.W_OK):
             down["data"] = f"The data directory {data} cannot be written."
         return down

@@ -21,6 +21,7 @@ from gitserver.objects import ObjectStores
 from gitserver.push import Pusher
 from hub.settings import Settings
 from hub.stores import Stores, open_stores
+from hub.versions import Around, open_versions
 from lfs.actions import Actions
 from lfs.multipart import Multipart
 from lfs.possession import Possession
@@ -35,7 +36,7 @@ from storage.errors import HubError, Unavailable
 from storage.files import make_durable_dir, sync_dir, sync_file
 from storage.limits import Limits
 from storage.packs import PackStore
-from storage.versions.table import TableVersionStore
+from storage.versions.base import VersionStore
 
 _SECRET_BYTES = 32
 
@@ -47,7 +48,7 @@ class Services:
     database: Database
     stores: Stores
     packs: PackStore
-    versions: TableVersionStore
+    versions: VersionStore
     users: Users
     tokens: Tokens
     sessions: Sessions
@@ -70,24 +71,25 @@ class Services:
 
     def close(self) -> None:
         self.merger.close()
+        self.versions.close()
         self.database.close()
         self.stores.close()
 
 
 def build(settings: Settings) -> Services:
     """Make the data directory if need be, bring the schema up to date, and construct everything."""
-    data, database = _open(settings)
+    data = prepare_data(settings.data)
+    database = open_database(settings, data)
     limits = settings.make_limits()
     stores = open_stores(settings, data, limits)
-    packs = PackStore(data / "git", data / "incoming", database)
-    versions = TableVersionStore(database)
-    users = Users(database, Passwords())
-    tokens = Tokens(database)
-    sessions = Sessions(database, limits.session_seconds)
+    packs = PackStore(stores.packs, data / "incoming", database)
+    users, tokens, sessions = Users(database, Passwords()), Tokens(database), Sessions(database, limits.session_seconds)
     objects = ObjectStores(packs)
     merger = Merger(packs, objects, limits)
     possession = Possession(database, stores.blobs)
     secret = signing_key(settings, data)
+    repos = Repos(database)
+    versions = open_versions(settings, limits, Around(database, stores, packs, objects, possession, repos))
     pusher = Pusher(objects, packs, merger, versions, possession, limits)
     browser = Browser(objects, versions, possession)
     xet = XetIngest(XetIndex(database), stores.staging, stores.blobs, limits)
@@ -102,7 +104,7 @@ def build(settings: Settings) -> Services:
         tokens=tokens,
         sessions=sessions,
         gatekeeper=Gatekeeper(users, tokens, sessions, Throttle(database, limits)),
-        repos=Repos(database),
+        repos=repos,
         objects=objects,
         merger=merger,
         possession=possession,
@@ -114,11 +116,6 @@ def build(settings: Settings) -> Services:
         xet=xet,
         xet_tokens=XetTokens(secret, xet.index.epoch(), limits.action_seconds),
     )
-
-
-def _open(settings: Settings) -> tuple[Path, Database]:
-    data = prepare_data(settings.data)
-    return data, open_database(settings, data)
 
 
 def open_database(settings: Settings, data: Path) -> Database:

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hub import secret_rules
-from storage.limits import Limits
+from storage.limits import GIB, Limits
 
 # Names of the first KohakuHub for what is a limit here.
 _LIMITS = {
@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     lfs_multipart_threshold_bytes: int | None = Field(default=None, gt=0)
     lfs_multipart_chunk_size_bytes: int | None = Field(default=None, gt=0)
     session_expire_hours: int | None = Field(default=None, gt=0)
+    pack_cache_bytes: int = Field(default=10 * GIB, ge=0)
     limits: dict[str, int] = {}
 
     @field_validator("limits")
@@ -62,9 +63,9 @@ class Settings(BaseSettings):
             raise ValueError(f"limits must be above zero: {', '.join(wrong)}")
         return value
 
-    @field_validator("s3_endpoint", "s3_public_endpoint")
+    @field_validator("s3_endpoint", "s3_public_endpoint", "lakefs_endpoint")
     @classmethod
-    def _s3_address(cls, value: str) -> str:
+    def _address(cls, value: str) -> str:
         if value and not re.fullmatch(r"https?://[^/?#@\s]+/?", value):
             raise ValueError("must be http:// or https:// with a host, and a port if need be; no path")
         return value.rstrip("/")
@@ -85,6 +86,15 @@ class Settings(BaseSettings):
     @property
     def may_register(self) -> bool:
         return self.registration and not self.invitation_only
+
+    @field_validator("lakefs_secret_key", mode="after")
+    @classmethod
+    def _lakefs_keys(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if info.data.get("lakefs_endpoint") and not info.data.get("s3_endpoint"):
+            raise ValueError("LakeFS needs S3, where its objects lie: set KOHAKU_HUB_S3_ENDPOINT and the S3 keys")
+        if bool(info.data.get("lakefs_access_key")) != bool(value.get_secret_value()):
+            raise ValueError("set both KOHAKU_HUB_LAKEFS_ACCESS_KEY and KOHAKU_HUB_LAKEFS_SECRET_KEY, or none of them")
+        return value
 
     def make_limits(self) -> Limits:
         given = {limit: getattr(self, name) * unit for name, (limit, unit) in _LIMITS.items() if getattr(self, name) is not None}

@@ -66,6 +66,11 @@ class Limits:
     stop_seconds: int = 60  # running transfers may finish for so long after SIGTERM
     s3_connect_seconds: int = 3
     s3_read_seconds: int = 20  # without a byte; a call is tried three times
+    lakefs_connect_seconds: int = 3
+    lakefs_read_seconds: int = 30  # without a byte; questions are asked three times
+    lakefs_commit_seconds: int = 600  # a commit or merge of very many paths
+    lakefs_look_seconds: int = 2  # a reader waits so long at most for what was committed directly in LakeFS
+    ref_wait_seconds: int = 60  # for another update of the same ref
     # guesses of passwords and tokens
     guesses_account: int = 10
     guesses_address: int = 100

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from hub.settings import Settings
 from tests.servers import lakefs as lakefs_server
 from tests.servers import nginx as nginx_server
 from tests.servers.lakefs import LakeFSServer
+from tests.servers.needs import need
 from tests.servers.postgres import PostgresServer, missing
 from tests.servers.s3 import S3Server, bucket, s3_server
 from tests.servers.versitygw import versitygw
@@ -182,9 +183,7 @@ def embedded_hub(hub: Hub) -> Hub:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """One PostgreSQL for the run (of one worker of it); each test has a database of its own."""
-    if reason := missing():
-        assert "CI" not in os.environ, reason
-        pytest.skip(reason)
+    need(missing())
     server = PostgresServer()
     server.start()
     yield server
@@ -194,17 +193,13 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def lakefs_program() -> None:
     """For tests that start a LakeFS of their own."""
-    if reason := lakefs_server.missing():
-        assert "CI" not in os.environ, reason
-        pytest.skip(reason)
+    need(lakefs_server.missing())
 
 
 @pytest.fixture(scope="session")
 def nginx_program() -> None:
     """For tests that start an nginx of their own."""
-    if reason := nginx_server.missing():
-        assert "CI" not in os.environ, reason
-        pytest.skip(reason)
+    need(nginx_server.missing())
 
 
 @pytest.fixture(scope="session")
@@ -236,8 +231,56 @@ def postgres_hub(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresSer
     assert not list(launcher.data.glob("*.sqlite3"))
 
 
+@pytest.fixture(scope="session")
+def new_cluster(
+    tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer, s3_server: S3Server, lakefs: LakeFSServer
+) -> Callable[..., Launcher]:
+    """Makes launchers of hubs on PostgreSQL, S3 and LakeFS, each with a database and a bucket of its own, or with those of `beside`:
+    then it is another machine of the same cluster.
+    """
+
+    def make(beside: Launcher | None = None, **environment: str) -> Launcher:
+        data = tmp_path_factory.mktemp("cluster") / "data"
+        if beside is not None:
+            return Launcher(data, beside.environment | environment)
+        return Launcher(
+            data,
+            {
+                "KOHAKU_HUB_DATABASE_URL": postgres.create(),
+                **s3_server.environment(s3_server.make_bucket()),
+                "KOHAKU_HUB_LAKEFS_ENDPOINT": lakefs.url,
+                "KOHAKU_HUB_LAKEFS_ACCESS_KEY": lakefs.access_key,
+                "KOHAKU_HUB_LAKEFS_SECRET_KEY": lakefs.secret_key,
+                **environment,
+            },
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def cluster_hub(new_cluster: Callable[..., Launcher]) -> Iterator[Hub]:
+    """Two worker processes on PostgreSQL, S3 and LakeFS."""
+    yield from run_guarded(new_cluster(), {}, "--workers", "2")
+
+
+@pytest.fixture(scope="session")
+def two_hubs(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server, postgres: PostgresServer) -> Iterator[tuple[Hub, Hub]]:
+    """Two machines: each has a data directory and two workers; rows and bucket are common, and few packs fit into the caches."""
+    environment = s3_server.environment(s3_server.make_bucket()) | {
+        "KOHAKU_HUB_DATABASE_URL": postgres.create(),
+        "KOHAKU_HUB_PACK_CACHE_BYTES": "300000",
+    }
+    one, two = (Launcher(tmp_path_factory.mktemp("machine") / "data", environment) for _ in range(2))
+    for first in run_guarded(one, {}, "--workers", "2"):
+        two.tokens = one.tokens
+        for second in run_guarded(two, {}, "--workers", "2"):
+            yield first, second
+
+
 def run_guarded(launcher: Launcher, environment: dict[str, str], *options: str) -> Iterator[Hub]:
-    launcher.users()
+    if not launcher.tokens:
+        launcher.users()
     running = launcher.start(*options, environment=environment)
     yield running
     assert running.stop() == 0

@@ -48,14 +48,14 @@ class Committer:
                 raise Stale(STALE)
             results = self._try(repo, principal, request, head)
             if not results[0].reason:
-                return results[0].update.new
+                return results[0].oid
             if self._head(repo, request.branch) == head:
                 check_made(results)
         raise Unavailable("Others are committing to this branch all the time. Try again in a moment.")
 
     def begin(self, repo: Repo, principal: Principal, sdk: str = DEFAULT_SDK) -> None:
         """The first commit of a repository that has none: `initial commit` on its default branch."""
-        if self._versions.refs(repo.id).refs:
+        if self._versions.refs(repo.id, fresh=False).refs:
             return
 
         def fill(writer: PackWriter) -> list[RefUpdate]:
@@ -67,7 +67,7 @@ class Committer:
             check_made(results)
 
     def _head(self, repo: Repo, branch: bytes) -> Oid:
-        found = self._versions.refs(repo.id).get(branch)
+        found = self._versions.refs(repo.id, fresh=False).get(branch)
         return found.oid if found is not None else ZERO_OID
 
     def _made_before(self, repo: Repo, request: CommitRequest) -> Oid | None:

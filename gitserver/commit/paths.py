@@ -31,10 +31,11 @@ def _fault(text: str, limits: Limits) -> str:
         return "it holds a backslash; folders are separated by /"
     if len(data) > limits.path_bytes:
         return f"it has {len(data)} bytes, and {limits.path_bytes} are allowed"
-    return next((fault for name in data.split(b"/") if (fault := _name_fault(name))), "")
+    return next((fault for name in data.split(b"/") if (fault := name_fault(name))), "")
 
 
-def _name_fault(name: bytes) -> str:
+def name_fault(name: bytes) -> str:
+    """Why no tree may hold an entry of that name; empty when it may."""
     if name in (b"", b".", b".."):
         return "it must be relative, without empty parts, '.' or '..'"
     if len(name) > _NAME_BYTES:

@@ -43,6 +43,12 @@ class TreeEdit:
         found.opened.pop(name, None)
         return True
 
+    def is_empty(self, path: bytes) -> bool:
+        """Whether everything in the folder at `path` was removed."""
+        folder, _, name = path.rpartition(b"/")
+        found = self._open(folder)
+        return found is not None and self._is_empty(found, name)
+
     def put(self, path: bytes, oid: Oid, mode: int | None = None) -> None:
         """Set a file. Without a mode an executable stays one. Raises BadPath where a file and a folder would share a name."""
         *folders, name = path.split(b"/")

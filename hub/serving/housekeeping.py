@@ -27,5 +27,6 @@ async def keep_house(services: Services, stopping: asyncio.Event) -> None:
 def tidy(services: Services) -> None:
     sweep_incoming(services.settings.data / "incoming", LEFTOVER_SECONDS)
     services.xet.expire()
+    services.versions.tidy()
     if services.stores.remote is not None:
         services.stores.remote.sweep(services.limits.multipart_seconds)

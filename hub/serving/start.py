@@ -11,12 +11,13 @@ log = logging.getLogger(__name__)
 
 
 def prepare(settings: Settings) -> None:
-    """Migrate, and see that S3 does what is asked of it."""
+    """Migrate, and see that S3 and LakeFS do what is asked of them."""
     _raise_file_limit()
     services = build(settings)
     try:
         if services.stores.remote is not None:
             services.stores.remote.bucket.check()
+        services.versions.prepare()
     finally:
         services.close()
 

@@ -50,6 +50,7 @@ class S3Config:
 class Stored(NamedTuple):
     key: str
     modified: float  # seconds since the epoch, by the server's clock
+    size: int
 
 
 class Bucket:
@@ -135,7 +136,7 @@ class Bucket:
             with self._asking(f"list {prefix}"):
                 page = self._client.list_objects_v2(Bucket=self._name, Prefix=prefix, **token)
             for row in page.get("Contents", ()):
-                yield Stored(row["Key"], row["LastModified"].timestamp())
+                yield Stored(row["Key"], row["LastModified"].timestamp(), int(row["Size"]))
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}

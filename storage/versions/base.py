@@ -3,12 +3,12 @@
 Embedded: the refs table alone. Cluster: LakeFS, with the same table as its index.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from storage.database.base import Tx
-from storage.records import Oid, Principal, RefUpdate, Repo
+from storage.records import Oid, Principal, RefUpdate, Repo, RepoName
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,39 @@ class Refs:
 
 @dataclass(frozen=True, slots=True)
 class RefResult:
-    """What became of one update: `reason` is empty when it was made, else the words for the client."""
+    """What became of one update: `reason` is empty when it was made, else the words for the client.
+
+    `merged` is where the ref stands when that is not what was asked for: a commit that joins it with what came in between.
+    """
 
     update: RefUpdate
     reason: str = ""
+    merged: Oid | None = None
+
+    @property
+    def oid(self) -> Oid:
+        return self.merged or self.update.new
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A repository as the version store has it without our rows. `refs` are those that are no branches, `created` is in microseconds."""
+
+    repo_id: str
+    name: RepoName
+    is_private: bool
+    creator: str
+    created: int
+    head: bytes
+    refs: tuple[Ref, ...]
 
 
 class VersionStore(Protocol):
-    def refs(self, repo_id: str) -> Refs: ...
+    def refs(self, repo_id: str, *, fresh: bool = True) -> Refs:
+        """`fresh`: also what was done elsewhere a moment ago. Writers need not ask for that: `append` compares for itself.
+
+        Raises RepoNotFound.
+        """
 
     def find(self, repo_id: str, names: Sequence[bytes]) -> Ref | None:
         """The first of one to four full `names` that exists; the name `HEAD` stands for the ref that HEAD points to.
@@ -67,3 +92,25 @@ class VersionStore(Protocol):
 
     def made_for(self, repo_id: str, ref: bytes, request: str, seconds: int) -> Oid | None:
         """Where `ref` was moved by the newest update of the last `seconds` that carried `request`."""
+
+    def settle(self, repo_id: str) -> None:
+        """A repository was created, renamed, changed or deleted: bring what stands outside the rows in line. Raises Unavailable;
+        then it is done later.
+        """
+
+    def kept(self) -> Iterator[Kept]:
+        """What can be restored when the rows are lost. Raises Invalid where rows are all there is, Unavailable."""
+
+    def restore(self, repo: Repo, kept: Kept, rows: Callable[[Tx], None]) -> None:
+        """All refs of a repository, after `rows` (its own, and those of its packs) in the same transaction. Raises Unavailable."""
+
+    def prepare(self) -> None:
+        """Once, before the first request. Raises Unavailable when the settings are wrong."""
+
+    def tidy(self) -> None:
+        """What nobody waits for and a crash may have left undone; now and then. Raises Unavailable."""
+
+    def reach(self) -> None:
+        """One short question to what the store depends on besides the rows. Raises Unavailable."""
+
+    def close(self) -> None: ...

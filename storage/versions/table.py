@@ -1,12 +1,12 @@
 """The refs table as the version store of the embedded default."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from storage.database.base import Database, Row, Tx
-from storage.errors import RepoNotFound
+from storage.errors import Invalid, RepoNotFound
 from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo
-from storage.versions.base import Ref, RefResult, Refs
+from storage.versions.base import Kept, Ref, RefResult, Refs
 
 _HEAD = (
     "SELECT refs.name, refs.oid, refs.peeled FROM repos JOIN refs ON refs.repo_id = repos.id AND refs.name = repos.head"
@@ -16,10 +16,14 @@ _FIND = (
     "SELECT name, oid, peeled FROM refs WHERE repo_id = :repo AND name IN (:first, :second, :third, :fourth)"
     " ORDER BY CASE name WHEN :first THEN 1 WHEN :second THEN 2 WHEN :third THEN 3 ELSE 4 END LIMIT 1"
 )
+_PUT = (
+    "INSERT INTO refs (repo_id, name, oid, peeled) VALUES (:repo, :name, :oid, :peeled)"
+    " ON CONFLICT (repo_id, name) DO UPDATE SET oid = excluded.oid, peeled = excluded.peeled"
+)
 
 
-class _Refused(Exception):
-    """Rolls the transaction back and carries the results out of it."""
+class Refused(Exception):
+    """No ref is to be moved: rolls the transaction back and carries the results out of it."""
 
     def __init__(self, results: list[RefResult]) -> None:
         self.results = results
@@ -29,7 +33,7 @@ class TableVersionStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def refs(self, repo_id: str) -> Refs:
+    def refs(self, repo_id: str, *, fresh: bool = True) -> Refs:
         def work(tx: Tx) -> Refs:
             head = tx.one("SELECT head FROM repos WHERE id = :id", {"id": repo_id})
             if head is None:
@@ -59,18 +63,36 @@ class TableVersionStore:
         request: str = "",
     ) -> list[RefResult]:
         def work(tx: Tx) -> list[RefResult]:
-            results = _apply(tx, repo, updates, peeled)
-            made = [r for r in results if not r.reason]
-            if not made or (atomic and len(made) < len(results)):
-                raise _Refused(results)
+            results = judge_updates(tx, repo, updates)
+            made = accepted(results, atomic=atomic)
             rows(tx)
-            _journal(tx, repo, [r.update for r in made], actor, request)
+            move_refs(tx, repo, made, peeled, actor.user_id, request)
             return results
 
         try:
             return self._database.write(work)
-        except _Refused as refused:
-            return [r if r.reason else RefResult(r.update, "atomic push failed: another ref was refused") for r in refused.results]
+        except Refused as refused:
+            return refused.results
+
+    def settle(self, repo_id: str) -> None:
+        """Rows are all there is."""
+
+    def kept(self) -> Iterator[Kept]:
+        raise Invalid("This hub keeps its refs in the database alone: restore that from a backup. Only LakeFS can be rebuilt from.")
+
+    def restore(self, repo: Repo, kept: Kept, rows: Callable[[Tx], None]) -> None:
+        raise Invalid("This hub keeps its refs in the database alone.")
+
+    def prepare(self) -> None:
+        """The schema is there: the database sees to that."""
+
+    def tidy(self) -> None:
+        """An update is one transaction: nothing is left."""
+
+    def reach(self) -> None:
+        """The rows are asked for themselves."""
+
+    def close(self) -> None: ...
 
     def made_for(self, repo_id: str, ref: bytes, request: str, seconds: int) -> Oid | None:
         since = time.time_ns() // 1000 - seconds * 1_000_000
@@ -86,23 +108,62 @@ def _ref(row: Row) -> Ref:
     return Ref(bytes(row["name"]), bytes(row["oid"]), bytes(row["peeled"]) if row["peeled"] is not None else None)
 
 
-def _apply(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], peeled: dict[Oid, Oid]) -> list[RefResult]:
+def judge_updates(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], coming: Iterable[bytes] = ()) -> list[RefResult]:
+    """What each may do, in the order of `updates`; nothing is moved. `coming` are names that others are creating right now.
+
+    Raises RepoNotFound.
+    """
     if tx.run("UPDATE repos SET updated_at = :now WHERE id = :id", {"now": time.time_ns() // 1000, "id": repo.id}) == 0:
         raise RepoNotFound(f"Repository {repo.name.full} is gone.")
     current = {bytes(r["name"]): bytes(r["oid"]) for r in tx.all("SELECT name, oid FROM refs WHERE repo_id = :id", {"id": repo.id})}
-    # Deletions first, so that replacing `a` by `a/b` in one push works.
-    ordered = sorted(updates, key=lambda u: u.new != ZERO_OID)
+    names = {**dict.fromkeys(coming, ZERO_OID), **current}
     reasons: dict[int, str] = {}
     seen: set[bytes] = set()
-    for update in ordered:
-        reason = "multiple updates for this ref in one push" if update.ref in seen else _refusal(current, update)
+    for update in deletions_first(updates):
+        reason = "multiple updates for this ref in one push" if update.ref in seen else _refusal(names, update)
         seen.add(update.ref)
         reasons[id(update)] = reason
         if not reason:
-            _move(tx, repo, update, peeled)
-            _note(current, update)
-    _adopt_head(tx, repo, current)
+            _note(names, update)
     return [RefResult(update, reasons[id(update)]) for update in updates]
+
+
+def accepted(results: list[RefResult], *, atomic: bool) -> list[RefUpdate]:
+    """The updates to be made. Raises Refused when there is none, or when one of an atomic push was refused."""
+    made = [result.update for result in results if not result.reason]
+    if atomic and len(made) < len(results):
+        results = [r if r.reason else RefResult(r.update, "atomic push failed: another ref was refused") for r in results]
+        made = []
+    if not made:
+        raise Refused(results)
+    return made
+
+
+def move_refs(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], peeled: Mapping[Oid, Oid], user_id: int, request: str) -> None:
+    """What was judged before in the same transaction, or is nobody else's to move; with the journal and HEAD."""
+    for update in deletions_first(updates):
+        _move(tx, repo, update, peeled)
+    _adopt_head(tx, repo)
+    _journal(tx, repo, updates, user_id, request)
+
+
+def put_refs(tx: Tx, repo_id: str, refs: Iterable[Ref], head: bytes) -> None:
+    """Refs as they were once, without a journal; others stay."""
+    rows = [{"repo": repo_id, "name": ref.name, "oid": ref.oid, "peeled": ref.peeled} for ref in refs]
+    tx.many(_PUT, rows)
+    tx.run("UPDATE repos SET head = :head WHERE id = :repo", {"repo": repo_id, "head": head})
+
+
+def deletions_first(updates: Sequence[RefUpdate]) -> list[RefUpdate]:
+    """So that replacing `a` by `a/b` in one push works."""
+    return sorted(updates, key=lambda update: update.new != ZERO_OID)
+
+
+def clash(ref: bytes, names: Iterable[bytes]) -> bytes | None:
+    """A name of `names` that `ref` cannot be beside: one is a folder of the other."""
+    parts = ref.split(b"/")
+    above = {b"/".join(parts[:n]) for n in range(1, len(parts))}
+    return next((name for name in names if name in above or name.startswith(ref + b"/")), None)
 
 
 def _refusal(current: dict[bytes, Oid], update: RefUpdate) -> str:
@@ -111,10 +172,8 @@ def _refusal(current: dict[bytes, Oid], update: RefUpdate) -> str:
         return _stale(have, update.old)
     if update.new == ZERO_OID:
         return "" if have != ZERO_OID else "the ref does not exist"
-    parts = update.ref.split(b"/")
-    above = {b"/".join(parts[:n]) for n in range(1, len(parts))}
-    clash = next((name for name in current if name in above or name.startswith(update.ref + b"/")), None)
-    return f"name conflicts with {clash.decode(errors='replace')}" if clash else ""
+    other = clash(update.ref, current)
+    return f"name conflicts with {other.decode(errors='replace')}" if other else ""
 
 
 def _stale(have: Oid, believed: Oid) -> str:
@@ -130,28 +189,27 @@ def _note(current: dict[bytes, Oid], update: RefUpdate) -> None:
         current[update.ref] = update.new
 
 
-def _move(tx: Tx, repo: Repo, update: RefUpdate, peeled: dict[Oid, Oid]) -> None:
+def _move(tx: Tx, repo: Repo, update: RefUpdate, peeled: Mapping[Oid, Oid]) -> None:
     row = {"repo": repo.id, "name": update.ref, "oid": update.new, "peeled": peeled.get(update.new)}
     if update.new == ZERO_OID:
         tx.run("DELETE FROM refs WHERE repo_id = :repo AND name = :name", row)
     else:
-        tx.run(
-            "INSERT INTO refs (repo_id, name, oid, peeled) VALUES (:repo, :name, :oid, :peeled)"
-            " ON CONFLICT (repo_id, name) DO UPDATE SET oid = excluded.oid, peeled = excluded.peeled",
-            row,
-        )
+        tx.run(_PUT, row)
 
 
-def _adopt_head(tx: Tx, repo: Repo, current: dict[bytes, Oid]) -> None:
+def _adopt_head(tx: Tx, repo: Repo) -> None:
     """HEAD follows the first branch while its own target is unborn, so that a first push of `master` can be cloned."""
-    head = tx.one("SELECT head FROM repos WHERE id = :id", {"id": repo.id})
-    branches = sorted(name for name in current if name.startswith(b"refs/heads/"))
-    if head is not None and bytes(head["head"]) not in current and branches:
-        tx.run("UPDATE repos SET head = :head WHERE id = :id", {"head": branches[0], "id": repo.id})
+    row = {"repo": repo.id, "heads": b"refs/heads/", "end": b"refs/heads0"}
+    head = tx.one(
+        "SELECT refs.name FROM repos LEFT JOIN refs ON refs.repo_id = repos.id AND refs.name = repos.head WHERE repos.id = :repo", row
+    )
+    first = tx.one("SELECT name FROM refs WHERE repo_id = :repo AND name > :heads AND name < :end ORDER BY name LIMIT 1", row)
+    if head is not None and head["name"] is None and first is not None:
+        tx.run("UPDATE repos SET head = :head WHERE id = :repo", row | {"head": bytes(first["name"])})
 
 
-def _journal(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], actor: Principal, request: str) -> None:
-    row = {"repo": repo.id, "user": actor.user_id, "at": time.time_ns() // 1000, "request": request}
+def _journal(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], user_id: int, request: str) -> None:
+    row = {"repo": repo.id, "user": user_id, "at": time.time_ns() // 1000, "request": request}
     tx.many(
         "INSERT INTO ref_log (repo_id, name, old, new, user_id, at, request) VALUES (:repo, :name, :old, :new, :user, :at, :request)",
         [row | {"name": u.ref, "old": u.old, "new": u.new} for u in updates],

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 EXPECTED_SKIPS = ("HUB_PROTECT_CMD", "not sendable")
 
 
-@pytest.fixture(scope="module", params=["embedded_hub", "postgres_hub"])
+@pytest.fixture(scope="module", params=["embedded_hub", "postgres_hub", "cluster_hub"])
 def hub(request: pytest.FixtureRequest) -> Any:
     """Everything here holds for the embedded default, and for two processes on PostgreSQL."""
     return request.getfixturevalue(request.param)

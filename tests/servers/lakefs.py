@@ -119,10 +119,13 @@ class LakeFSServer:
         body = {"username": "hub", "key": {"access_key_id": self.access_key, "secret_access_key": self.secret_key}}
         return self.call("POST", "/setup_lakefs", body)[0]
 
+    @property
+    def authorization(self) -> str:
+        return "Basic " + base64.b64encode(f"{self.access_key}:{self.secret_key}".encode()).decode()
+
     def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """The API below /api/v1, with our keys: status and what it answers. For tests that look behind the hub's back."""
-        user = base64.b64encode(f"{self.access_key}:{self.secret_key}".encode()).decode()
-        headers = {"Authorization": f"Basic {user}", "Content-Type": "application/json"}
+        headers = {"Authorization": self.authorization, "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}/api/v1{path}", data, headers, method=method)
         try:

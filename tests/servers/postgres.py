@@ -12,13 +12,13 @@ import time
 import uuid
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 import psycopg
 
 INSTALLED = Path(__file__).parent.parent.parent / ".venv" / "servers" / "postgresql"
 PASSWORD = "p@ss:w/ord%"  # must be quoted in an address, and must never be seen in a log
-_QUOTED = "p%40ss%3Aw%2Ford%25"
 _START_SECONDS = 60
 
 
@@ -30,30 +30,42 @@ def missing() -> str:
 
 
 class PostgresServer:
-    """`options` are lines of postgresql.conf."""
+    """`options` are lines of postgresql.conf. Made again on a `folder` that it had, with the same password, it has what it had."""
 
-    def __init__(self, *options: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="kohaku-pg-", dir="/tmp"))
-        self.port = free_port()
+    def __init__(self, *options: str, folder: Path | None = None, port: int = 0, password: str = PASSWORD) -> None:
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="kohaku-pg-", dir="/tmp"))
+        self.port = port or free_port()
+        self._password = password
         self._program = INSTALLED
         self._process: subprocess.Popen[bytes] | None = None
         self._user: dict[str, Any] = {}
         if os.geteuid() == 0:
-            self._user = {"user": "nobody", "group": "nogroup", "extra_groups": []}
-            self._program = self.folder / "program"
-            shutil.copytree(INSTALLED.resolve(), self._program)
-            for folder in (self.folder, self._program):
-                folder.chmod(0o755)
-        data = self.folder / "data"
-        data.mkdir(0o700)
-        secret = self.folder / "password"
-        secret.write_text(PASSWORD)
-        if self._user:
-            shutil.chown(data, "nobody", "nogroup")
-        self._run("initdb", "-D", str(data), "-U", "hub", "-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--no-sync")
+            self._leave_root()
+        if not (self.folder / "data" / "PG_VERSION").exists():
+            self._make_data()
         lines = [f"port = {self.port}", "listen_addresses = '127.0.0.1'", "unix_socket_directories = ''", *options]
+        (self.folder / "options.conf").write_text("\n".join(lines) + "\n")
+
+    def _leave_root(self) -> None:
+        self._user = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+        self._program = self.folder / "program"
+        if not self._program.exists():
+            shutil.copytree(INSTALLED.resolve(), self._program)
+        for folder in (self.folder, self._program):
+            folder.chmod(0o755)
+
+    def _make_data(self) -> None:
+        data, secret = self.folder / "data", self.folder / "password"
+        shutil.rmtree(data, ignore_errors=True)  # of a try that broke off
+        data.mkdir(0o700)
+        secret.touch(0o600)
+        secret.write_text(self._password)
+        for path in (data, secret) if self._user else ():
+            shutil.chown(path, "nobody", "nogroup")
+        self._run("initdb", "-D", str(data), "-U", "hub", "-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--no-sync")
+        secret.unlink()
         with (data / "postgresql.conf").open("a") as file:
-            file.write("\n".join(lines) + "\n")
+            file.write("include '../options.conf'\n")
 
     def start(self) -> None:
         """Until it takes connections; again after `kill`, too."""
@@ -83,13 +95,20 @@ class PostgresServer:
 
     def remove(self) -> None:
         """Stop it, and leave nothing behind."""
+        self.stop()
+        shutil.rmtree(self.folder)
+
+    def running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(2)  # SIGINT: fast shutdown
             self._process.wait(60)
-        shutil.rmtree(self.folder)
 
     def url(self, database: str, port: int | None = None) -> str:
-        return f"postgresql://hub:{_QUOTED}@127.0.0.1:{port or self.port}/{database}"
+        return f"postgresql://hub:{quote(self._password, safe='')}@127.0.0.1:{port or self.port}/{database}"
 
     def create(self) -> str:
         """The address of a new, empty database; KOHAKU_TEST_DATABASE may hold more of the SQL that makes it."""
@@ -98,6 +117,13 @@ class PostgresServer:
             connection.execute(f"CREATE DATABASE {name} {os.environ.get('KOHAKU_TEST_DATABASE', '')}".encode())
         return self.url(name)
 
+    def ensure(self, database: str) -> str:
+        """The address of that database, which is made when it is not there."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone() is None:
+                connection.execute(f"CREATE DATABASE {database}".encode())
+        return self.url(database)
+
     def _spawn(self) -> subprocess.Popen[bytes]:
         command = [str(self._program / "bin" / "postgres"), "-D", str(self.folder / "data")]
         with (self.folder / "log").open("ab") as log:
@@ -105,9 +131,6 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._program / "bin" / program), *arguments]
-        secret = self.folder / "password"
-        if self._user:
-            shutil.chown(secret, "nobody", "nogroup")
         done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=_environment(), timeout=120, **self._user)
         assert done.returncode == 0, done.stdout + done.stderr
 

@@ -1,0 +1,100 @@
+"""Git's side of the LakeFS bridge: commits as files that changed, and LakeFS's commits as commits of git."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from dulwich.refs import Ref, check_ref_format
+
+from gitserver.bridge.difference import Changed, differences
+from gitserver.bridge.intake import Intake
+from gitserver.objects import Kind, Objects, ObjectStores
+from gitserver.parse import TreeItem
+from lfs.pointer import MOST_BYTES, Pointer, parse
+from lfs.possession import Possession
+from storage.errors import ObjectNotFound
+from storage.records import BlobRef, Oid, Repo
+from storage.versions.contents import Changes, Foreign, GitCommit, Placed
+
+_KEY_BYTES = 1024  # of a path in LakeFS
+_ACTIONS = b"_lakefs_actions/"  # files there are programs for LakeFS to run
+_NEAR = 2000
+
+
+class GitContents:
+    def __init__(self, objects: ObjectStores, possession: Possession, intake: Intake) -> None:
+        self._objects = objects
+        self._possession = possession
+        self._intake = intake
+
+    def changes(self, repo: Repo, before: Oid | None, after: Oid) -> Changes:
+        objects = self._objects.of(repo.id)
+        objects.refresh()
+        old = objects.commit(before).tree if before is not None else None
+        changed = list(differences(objects, old, objects.commit(after).tree, _KEY_BYTES))
+        placed = [(path, item) for path, item in ((one.path, one.new) for one in changed) if item is not None and _fits(path, item)]
+        removed = [one.path.decode() for one in changed if one.new is None and one.old is not None and _fits(one.path, one.old)]
+        left_out = sum(one.new is not None for one in changed) - len(placed)
+        removed += [one.path.decode() for one in changed if _is_now_out(one)]
+        return Changes(tuple(self._placed(repo, objects, placed)), tuple(removed), left_out)
+
+    def commit(self, repo: Repo, oid: Oid) -> GitCommit | None:
+        objects = self._objects.of(repo.id)
+        try:
+            node = objects.commit(oid)
+            message = objects.get(oid).data.partition(b"\n\n")[2]
+        except ObjectNotFound:
+            return None
+        return GitCommit(node.tree, message.decode("utf-8", "replace"))
+
+    def ancestors(self, repo: Repo, oid: Oid) -> Iterator[Oid]:
+        objects = self._objects.of(repo.id)
+        at: Oid | None = oid
+        for _ in range(_NEAR):
+            if at is None:
+                return
+            yield at
+            parents = objects.commit(at).parents
+            at = parents[0] if parents else None
+
+    def take_in(self, repo: Repo, foreign: Foreign) -> Oid:
+        return self._intake.take_in(repo, foreign)
+
+    def is_ref_name(self, ref: bytes) -> bool:
+        return check_ref_format(Ref(ref))
+
+    def _placed(self, repo: Repo, objects: Objects, files: Iterable[tuple[bytes, TreeItem]]) -> Iterator[Placed]:
+        found = [(path, item, *_read(objects, item.oid)) for path, item in files]
+        held = self._possession.held(repo.id, {pointer.oid for *_, pointer in found if pointer is not None})
+        for path, item, blob, pointer in found:
+            if pointer is not None and held.get(pointer.oid) == pointer.blob:
+                yield Placed(path.decode(), pointer.blob, item.mode, item.oid, None)
+            else:
+                yield Placed(path.decode(), blob, item.mode, item.oid, partial(_data, objects, item.oid))
+
+
+def _read(objects: Objects, oid: Oid) -> tuple[BlobRef, Pointer | None]:
+    data = _data(objects, oid)
+    return BlobRef(hashlib.sha256(data).hexdigest(), len(data)), parse(data) if len(data) <= MOST_BYTES else None
+
+
+def _data(objects: Objects, oid: Oid) -> bytes:
+    raw = objects.get(oid)
+    assert raw.kind is Kind.BLOB
+    return raw.data
+
+
+def _fits(path: bytes, item: TreeItem) -> bool:
+    """Whether LakeFS may and can hold it."""
+    if item.is_gitlink or item.is_tree or len(path) > _KEY_BYTES or path.startswith(_ACTIONS):
+        return False
+    try:
+        path.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_now_out(one: Changed) -> bool:
+    """A file that LakeFS has became what it cannot hold."""
+    return one.old is not None and one.new is not None and _fits(one.path, one.old) and not _fits(one.path, one.new)

@@ -1,0 +1,75 @@
+"""A commit that was made in LakeFS as a commit of git (I3): its bytes depend on nothing but the LakeFS commit and its parents in git.
+
+Large files become LFS pointers. Keys that no tree of git may hold are left out and counted in the message.
+"""
+
+import logging
+import shutil
+
+from gitserver.bridge.taking import Taking
+from gitserver.commit.draft import Draft
+from gitserver.commit.packfile import PackWriter
+from gitserver.objects import ObjectStores
+from gitserver.receive.ingest import Ingest
+from gitserver.synthesis import make_commit
+from lfs.possession import Possession
+from storage.blobs.base import BlobStore
+from storage.database.base import Database
+from storage.limits import Limits
+from storage.packs import PackStore
+from storage.records import Oid, Repo, Signature
+from storage.versions.contents import Foreign
+
+log = logging.getLogger(__name__)
+_EMAIL = b"lakefs@users.noreply.kohakuhub"
+
+
+class Intake:
+    def __init__(
+        self, database: Database, objects: ObjectStores, packs: PackStore, blobs: BlobStore, possession: Possession, limits: Limits
+    ) -> None:
+        self._database = database
+        self._objects = objects
+        self._packs = packs
+        self._blobs = blobs
+        self._possession = possession
+        self._limits = limits
+
+    def take_in(self, repo: Repo, foreign: Foreign) -> Oid:
+        """The commit, stored. Raises Unavailable."""
+        objects = self._objects.of(repo.id)
+        folder = self._packs.quarantine()
+        try:
+            pack = folder / "taken.pack"
+            writer = PackWriter(pack)
+            try:
+                oid = self._fill(repo, Draft(objects, writer, objects.commit(foreign.base).tree if foreign.base else None), foreign)
+            finally:
+                writer.close()
+            ingested = Ingest(objects, self._limits, lambda text: None).run(pack)
+            if ingested.info.objects:
+                self._packs.add(repo.id, ingested.info, pack, ingested.index)
+                self._database.write(lambda tx: self._packs.record(tx, repo.id, ingested.info))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        objects.refresh()
+        return oid
+
+    def _fill(self, repo: Repo, draft: Draft, foreign: Foreign) -> Oid:
+        taking = Taking(draft, foreign.reader, self._blobs, lambda blob: self._possession.link(repo.id, blob))
+        skipped = taking.apply(foreign.differences)
+        if skipped:
+            log.warning("LakeFS: %d keys of commit %s in %s cannot be in git and are left out", skipped, foreign.commit.id, repo.name.full)
+        return draft.add(make_commit(draft.finish(), foreign.parents, _author(foreign), _message(foreign, skipped)))
+
+
+def _author(foreign: Foreign) -> Signature:
+    """LakeFS knows one user, whoever used its keys."""
+    return Signature(foreign.commit.committer.encode("utf-8", "replace") or b"lakefs", _EMAIL, foreign.commit.created)
+
+
+def _message(foreign: Foreign, skipped: int) -> str:
+    lines = [foreign.commit.message.strip() or "Commit in LakeFS", "", f"LakeFS-Commit: {foreign.commit.id}"]
+    if skipped:
+        lines.append(f"Hub-Skipped: {skipped}")
+    return "\n".join(lines)

@@ -1,0 +1,196 @@
+"""The files of one LakeFS commit put into a draft, in the order of their keys."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+from gitserver.commit.attributes import Attributes
+from gitserver.commit.draft import Draft
+from gitserver.commit.paths import name_fault
+from gitserver.objects import Kind, RawObject, object_id
+from gitserver.receive.fsck import check_gitmodules
+from gitserver.receive.names import is_dotgit_file
+from lfs.pointer import Pointer, serialize
+from storage.blobs.base import BlobStore
+from storage.errors import BadPack, TooLarge, Unavailable
+from storage.limits import MIB, Limits
+from storage.records import BlobRef
+from storage.versions.contents import Reader
+from storage.versions.lakefs.records import Difference, LakeObject
+
+# These decide on ids, so they are no settings.
+_REGULAR_BYTES = 10 * MIB
+_LIMITS = Limits()
+_TARGET_BYTES = 4096  # of a symbolic link
+_MOST_PATHS = 1_000_000
+_PIECE = 8 * MIB
+_AT_ONCE = 16
+_ATTRIBUTES = b".gitattributes"
+_FILE, _EXECUTABLE, _SYMLINK = 0o100644, 0o100755, 0o120000
+_MODES = {f"{mode:o}": mode for mode in (_FILE, _EXECUTABLE, _SYMLINK)}
+_CONTROL_FILES = (b".gitmodules", b".gitattributes", b".gitignore", b".mailmap")
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """A file of the commit: its bytes, or the large object that they are."""
+
+    path: bytes
+    mode: int | None
+    data: bytes | None
+    large: BlobRef | None
+
+
+class Taking:
+    """`own` is told of each large object that the repository has from now on."""
+
+    def __init__(self, draft: Draft, reader: Reader, blobs: BlobStore, own: Callable[[BlobRef], None]) -> None:
+        self._draft = draft
+        self._reader = reader
+        self._blobs = blobs
+        self._own = own
+        self._skipped = 0
+
+    def apply(self, differences: Iterable[Difference]) -> int:
+        """How many keys were left out. Raises Unavailable."""
+        found = list(islice(differences, _MOST_PATHS + 1))
+        if len(found) > _MOST_PATHS:
+            raise Unavailable(f"A commit in LakeFS changes more than {_MOST_PATHS} paths. Split it.")
+        wanted = []
+        for one in found:
+            path = one.path.encode("utf-8", "surrogatepass")
+            if one.is_removed:
+                self._remove(path)
+            elif _is_possible(path):
+                wanted.append(path)
+            else:
+                self._skipped += 1
+        first = [path for path in wanted if path.rpartition(b"/")[2] == _ATTRIBUTES]
+        self._put_all(first)  # they say which of the others are large
+        attributes = Attributes(self._attributes, _LIMITS)
+        self._put_all([path for path in wanted if path not in set(first)], attributes)
+        return self._skipped
+
+    def _remove(self, path: bytes) -> None:
+        item = self._draft.edit.find(path) if path else None
+        if item is not None and not item.is_tree and not item.is_gitlink:
+            self._draft.edit.remove(path)
+
+    def _put_all(self, paths: Sequence[bytes], attributes: Attributes | None = None) -> None:
+        """A few at a time: LakeFS is asked in threads, the draft is changed in this one."""
+        with ThreadPoolExecutor(_AT_ONCE, "lakefs-read") as threads:
+            for at in range(0, len(paths), _AT_ONCE):
+                found = list(threads.map(self._stat, paths[at : at + _AT_ONCE]))
+                kinds = [self._is_large(one, attributes) for one in found]
+                for file in threads.map(self._fetch, found, kinds):
+                    self._put(file)
+
+    def _put(self, file: _Fetched) -> None:
+        item = self._draft.edit.find(file.path)
+        if _is_dangerous(file) or (item is not None and item.is_tree and not self._draft.edit.is_empty(file.path)):
+            self._skipped += 1  # of a file and a folder of one name the folder stays
+            return
+        for folder in _folders(file.path):
+            above = self._draft.edit.find(folder)
+            if above is not None and not above.is_tree:
+                self._draft.edit.remove(folder)
+                self._skipped += 1
+        if file.large is not None:
+            self._own(file.large)
+        data = file.data if file.data is not None else _pointer(file.large)
+        oid = self._draft.add(RawObject(Kind.BLOB, data), remember=file.path.rpartition(b"/")[2] == _ATTRIBUTES)
+        self._draft.edit.put(file.path, oid, file.mode)
+
+    def _stat(self, path: bytes) -> LakeObject:
+        return self._reader.stat(path.decode("utf-8", "surrogatepass"))
+
+    def _fetch(self, found: LakeObject, is_large: bool) -> _Fetched:
+        path, mode = found.path.encode("utf-8", "surrogatepass"), _mode(found)
+        if is_large:
+            return _Fetched(path, mode, None, self._pooled(found) or self._hashed(found))
+        return _Fetched(path, mode, self._reader.read(found.path, 0, found.size) if found.size else b"", None)
+
+    def _is_large(self, found: LakeObject, attributes: Attributes | None) -> bool:
+        kind = found.metadata.get("git-kind", "") if self._reader.is_pooled(found) else ""
+        if _mode(found) == _SYMLINK or (kind == "blob" and found.size <= _LIMITS.object_bytes):
+            return False
+        if kind == "lfs" or found.size > _REGULAR_BYTES:
+            return True
+        return found.size > 0 and attributes is not None and _is_tracked(attributes, found.path.encode("utf-8", "surrogatepass"))
+
+    def _pooled(self, found: LakeObject) -> BlobRef | None:
+        """Its bytes, where they are the pool's: nothing has to be read."""
+        blob = BlobRef(found.checksum, found.size)
+        return blob if self._reader.is_pooled(found) and self._blobs.exists(blob) else None
+
+    def _hashed(self, found: LakeObject) -> BlobRef:
+        """Read once for its name, and once more for the pool if that has it not."""
+        digest = hashlib.sha256()
+        for piece in self._pieces(found):
+            digest.update(piece)
+        blob = BlobRef(digest.hexdigest(), found.size)
+        if self._blobs.exists(blob):
+            return blob
+        upload = self._blobs.upload(blob)
+        try:
+            for piece in self._pieces(found):
+                upload.write(piece)
+            upload.commit()
+        finally:
+            upload.abort()
+        return blob
+
+    def _pieces(self, found: LakeObject) -> Iterator[bytes]:
+        for start in range(0, found.size, _PIECE):
+            yield self._reader.read(found.path, start, min(start + _PIECE, found.size))
+
+    def _attributes(self, folder: bytes) -> bytes | None:
+        item = self._draft.edit.find(folder + b"/" + _ATTRIBUTES if folder else _ATTRIBUTES)
+        return self._draft.blob(item.oid) if item is not None and not item.is_tree and not item.is_gitlink else None
+
+
+def _mode(found: LakeObject) -> int | None:
+    """As a push left it. None where somebody wrote the file in LakeFS: then an executable stays one."""
+    mode = _MODES.get(found.metadata.get("git-mode", ""))
+    return _FILE if mode == _SYMLINK and found.size > _TARGET_BYTES else mode
+
+
+def _is_tracked(attributes: Attributes, path: bytes) -> bool:
+    """Patterns that take too long to match say nothing."""
+    try:
+        return attributes.is_lfs(path)
+    except TooLarge:
+        return False
+
+
+def _is_possible(path: bytes) -> bool:
+    """Whether a tree may hold it: no empty names (as in markers of folders), nothing that a checkout takes for git's own."""
+    return b"\0" not in path and not any(name_fault(name) for name in path.split(b"/"))
+
+
+def _is_dangerous(file: _Fetched) -> bool:
+    """What strict fsck refuses: it would keep everybody from fetching the branch."""
+    name = file.path.rpartition(b"/")[2]
+    if file.mode == _SYMLINK:
+        return any(is_dotgit_file(name, wanted) for wanted in _CONTROL_FILES)
+    if not is_dotgit_file(name, b".gitmodules") or file.data is None:
+        return False
+    try:
+        check_gitmodules(object_id(Kind.BLOB, file.data), file.data)
+    except BadPack:
+        return True
+    return False
+
+
+def _folders(path: bytes) -> Iterator[bytes]:
+    at = path.find(b"/")
+    while at >= 0:
+        yield path[:at]
+        at = path.find(b"/", at + 1)
+
+
+def _pointer(blob: BlobRef | None) -> bytes:
+    assert blob is not None
+    return serialize(Pointer(blob.sha256, blob.size))

@@ -1,0 +1,205 @@
+"""LakeFS as version store. The refs table is its index: readers ask the table, writers move LakeFS first and then the table (I2 to I6)."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from storage.blobs.base import BlobStore
+from storage.blobs.s3 import key_of
+from storage.database.base import Database, Tx
+from storage.errors import Unavailable
+from storage.limits import Limits
+from storage.records import Oid, Principal, RefUpdate, Repo
+from storage.versions.base import Kept, Ref, RefResult, Refs
+from storage.versions.contents import Contents
+from storage.versions.lakefs import journal
+from storage.versions.lakefs.carrier import DEFAULT_BRANCH, Carrier
+from storage.versions.lakefs.client import Denied, LakeFS
+from storage.versions.lakefs.janitor import Janitor
+from storage.versions.lakefs.journal import Asked, Busy, Operation
+from storage.versions.lakefs.lease import Leases
+from storage.versions.lakefs.reconcile import Reconciler
+from storage.versions.lakefs.repositories import Repositories
+from storage.versions.lakefs.tags import Tags
+from storage.versions.lakefs.watch import Watch
+from storage.versions.lakefs.writer import Writer
+from storage.versions.table import Refused, TableVersionStore, put_refs
+
+log = logging.getLogger(__name__)
+_VERSIONS = ("1.84.", "1.85.", "1.86.")
+_NEWS_SECONDS = 0.0
+_FILES_SECONDS = 1.0  # files are read often
+_OWN = "lakefs"  # the prefix of what is LakeFS's
+_FIRST_WAIT, _LAST_WAIT = 0.01, 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the store is made of. `place` is the bucket as LakeFS writes it, `s3://name`, with the pool and LakeFS's own data in it; `drop`
+    removes all keys there that begin so.
+    """
+
+    database: Database
+    table: TableVersionStore
+    lakefs: LakeFS
+    contents: Contents
+    blobs: BlobStore
+    find_repo: Callable[[str], Repo | None]
+    place: str
+    drop: Callable[[str], None]
+    limits: Limits
+
+
+def open_store(parts: Parts) -> "LakeFSVersionStore":
+    database, lakefs, contents = parts.database, parts.lakefs, parts.contents
+
+    def address(sha256: str) -> str:
+        return f"{parts.place}/{key_of(sha256)}"
+
+    leases = Leases(database)
+    reconciler = Reconciler(database, lakefs, contents, leases, address)
+    writer = Writer(lakefs, contents, parts.blobs, address, DEFAULT_BRANCH)
+    carrier = Carrier(database, lakefs, contents, writer, reconciler, leases)
+    tags = Tags(database, lakefs, contents, reconciler)
+    watch = Watch(database, lakefs, reconciler, carrier, tags, parts.find_repo, parts.limits)
+    repositories = Repositories(database, lakefs, f"{parts.place}/{_OWN}", lambda name: parts.drop(f"{_OWN}/{name}/"))
+    janitor = Janitor(database, lakefs, carrier, repositories, parts.find_repo)
+
+    def close() -> None:
+        watch.close()
+        writer.close()
+        leases.close()
+        lakefs.close()
+
+    return LakeFSVersionStore(parts, carrier, watch, repositories, tags, janitor, close)
+
+
+class LakeFSVersionStore:
+    def __init__(
+        self,
+        parts: Parts,
+        carrier: Carrier,
+        watch: Watch,
+        repositories: Repositories,
+        tags: Tags,
+        janitor: Janitor,
+        close: Callable[[], None],
+    ) -> None:
+        self._database = parts.database
+        self._table = parts.table
+        self._lakefs = parts.lakefs
+        self._limits = parts.limits
+        self._carrier = carrier
+        self._watch = watch
+        self._repositories = repositories
+        self._tags = tags
+        self._janitor = janitor
+        self._close = close
+
+    def refs(self, repo_id: str, *, fresh: bool = True) -> Refs:
+        if fresh:
+            self._watch.look(repo_id, _NEWS_SECONDS)
+        return self._table.refs(repo_id)
+
+    def find(self, repo_id: str, names: Sequence[bytes]) -> Ref | None:
+        self._watch.look(repo_id, _FILES_SECONDS)
+        return self._table.find(repo_id, names)
+
+    def made_for(self, repo_id: str, ref: bytes, request: str, seconds: int) -> Oid | None:
+        return self._table.made_for(repo_id, ref, request, seconds)
+
+    def settle(self, repo_id: str) -> None:
+        try:
+            self._repositories.settle(repo_id)
+        except Denied as error:
+            raise Unavailable(f"LakeFS refused to settle a repository: {error}. The operator looks into LakeFS.") from error
+
+    def kept(self) -> Iterator[Kept]:
+        return self._repositories.kept()
+
+    def restore(self, repo: Repo, kept: Kept, rows: Callable[[Tx], None]) -> None:
+        """Other refs as LakeFS was told of them, with the rows, lest it be told that there are none; then its branches."""
+
+        def work(tx: Tx) -> None:
+            rows(tx)
+            put_refs(tx, repo.id, kept.refs, kept.head)
+            self._repositories.adopt(tx, repo.id)
+
+        self._database.write(work)
+        try:
+            self._watch.bring_up(repo)
+        except Denied as error:
+            raise Unavailable(f"LakeFS refused what a rebuild needs: {error}. The operator looks into LakeFS.") from error
+        self._database.write(lambda tx: put_refs(tx, repo.id, (), kept.head))  # HEAD went to the first branch that came
+
+    def prepare(self) -> None:
+        self._lakefs.set_up()
+        version = self._lakefs.version()
+        if not version.startswith(_VERSIONS):
+            log.warning("LakeFS is version %s; the hub is made for %s", version or "unknown", ", ".join(_VERSIONS))
+
+    def tidy(self) -> None:
+        """End what was cut short, and remove what it left behind. Raises Unavailable."""
+        self._janitor.tidy()
+
+    def append(
+        self,
+        repo: Repo,
+        updates: Sequence[RefUpdate],
+        *,
+        actor: Principal,
+        peeled: dict[Oid, Oid],
+        atomic: bool,
+        rows: Callable[[Tx], None],
+        request: str = "",
+    ) -> list[RefResult]:
+        """As in the port. `rows` are written before LakeFS is asked, so that an operation that was cut short can be ended by anybody."""
+        heads = [update.ref for update in updates if update.ref.startswith(b"refs/heads/")]
+        try:
+            self._repositories.ensure(repo)
+            if heads:
+                self._watch.check(repo, heads)
+            operation, results = self._begin(repo, updates, Asked(actor.user_id, request, atomic, peeled), rows)
+        except Refused as refused:
+            return refused.results
+        except Denied as error:
+            raise Unavailable(f"LakeFS refused what an update needs: {error}. The operator looks into LakeFS.") from error
+        outcome = self._carrier.carry_out(repo, operation)
+        made = {one.step.update: one.oid for one in outcome.done}
+        reasons = {step.update: reason for step, reason in outcome.reasons.items()}
+        self._watch.afterwards(lambda: self._tidy(repo, operation))
+        return [r if r.reason else RefResult(r.update, reasons.get(r.update, ""), _merged(r.update, made.get(r.update))) for r in results]
+
+    def reach(self) -> None:
+        self._lakefs.health()
+
+    def close(self) -> None:
+        self._close()
+
+    def _begin(
+        self, repo: Repo, updates: Sequence[RefUpdate], asked: Asked, rows: Callable[[Tx], None]
+    ) -> tuple[Operation, list[RefResult]]:
+        until = time.monotonic() + self._limits.ref_wait_seconds
+        pause = _FIRST_WAIT
+        while True:
+            try:
+                return self._database.write(lambda tx: journal.begin(tx, repo, updates, asked, rows))
+            except Busy as busy:
+                if busy.is_over:
+                    self._carrier.recover(repo, busy.operation)
+                elif time.monotonic() > until:
+                    raise Unavailable("Others are updating this ref, and it takes long. Try again in a moment.") from busy
+                else:
+                    time.sleep(pause)
+                    pause = min(pause * 1.5, _LAST_WAIT)
+
+    def _tidy(self, repo: Repo, operation: Operation) -> None:
+        """What nobody waits for."""
+        self._carrier.drop_scratch(repo, operation)
+        self._tags.project(repo)
+        self._repositories.settle(repo.id)
+
+
+def _merged(update: RefUpdate, oid: Oid | None) -> Oid | None:
+    return oid if oid != update.new else None

@@ -1,0 +1,125 @@
+"""`make cluster`: all servers start, keep their data over a stop, and leave no process."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import rmtree
+
+import psutil
+import pytest
+import requests
+
+from tests.conftest import COMMAND, PASSWORD, ROOT
+from tests.servers import cluster, postgres, s3
+from tests.servers.needs import need
+
+_SECONDS = 180
+
+
+@pytest.fixture
+def folder(lakefs_program: None) -> Iterator[Path]:
+    """Where PostgreSQL may go when the tests run as root."""
+    need(postgres.missing() or s3.missing())
+    made = Path(tempfile.mkdtemp(prefix="kohaku-cluster-", dir="/tmp"))
+    made.chmod(0o755)
+    yield made
+    rmtree(made)
+
+
+@contextmanager
+def running(folder: Path) -> "Iterator[subprocess.Popen[str]]":
+    """Once it has said how to go on."""
+    command = [sys.executable, "-m", "tests.servers.cluster", "--data", str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            until = time.monotonic() + _SECONDS
+            for line in process.stdout:
+                assert time.monotonic() < until
+                if "Ctrl-C" in line:
+                    break
+            else:
+                raise AssertionError("the cluster did not start")
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(_SECONDS)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    words = shlex.split((folder / "env").read_text())
+    return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+def keys(folder: Path) -> dict[str, str]:
+    """What stays the same; a port may be taken by somebody else in between."""
+    return {name: value for name, value in environment(folder).items() if name.endswith("_KEY")}
+
+
+def admin(folder: Path, *arguments: str) -> str:
+    command = [str(COMMAND), "admin", *arguments]
+    given = {**os.environ, **environment(folder)}
+    return subprocess.run(command, env=given, input=PASSWORD + "\n", capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+
+
+def lakefs_repositories(folder: Path) -> int:
+    known = environment(folder)
+    path, auth = "/api/v1/repositories", (known["KOHAKU_HUB_LAKEFS_ACCESS_KEY"], known["KOHAKU_HUB_LAKEFS_SECRET_KEY"])
+    answer = requests.get(known["KOHAKU_HUB_LAKEFS_ENDPOINT"] + path, auth=auth, timeout=60)
+    assert answer.status_code == 200
+    return len(answer.json()["results"])
+
+
+def call(folder: Path, token: str, path: str, body: object = None) -> object:
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(environment(folder)["KOHAKU_HUB_BASE_URL"] + path, data, headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+def test_the_cluster_keeps_what_it_was_given(folder: Path) -> None:
+    with running(folder) as process:
+        admin(folder, "create-user", "ann", "--email", "ann@example.org", "--password-stdin")
+        token = admin(folder, "create-token", "ann", "--name", "laptop", "--scope", "write")
+        call(folder, token, "/api/repos/create", {"type": "model", "name": "first"})
+        family = psutil.Process(process.pid).children(recursive=True)
+    left = [one for one in family if one.is_running()]
+    before = keys(folder)
+    with running(folder):
+        info = call(folder, token, "/api/models/ann/first")
+        repositories = lakefs_repositories(folder)
+
+    assert process.returncode == 0
+    assert left == []
+    assert repositories == 1
+    assert len(before) == 4
+    assert keys(folder) == before
+    assert isinstance(info, dict)
+    assert info["id"] == "ann/first"
+
+
+def test_a_part_that_ends_stops_the_rest(folder: Path) -> None:
+    with running(folder) as process:
+        family = psutil.Process(process.pid).children(recursive=True)
+        next(one for one in family if "weed" in one.name()).kill()
+        assert process.wait(_SECONDS) == 1
+        said = process.stdout.read() if process.stdout else ""
+
+    assert [one for one in family if one.is_running()] == []
+    assert "S3 has ended" in said
+
+
+def test_what_is_missing_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.servers.lakefs.PROGRAM", Path("/nowhere"))
+
+    assert "tests/servers/lakefs.sh" in cluster._refuse(folder)
