@@ -3,10 +3,8 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -25,7 +23,9 @@ from tests.conftest import COMMAND, PASSWORD, Hub, Launcher
 from tests.deployment.compose import Missing, document, read_env, services
 from tests.deployment.stack import ROOT, behind, start_nginx
 from tests.deployment.test_doctor import doctor, wrong
+from tests.servers import lakefs, postgres, s3
 from tests.servers.lakefs import PROGRAM as LAKEFS
+from tests.servers.needs import need
 from tests.servers.postgres import INSTALLED, PostgresServer, free_port
 
 SECRETS = read_env(environment.make())
@@ -170,19 +170,11 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    absent = [
-        name
-        for name, there in (("weed", weed), ("lakefs", LAKEFS.exists()), ("postgres", (INSTALLED / "bin" / "psql").exists()))
-        if not there
-    ]
-    if absent:
-        assert "CI" not in os.environ, absent
-        pytest.skip(f"not installed for the tests: {', '.join(absent)}; run make test")
+    need(lakefs.missing() or postgres.missing() or s3.missing())
     with ExitStack() as started:
         made = Deployment(tmp_path_factory.mktemp("compose"), started)
         made.postgres()
-        made.s3(str(weed))
+        made.s3(s3.find_program() or "")
         made.lakefs()
         yield made
 

@@ -5,6 +5,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -97,6 +98,18 @@ def test_the_wait_at_a_stop_has_a_limit(launcher: Any, by_gunicorn: Start) -> No
 
     assert running.stop() == 0
     assert "did not finish in time" in running.log.read_text()
+    waiting.close()
+
+
+def test_ctrl_c_does_not_wait_for_transfers(launcher: Any, by_gunicorn: Start) -> None:
+    launcher.users()
+    running = by_gunicorn(launcher)
+    waiting = slow_upload(running, 100)
+    running.process.send_signal(signal.SIGINT)
+
+    assert running.process.wait(30) == 0
+    with suppress(ConnectionResetError):
+        assert waiting.recv(4096) == b""
     waiting.close()
 
 
