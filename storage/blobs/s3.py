@@ -102,6 +102,12 @@ class S3BlobStore:
     def upload(self, expected: BlobRef) -> S3Upload:
         return S3Upload(self._bucket, key_of(expected.sha256), expected, self._incoming)
 
+    def keep(self, data: bytes) -> BlobRef:
+        """Written though it may be there: that is one call, and to ask first would be two."""
+        blob = BlobRef(hashlib.sha256(data).hexdigest(), len(data))
+        self._bucket.put(key_of(blob.sha256), io.BytesIO(data), blob.size)
+        return blob
+
     def exists(self, blob: BlobRef) -> bool:
         return self._bucket.size(key_of(blob.sha256)) == blob.size
 

@@ -125,15 +125,9 @@ class Writer:
 
     def _pool(self, blob: BlobRef, read: Callable[[], bytes]) -> None:
         """Bytes before the name that leads to them (I4)."""
-        if self._pooled.get(blob.sha256):
-            return
-        upload = self._blobs.upload(blob)
-        try:
-            upload.write(read())
-            upload.commit()
-        finally:
-            upload.abort()
-        self._pooled.keep(blob.sha256, True)
+        if not self._pooled.get(blob.sha256):
+            self._blobs.keep(read())
+            self._pooled.keep(blob.sha256, True)
 
     def _all(self, work: Callable[[Placed], None], things: Iterable[Placed]) -> None:
         """Some at a time; the first failure stops the rest."""
