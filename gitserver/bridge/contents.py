@@ -27,11 +27,11 @@ class GitContents:
         self._possession = possession
         self._intake = intake
 
-    def changes(self, repo: Repo, before: Oid | None, after: Oid) -> Changes:
+    def changes(self, repo: Repo, before: Oid | None, after: Oid | None) -> Changes:
         objects = self._objects.of(repo.id)
         objects.refresh()
-        old = objects.commit(before).tree if before is not None else None
-        changed = list(differences(objects, old, objects.commit(after).tree, _KEY_BYTES))
+        old, new = (objects.commit(oid).tree if oid is not None else None for oid in (before, after))
+        changed = list(differences(objects, old, new, _KEY_BYTES))
         placed = [(path, item) for path, item in ((one.path, one.new) for one in changed) if item is not None and _fits(path, item)]
         removed = [one.path.decode() for one in changed if one.new is None and one.old is not None and _fits(one.path, one.old)]
         left_out = sum(one.new is not None for one in changed) - len(placed)

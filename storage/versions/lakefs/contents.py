@@ -57,7 +57,7 @@ class Foreign:
 
 
 class Contents(Protocol):
-    def changes(self, repo: Repo, before: Oid | None, after: Oid) -> Changes:
+    def changes(self, repo: Repo, before: Oid | None, after: Oid | None) -> Changes:
         """What LakeFS must be told; None stands for the empty tree."""
 
     def commit(self, repo: Repo, oid: Oid) -> GitCommit | None:

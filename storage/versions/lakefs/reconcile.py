@@ -164,11 +164,13 @@ class Reconciler:
         return commit.is_ours and self._named(repo, commit) is not None
 
     def _named(self, repo: Repo, commit: LakeCommit) -> Oid | None:
-        """The commit that the metadata names, if it is stored and has the tree that they say."""
+        """The commit that the metadata names, if it is stored and has the tree that they say; ZERO_OID where a first push was undone."""
         try:
             oid = bytes.fromhex(commit.metadata.get(OID, ""))
         except ValueError:
             return None
+        if oid == ZERO_OID and commit.metadata.get(TREE) == "":
+            return ZERO_OID
         found = self._contents.commit(repo, oid) if len(oid) == len(ZERO_OID) else None
         return oid if found is not None and found.tree.hex() == commit.metadata.get(TREE) else None
 
