@@ -70,7 +70,7 @@ class Agreement:
         """The refs, after all that must hold was found to hold."""
         lake = lake_of(self._rows, self._lakefs, self._hub, name)
         clone = self._clone(name)
-        refs = {ref: oid for ref, oid in clone.remote().items() if ref != "HEAD"}
+        refs = {ref: oid for ref, oid in clone.remote().items() if ref != "HEAD" and not ref.endswith("^{}")}
         heads = {branch_id(ref.encode()): (ref, oid) for ref, oid in refs.items() if ref.startswith(_HEADS)}
         branches = {branch: head for branch, head in lake.branches().items() if not branch.startswith("_tx-")}
         assert set(heads) - set(branches) == set(), "git has branches that LakeFS has not"

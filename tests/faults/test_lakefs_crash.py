@@ -133,7 +133,8 @@ def test_a_force_push(make: Any, survive: Any, recovery: str) -> None:
     cases = make(UPDATE[-8:])
     for case in cases:
         case.work("checkout", "-q", "--orphan", "fresh")
-        tip = case.work.write({"a": b"other", "x": b"4", "y": b"5", "dir": None, "gone": None})
+        case.work("rm", "-rqf", ".")
+        tip = case.work.write({"a": b"other", "x": b"4", "y": b"5"})
         case.wanted = case.before | {"refs/heads/main": tip}
         case.act = pushing("-f", "origin", "fresh:main")
     survive(cases, recovery)
