@@ -76,7 +76,7 @@ class Writer:
         """A new branch; at `start` itself where that shows the same commit, else with one commit more."""
         name = repository_id(repo.id)
         if start.oid == step.update.new:
-            self._lakefs.create_branch(name, step.branch, start.commit)
+            self._appear(name, step.branch, start.commit)
             return self._lakefs.get_commit(name, start.commit)
         scratch = scratch_branch(operation, step)
         message, metadata = self._told(repo, operation, step, start)
@@ -85,7 +85,7 @@ class Writer:
         self._stage(name, scratch, changes)
         metadata["hub.unprojected"] = str(changes.unprojected)
         made = self._lakefs.commit(name, scratch, message, metadata)
-        self._lakefs.create_branch(name, step.branch, made)
+        self._appear(name, step.branch, made)
         return LakeCommit(made, (start.commit,), message, "", 0, metadata)
 
     def undo(self, repo: Repo, operation: Operation, step: Step, made: Start, before: Start) -> None:
@@ -170,6 +170,14 @@ class Writer:
                 future.result()
         finally:
             wait(running)
+
+    def _appear(self, name: str, branch: str, commit: str) -> None:
+        try:
+            self._lakefs.create_branch(name, branch, commit)
+        except Denied as error:
+            if error.status != 409:
+                raise
+            raise Overtaken(f"LakeFS has a branch or a tag {branch} already; fetch first, or take another name") from error
 
     def _merge(self, name: str, scratch: str, branch: str, message: str, metadata: dict[str, str], strategy: str = "") -> str:
         for _ in range(_MERGE_TRIES):
