@@ -68,7 +68,7 @@ def kinds(calls: list[Call]) -> list[str]:
 def test_a_push_of_p_paths_costs_6_and_p(work: Work, count: Any, commits: int) -> None:
     """However many commits it has, the advertisement and the tidying up after it included."""
     for number in range(commits):
-        tip = work.write({f"f{path}": os.urandom(10) for path in range(5)} | {"new": b"%d" % number}, f"commit {number}")
+        tip = work.write({**{f"f{path}": os.urandom(10) for path in range(5)}, "new": b"%d" % number}, f"commit {number}")
     calls = count(work.push)
 
     assert len(calls) <= 6 + 6, kinds(calls)
