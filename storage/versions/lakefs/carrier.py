@@ -6,11 +6,11 @@ nothing can be merged from them any more; then each branch is asked how far the 
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from storage.database.base import Database, Tx
 from storage.errors import Unavailable
-from storage.records import ZERO_OID, RefUpdate, Repo
+from storage.records import ZERO_OID, Repo
 from storage.versions.contents import Contents
 from storage.versions.lakefs import journal
 from storage.versions.lakefs.client import Denied, LakeFS
@@ -18,8 +18,8 @@ from storage.versions.lakefs.journal import Done, Fenced, Operation, Step
 from storage.versions.lakefs.lease import Leases
 from storage.versions.lakefs.names import branch_id, repository_id
 from storage.versions.lakefs.reconcile import Reconciler
-from storage.versions.lakefs.records import OPERATION, LakeCommit
-from storage.versions.lakefs.writer import Overtaken, Start, Writer
+from storage.versions.lakefs.records import OPERATION
+from storage.versions.lakefs.writer import Overtaken, Start, Writer, undoing
 
 log = logging.getLogger(__name__)
 _LOOKED_AT = 1000  # commits after the one that is looked for
@@ -133,29 +133,24 @@ class Carrier:
         return found
 
     def _undo(self, repo: Repo, operation: Operation, done: Iterable[Done]) -> None:
-        """LakeFS's history only grows: what was there before is put on top. Git never saw what is undone."""
+        """What was there before each step comes back. Git never saw what is undone; the next look takes note of the rest."""
         for one in done:
             step = one.step
-            back = replace(
-                step, update=RefUpdate(step.update.ref, step.update.new, step.update.old), base=one.commit, place=step.place + 10_000
-            )
             if step.is_deletion or not step.base:
                 self._undo_existence(repo, step, one.commit)
                 continue
             self._database.write(lambda tx, one=one: journal.note_commit(tx, repo.id, one.commit, one.oid))  # type: ignore[misc]
-            made = self._writer.update(repo, operation, back, Start(one.commit, one.oid))
-            self._database.write(lambda tx, step=step, made=made: self._note(tx, repo, step, made))  # type: ignore[misc]
+            before = self._start(repo, self._lakefs.get_commit(repository_id(repo.id), one.commit).parents[0])
+            self._writer.undo(repo, operation, step, Start(one.commit, one.oid), before)
 
     def _undo_existence(self, repo: Repo, step: Step, commit: str) -> None:
+        """A branch that somebody has worked on meanwhile stays as it is."""
         name = repository_id(repo.id)
-        if not step.is_deletion:
+        head = self._lakefs.branch(name, step.branch)
+        if not step.is_deletion and head == commit:
             self._lakefs.delete_branch(name, step.branch)
-        elif step.branch != DEFAULT_BRANCH:
+        elif step.is_deletion and head is None:
             self._lakefs.create_branch(name, step.branch, step.base)
-
-    def _note(self, tx: Tx, repo: Repo, step: Step, made: LakeCommit) -> None:
-        journal.note_branch(tx, repo.id, step.branch, step.update.ref, made.id)
-        journal.note_commit(tx, repo.id, made.id, step.update.old)
 
     def _end(self, repo: Repo, operation: Operation, error: Exception | None) -> Outcome:
         """How far it came, once nothing of it can go on. Lets go of it and raises Unavailable when LakeFS cannot be asked."""
@@ -185,6 +180,8 @@ class Carrier:
         if head is None or head == step.base:
             return None
         for commit in self._lakefs.log(name, head, _LOOKED_AT):
+            if commit.metadata.get(OPERATION) == undoing(operation):
+                return None
             if commit.metadata.get(OPERATION) == operation.id:
                 return Done(step, commit.id, self._reconciler.git_of(repo, commit.id))
             if commit.id == step.base:

@@ -139,13 +139,20 @@ class Watch:
                 self.bring_up(repo)
         except Unavailable as error:
             log.warning("%s Reads go on with what is known.", error.message)
-            with self._lock:
-                self._paused_until = time.monotonic() + _PAUSE_SECONDS
+            self._pause()
         except Exception:
             log.exception("LakeFS's commits in repository %s were not taken in", repo_id)
         finally:
             with self._lock:
                 self._looked.keep(repo_id, self._running.pop(repo_id).started)
+
+    def _pause(self) -> None:
+        """Leave LakeFS alone for a while if it is down; it may also be one repository that is out of order."""
+        try:
+            self._lakefs.health()
+        except (Unavailable, Denied):
+            with self._lock:
+                self._paused_until = time.monotonic() + _PAUSE_SECONDS
 
     def _follow(self, repo: Repo, branch: str, ref: bytes) -> None:
         try:
