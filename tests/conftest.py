@@ -149,7 +149,7 @@ def wait_for_url(log: Path, process: subprocess.Popen[bytes]) -> str:
 
 
 @pytest.fixture(scope="session")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+def embedded_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """One hub for the whole run, with the guard against blocking views."""
     yield from run_guarded(Launcher(tmp_path_factory.mktemp("hub") / "data"), {})
 
@@ -176,9 +176,9 @@ def s3_link_hub(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -
 
 
 @pytest.fixture(scope="session")
-def embedded_hub(hub: Hub) -> Hub:
-    """`hub` for modules whose own `hub` is this one and then another."""
-    return hub
+def hub(embedded_hub: Hub) -> Hub:
+    """The usual one; some folders and modules have this one and then another."""
+    return embedded_hub
 
 
 @pytest.fixture(scope="session")
