@@ -4,9 +4,11 @@ The calls are 6 + p for p changed paths. Each is safe to repeat under another op
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from storage.blobs.base import BlobStore
@@ -22,6 +24,7 @@ from storage.versions.lakefs.records import BASE, OID, OPERATION, TREE, LakeComm
 log = logging.getLogger(__name__)
 _IN_FLIGHT = 16  # more made it slower on two cores
 _DELETES = 1000
+_LARGE = 2 << 20  # of these one at a time is in memory
 _MESSAGE_BYTES = 8192
 _KEPT = 50_000
 _UNLOCK_TRIES, _UNLOCK_SECONDS = 40, 0.5
@@ -55,6 +58,7 @@ class Writer:
         self._protected = protected
         self._pooled: Recent[str, bool] = Recent(_KEPT)
         self._threads = ThreadPoolExecutor(_IN_FLIGHT, "lakefs")
+        self._large = threading.Lock()
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -147,7 +151,8 @@ class Writer:
     def _pool(self, blob: BlobRef, read: Callable[[], bytes]) -> None:
         """Bytes before the name that leads to them (I4)."""
         if not self._pooled.get(blob.sha256):
-            self._blobs.keep(read())
+            with self._large if blob.size > _LARGE else nullcontext():
+                self._blobs.keep(read())
             self._pooled.keep(blob.sha256, True)
 
     def _all(self, work: Callable[[Placed], None], things: Iterable[Placed]) -> None:
