@@ -109,16 +109,23 @@ class Watch:
         name = repository_id(repo.id)
         moved = [operation for operation, _ in overdue]
         heads = {head.id: head.commit for head in self._lakefs.branches(name) if not head.id.startswith(SCRATCH)}
+        broken: list[Unavailable] = []
         for branch, commit in heads.items():
             row = known.get(branch)
             if row is None or row["commit_id"] != commit:
-                self._follow(repo, branch, bytes(row["ref"]) if row else self._reconciler.ref_for(repo, branch, commit))
+                try:
+                    self._follow(repo, branch, bytes(row["ref"]) if row else self._reconciler.ref_for(repo, branch, commit))
+                except Unavailable as error:
+                    self._lakefs.health()
+                    broken.append(error)  # the other branches do not wait for this one
                 moved.append(branch)
             elif row["missing_since"] is not None:
                 self._database.write(lambda tx, branch=branch: journal.miss_branch(tx, repo.id, branch, None))  # type: ignore[misc]
         for branch in known.keys() - heads.keys() - {DEFAULT_BRANCH}:
             self._miss(repo, branch, known[branch])
         self._tags.take_in(repo, self._lakefs.tags(name))
+        if broken:
+            raise broken[0]
         return moved
 
     def afterwards(self, work: Callable[[], None]) -> None:
