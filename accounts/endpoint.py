@@ -34,6 +34,15 @@ class Call:
         return self.named_repo
 
 
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks, and what he typed, as the connection tells, or the proxy in front where the operator trusts it."""
+
+    address: str
+    scheme: str
+    host: str
+
+
 class Answer(Protocol):
     """What a thread found, ready for the loop to send."""
 
@@ -90,6 +99,12 @@ GIT_PATHS = (
 )
 
 STOPPING = web.AppKey("stopping", asyncio.Event)
+ASKER = web.RequestKey("asker", Asker)
+
+
+def asker(request: web.Request) -> Asker:
+    """As the assembly found out, else as the connection tells."""
+    return request.get(ASKER) or Asker(request.remote or "", request.scheme, request.host)
 
 
 def add_endpoints(app: web.Application, rows: Iterable[Endpoint], doorman: Doorman, repos: RepoFinder) -> None:
@@ -137,7 +152,7 @@ def _serving(row: Endpoint, doorman: Doorman, repos: RepoFinder) -> Callable[[we
 def _admit(row: Endpoint, request: web.Request, doorman: Doorman, repos: RepoFinder) -> Call:
     if row.checks_itself:
         return Call(ANONYMOUS, None)
-    principal = doorman.admit(request.headers, request.cookies, request.remote or "", method=request.method)
+    principal = doorman.admit(request.headers, request.cookies, asker(request).address, method=request.method)
     if "name" in request.match_info and "ns" in request.match_info:
         return Call(principal, _find(row, request, principal, repos))
     if row.needs > Access.NONE and principal.is_anonymous:

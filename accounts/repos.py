@@ -25,6 +25,10 @@ class Repos:
         self._database.write(lambda tx: _insert(tx, repo))
         return repo
 
+    def restore(self, tx: Tx, repo: Repo) -> None:
+        """A repository as it was once, with its id. Raises AlreadyExists when another one has its name."""
+        _insert(tx, repo)
+
     def find(self, name: RepoName) -> Repo | None:
         """By name, without regard to case."""
         sql = "SELECT * FROM repos WHERE kind = :kind AND name_key = :key"

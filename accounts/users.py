@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from accounts.passwords import Passwords
 from storage.database.base import Database, Row, Tx
-from storage.errors import AlreadyExists, BadName, Invalid
+from storage.errors import AlreadyExists, BadName, Invalid, NotFound
 from storage.records import Principal, Scope, checked_name
 
 # First path segments that routes of the hub use, now or soon.
@@ -93,6 +93,16 @@ class Users:
         password_hash = self._passwords.hash(password)
         self._database.write(lambda tx: _insert(tx, user, password_hash))
         return user
+
+    def set_password(self, name: str, password: str) -> None:
+        """Raises NotFound, and Invalid for a password that is too short."""
+        row = {"key": name.lower(), "hash": self._passwords.hash(password)}
+        if not self._database.write(lambda tx: tx.run("UPDATE users SET password_hash = :hash WHERE name_key = :key", row)):
+            raise NotFound(f"There is no user {name}.")
+
+    def restore(self, name: str) -> User:
+        """An account of that name: the one that is there, or one without a password, until the operator sets one."""
+        return self.by_name(name) or self.create(name, f"{name.lower()}@no-address.invalid", secrets.token_urlsafe(32))
 
     def by_name(self, name: str) -> User | None:
         sql = "SELECT * FROM users WHERE name_key = :key"

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from accounts import wire
 from accounts.doorman import COOKIE, Gatekeeper
-from accounts.endpoint import Call, Endpoint
+from accounts.endpoint import Call, Endpoint, asker
 from accounts.errors import render_json
 from accounts.sessions import Sessions
 from accounts.tokens import Tokens
@@ -61,13 +61,14 @@ class AccountViews:
 
     async def login(self, request: web.Request, call: Call) -> web.Response:
         body = await wire.read(request, wire.Login, self._limits)
-        address = request.remote or ""
-        principal = await asyncio.to_thread(self._gatekeeper.sign_in, body.username, body.password.get_secret_value(), address)
+        who = asker(request)
+        principal = await asyncio.to_thread(self._gatekeeper.sign_in, body.username, body.password.get_secret_value(), who.address)
         cookie = await asyncio.to_thread(self._sessions.start, principal.user_id)
         answer = {"success": True, "message": "Signed in.", "username": principal.name}
         response = web.json_response(answer)
-        is_https = request.headers.get("X-Forwarded-Proto", request.scheme) == "https"
-        response.set_cookie(COOKIE, cookie, max_age=self._sessions.seconds, httponly=True, samesite="Lax", secure=is_https, path="/")
+        response.set_cookie(
+            COOKIE, cookie, max_age=self._sessions.seconds, httponly=True, samesite="Lax", secure=who.scheme == "https", path="/"
+        )
         return response
 
     async def logout(self, request: web.Request, call: Call) -> web.Response:

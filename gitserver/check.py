@@ -20,6 +20,7 @@ def check_repository(repo: Repo, stores: ObjectStores, versions: VersionStore, p
     try:
         objects = stores.of(repo.id)
         refs = versions.refs(repo.id, fresh=False).refs
+        yield from objects.lost_packs()
     except RepoNotFound:
         return  # deleted meanwhile
     except HubError as error:

@@ -1,7 +1,9 @@
 """The objects of one repository, read from its packs: by id, inflated one at a time, delta chains walked without recursion."""
 
 import hashlib
+import math
 import threading
+import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -12,9 +14,10 @@ from mmap import mmap
 from dulwich.pack import apply_delta
 
 from gitserver.parse import CommitNode, TreeItem, parse_commit_node, parse_tree
-from storage.errors import ObjectNotFound
+from storage.errors import ObjectNotFound, Unavailable
 from storage.limits import MIB
 from storage.packs import PackFile, PackStore
+from storage.packs.once import Once
 from storage.records import Oid
 
 OFS_DELTA = 6
@@ -128,15 +131,31 @@ class Objects:
         self._bases = bases or BaseCache()
         self._commits: dict[Oid, CommitNode] = {}
         self._lock = threading.Lock()
+        self._failure = (-math.inf, "")  # when the last look failed, and why
         self.refresh()
 
     def packs(self) -> list[PackFile]:
         return self._packs
 
+    def lost_packs(self) -> Iterator[str]:
+        """A line for each pack that is not stored whole, though it may be open here."""
+        return self._store.lost(self._repo_id)
+
     def refresh(self) -> None:
-        """Look at the rows again. One thread at a time: an older look must not end after a newer one."""
+        """Look at the rows again. One thread at a time: an older look must not end after a newer one.
+
+        Who waited while another look failed is told the same: against a server that hangs, waits must not add up.
+        """
+        came = time.monotonic()
         with self._lock:
-            self._packs = self._store.open_listed(self._repo_id, self._packs)
+            failed, message = self._failure
+            if failed > came:
+                raise Unavailable(message)
+            try:
+                self._packs = self._store.open_listed(self._repo_id, self._packs)
+            except Unavailable as error:
+                self._failure = time.monotonic(), error.message
+                raise
 
     def peek(self, oid: Oid) -> Location | None:
         """Where the object is, as far as the last `refresh` tells."""
@@ -249,16 +268,18 @@ class ObjectStores:
         self._keep = keep
         self._bases = BaseCache()
         self._stores: OrderedDict[str, Objects] = OrderedDict()
+        self._opening: Once[str, Objects] = Once()
         self._lock = threading.Lock()
 
     def of(self, repo_id: str) -> Objects:
+        store = self._stores.get(repo_id)
+        if store is None:
+            store = self._opening.run(repo_id, lambda: Objects(repo_id, self._packs, self._bases))  # files may come from afar
         with self._lock:
-            store = self._stores.get(repo_id)
-            if store is None:
-                store = self._stores[repo_id] = Objects(repo_id, self._packs, self._bases)
-                if len(self._stores) > self._keep:
-                    self._stores.popitem(last=False)
+            store = self._stores.setdefault(repo_id, store)
             self._stores.move_to_end(repo_id)
+            if len(self._stores) > self._keep:
+                self._stores.popitem(last=False)
             return store
 
     def forget(self, repo_id: str) -> None:

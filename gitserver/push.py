@@ -5,6 +5,7 @@ Order of writes: pack and index into the store, synced; then one transaction wit
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from gitserver.receive.commands import PushRequest
 from gitserver.receive.ingest import Ingest, Ingested
 from lfs.possession import Possession
 from storage.database.base import Tx
-from storage.errors import BadPack, Conflict, ObjectNotFound, TooLarge
+from storage.errors import BadPack, Conflict, ObjectNotFound, TooLarge, Unavailable
 from storage.limits import Limits
 from storage.packs import PackStore
 from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo
@@ -127,8 +128,9 @@ class Pusher:
             atomic = request.has(b"atomic")
             results = self._versions.append(repo, good, actor=principal, peeled=judge.peeled, atomic=atomic, rows=rows, request=made_for)
             made = {result.update: result for result in results}
-            objects.refresh()
-            self._merger.note(repo.id)
+            with suppress(Unavailable):  # the refs have moved, whatever happens to S3 now; the next reader looks again
+                objects.refresh()
+                self._merger.note(repo.id)
         return [made.get(update) or RefResult(update, reasons[update]) for update in request.updates]
 
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 
+from gitserver.bridge.rebuild import Rebuild
 from gitserver.check import check_repository
 from hub.services import Services
 from lfs.check import check_pool
@@ -12,10 +13,7 @@ from storage.records import Scope
 
 def create_user(services: Services, name: str, email: str, *, is_admin: bool) -> None:
     """The password is the first line of standard input."""
-    password = sys.stdin.readline().rstrip("\n")
-    if not password:
-        raise Invalid("No password came on standard input. Pipe it in: printf '%s\\n' \"$PASSWORD\" | kohakuhub admin create-user …")
-    user = services.users.create(name, email, password, is_admin=is_admin)
+    user = services.users.create(name, email, _password(), is_admin=is_admin)
     print(f"{user.name} may sign in now.")
 
 
@@ -27,6 +25,29 @@ def create_token(services: Services, user_name: str, name: str, scope: Scope) ->
     print(services.tokens.create(user.id, name, scope).text)
 
 
+def create_bucket(services: Services) -> None:
+    """Harmless where it is there already."""
+    remote = services.stores.remote
+    if remote is None:
+        raise Invalid("There is no S3 here. Set KOHAKU_HUB_S3_ENDPOINT first.")
+    remote.bucket.create()
+    print(f"Bucket {services.settings.s3_bucket} is there.")
+
+
+def set_password(services: Services, name: str) -> None:
+    """The password is the first line of standard input."""
+    services.users.set_password(name, _password())
+    print(f"{name} has a new password.")
+
+
+def rebuild(services: Services) -> None:
+    """Print one line a repository."""
+    parts = (services.packs, services.objects, services.possession, services.blobs, services.versions)
+    for line in Rebuild(services.users, services.repos, *parts).run():
+        print(line)
+    print("Accounts have no passwords and no tokens: kohakuhub admin set-password, create-token.", file=sys.stderr)
+
+
 def check(services: Services) -> int:
     """Print one line a finding; how many there were."""
     count = 0
@@ -35,6 +56,13 @@ def check(services: Services) -> int:
         count += 1
     print(f"{count} findings." if count else "Everything is in order.", file=sys.stderr)
     return count
+
+
+def _password() -> str:
+    password = sys.stdin.readline().rstrip("\n")
+    if not password:
+        raise Invalid("No password came on standard input. Pipe it in: printf '%s\\n' \"$PASSWORD\" | kohakuhub admin …")
+    return password
 
 
 def _findings(services: Services) -> Iterator[str]:

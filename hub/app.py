@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from accounts.endpoint import STOPPING, Endpoint, add_endpoints
+from accounts.endpoint import ASKER, STOPPING, Endpoint, add_endpoints
 from accounts.errors import render_json
 from accounts.views import AccountViews
 from gitserver.push_views import PushViews
@@ -19,6 +19,7 @@ from hub.health import HealthViews
 from hub.home import HomeViews
 from hub.log import log_request
 from hub.origin import Origin
+from hub.probe import ProbeViews
 from hub.services import Services
 from lfs.batch import Batch
 from lfs.multipart_views import MultipartViews
@@ -28,6 +29,8 @@ from storage.errors import HubError, NotFound
 
 VERSION = "0.1.0"
 RUNNING = web.AppKey("running", set[int])
+LEAVING = web.AppKey("leaving", asyncio.Event)  # each connection ends with its answer
+_ORIGIN = web.AppKey("origin", Origin)
 log = logging.getLogger("hub.requests")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9=;:._-]{1,200}")
 
@@ -35,7 +38,9 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9=;:._-]{1,200}")
 def make_app(services: Services) -> web.Application:
     app = web.Application(middlewares=[_around], client_max_size=services.limits.json_bytes)
     app[STOPPING] = asyncio.Event()
+    app[LEAVING] = asyncio.Event()
     app[RUNNING] = set()
+    app[_ORIGIN] = _origin(services)
     app.on_response_prepare.append(_add_headers)
     add_endpoints(app, endpoints(services), services.gatekeeper, services.repos)
     return app
@@ -43,7 +48,7 @@ def make_app(services: Services) -> web.Application:
 
 def endpoints(services: Services) -> list[Endpoint]:
     """The whole table, in the order in which paths are tried."""
-    origin = Origin(services.settings.base_url, trust_proxy=services.settings.trust_proxy)
+    origin = _origin(services)
     limits = services.limits
     account_views = AccountViews(
         services.users,
@@ -52,7 +57,7 @@ def endpoints(services: Services) -> list[Endpoint]:
         services.gatekeeper,
         limits,
         VERSION,
-        may_register=services.settings.registration,
+        may_register=services.settings.may_register,
     )
     hf_views = HfViews(
         services.repos,
@@ -72,6 +77,7 @@ def endpoints(services: Services) -> list[Endpoint]:
     return [
         *HealthViews(services, VERSION).endpoints(),
         *HomeViews(origin).endpoints(),
+        *ProbeViews(origin).endpoints(),
         *account_views.endpoints(),
         *xet_views.endpoints(),
         *hf_views.endpoints(),
@@ -82,12 +88,17 @@ def endpoints(services: Services) -> list[Endpoint]:
     ]
 
 
+def _origin(services: Services) -> Origin:
+    return Origin(services.settings.base_url, trust_proxy=services.settings.trust_proxy)
+
+
 @web.middleware
 async def _around(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
     """Count, log, and answer what no row answers. The outermost place: an error that nobody expected ends here, with a log."""
     given = request.headers.get("X-Request-Id") or request.headers.get("X-Amzn-Trace-Id") or ""
     request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
     request["request_id"] = request_id
+    asker = request[ASKER] = request.app[_ORIGIN].asker(request)
     key = id(request)
     started = time.perf_counter()
     status = 500
@@ -101,7 +112,7 @@ async def _around(request: web.Request, handler: Callable[[web.Request], Awaitab
         return web.Response(status=status)
     finally:
         request.app[RUNNING].discard(key)
-        log_request(log, request.method, request.path, status, started, request_id, request.remote or "")
+        log_request(log, request.method, request.path, status, started, request_id, asker.address)
 
 
 async def _answer(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
@@ -131,3 +142,6 @@ def _status_error(status: int, message: str) -> HubError:
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Request-Id"] = request.get("request_id", "")
     response.headers["X-Content-Type-Options"] = "nosniff"
+    if request.app[LEAVING].is_set():
+        response.headers["Connection"] = "close"
+        response.force_close()

@@ -8,10 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hub import admin, log, serve
+from hub import admin, log
 from hub.app import VERSION
+from hub.deployment import environment
+from hub.deployment.doctor import doctor
 from hub.services import build
-from hub.settings import Settings
+from hub.serving import serve
+from hub.settings import Settings, problems
 from storage.errors import HubError
 from storage.records import Scope
 
@@ -23,12 +26,16 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """The exit status: 0 done, 1 refused or findings, 2 wrong usage."""
     options = make_parser().parse_args(arguments)
+    if options.verb == "secrets":
+        return _make_secrets(options)
+    if options.verb == "doctor":
+        return doctor(options.url)
     given = {name: getattr(options, name, None) for name in ("host", "port", "data", "workers", "log_format")}
     try:
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        for problem in error.errors(include_url=False):
-            print(f"kohakuhub: setting {'.'.join(map(str, problem['loc']))}: {problem['msg']}", file=sys.stderr)
+        for line in problems(error):
+            print(f"kohakuhub: {line}", file=sys.stderr)
         return 2
     try:
         return _run(options, settings)
@@ -40,7 +47,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
-    log.set_up(settings.log_format)
+    log.set_up(settings.log_format, settings.log_level)
     if options.verb == "serve":
         serve.serve(settings)
         return 0
@@ -52,11 +59,36 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         services.close()
 
 
+def _make_secrets(options: argparse.Namespace) -> int:
+    """Needs no settings: it makes them."""
+    try:
+        if options.check:
+            wrong = environment.check(sys.stdin.read() if options.file == Path("-") else options.file.read_text("utf-8"))
+            for line in wrong:
+                print(f"kohakuhub: {line}", file=sys.stderr)
+            return 1 if wrong else 0
+        if options.file == Path("-"):
+            print(environment.make(), end="")
+        else:
+            environment.write(options.file)
+            print(f"{options.file} holds every secret now. Keep a copy of it where this machine's disk is not.")
+    except (HubError, OSError) as error:
+        print(f"kohakuhub: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def _administer(options: argparse.Namespace, services: Any) -> int:
     if options.task == "create-user":
         admin.create_user(services, options.user, options.email, is_admin=options.admin)
     elif options.task == "create-token":
         admin.create_token(services, options.user, options.name, Scope(options.scope))
+    elif options.task == "create-bucket":
+        admin.create_bucket(services)
+    elif options.task == "set-password":
+        admin.set_password(services, options.user)
+    elif options.task == "rebuild":
+        admin.rebuild(services)
     else:
         return 1 if admin.check(services) else 0
     return 0
@@ -71,6 +103,13 @@ def make_parser() -> argparse.ArgumentParser:
     serving.add_argument("--port", type=int, help="port to listen on, 0 for any free one (default 28080)")
     serving.add_argument("--workers", type=int, help="worker processes (default 1)")
     serving.add_argument("--log-format", choices=("text", "json"), dest="log_format", help="log lines for people or machines")
+    making = verbs.add_parser("secrets", help="make the file with every secret of a deployment")
+    making.add_argument(
+        "file", metavar="FILE", nargs="?", type=Path, default=Path(".env"), help="where to (default .env); - for standard output"
+    )
+    making.add_argument("--check", action="store_true", help="see whether the secrets in FILE are good instead (- for standard input)")
+    looking = verbs.add_parser("doctor", help="look at a deployment and name what is wrong with the fix")
+    looking.add_argument("url", metavar="URL", nargs="?", default="", help="the hub's public address (default: KOHAKU_HUB_BASE_URL)")
     tasks = verbs.add_parser("admin", help="the operator's tasks").add_subparsers(dest="task", required=True, metavar="TASK")
     user = tasks.add_parser("create-user", help="make an account")
     user.add_argument("user", metavar="NAME")
@@ -81,7 +120,12 @@ def make_parser() -> argparse.ArgumentParser:
     token.add_argument("user", metavar="USER")
     token.add_argument("--name", required=True, help="what the token is for")
     token.add_argument("--scope", choices=[scope.value for scope in Scope], default=Scope.WRITE.value)
+    bucket = tasks.add_parser("create-bucket", help="make the bucket on S3 where it is missing")
+    password = tasks.add_parser("set-password", help="give an account another password")
+    password.add_argument("user", metavar="NAME")
+    password.add_argument("--password-stdin", action="store_true", required=True, help="read the password from standard input")
+    again = tasks.add_parser("rebuild", help="make lost rows again from LakeFS, packs and pool")
     check = tasks.add_parser("check", help="verify every repository and large object")
-    for verb in (serving, user, token, check):
+    for verb in (serving, user, password, token, again, bucket, check):
         verb.add_argument("--data", type=Path, help="data directory (default ./hub-data)")
     return parser

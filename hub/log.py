@@ -29,13 +29,13 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def set_up(kind: Literal["text", "json"]) -> None:
+def set_up(kind: Literal["text", "json"], level: str = "INFO") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if kind == "json" else TextFormatter())
     # What no line shows need not be found out for each (Logging HOWTO, "Optimization").
     logging.logThreads = logging.logMultiprocessing = logging.logProcesses = False
     logging._srcfile = None
-    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    logging.basicConfig(handlers=[handler], level=level, force=True)
 
 
 def log_request(log: logging.Logger, method: str, path: str, status: int, started: float, request_id: str, address: str) -> None:

@@ -1,8 +1,11 @@
-"""The public address of the hub, for absolute URLs: the setting, else what the client (or a trusted proxy) says it asked for."""
+"""Who asks, and the public address of the hub: the setting, else what the client (or a trusted proxy) says it asked for."""
 
 import re
+from ipaddress import ip_address
 
 from aiohttp import web
+
+from accounts.endpoint import Asker
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?")
 
@@ -10,15 +13,29 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9a-fA-F:.]+\](:[0-9]{1,5
 class Origin:
     def __init__(self, base_url: str, *, trust_proxy: bool) -> None:
         self._base_url = base_url.rstrip("/")
-        self._trust_proxy = trust_proxy
+        self.trusts_proxy = trust_proxy
 
     def of(self, request: web.Request) -> str:
         """Scheme, host and port, without a slash at the end."""
         if self._base_url:
             return self._base_url
-        scheme, host = request.scheme, request.host
-        if self._trust_proxy:
+        asker = self.asker(request)
+        return f"{asker.scheme}://{asker.host}"
+
+    def asker(self, request: web.Request) -> Asker:
+        address, scheme, host = request.remote or "", request.scheme, request.host
+        if self.trusts_proxy:
+            address = _last_hop(request.headers.getall("X-Forwarded-For", []), address)
             scheme = request.headers.get("X-Forwarded-Proto", scheme)
             host = request.headers.get("X-Forwarded-Host", host)
         scheme = scheme if scheme in ("http", "https") else "http"
-        return f"{scheme}://{host if _HOST.fullmatch(host) else 'localhost'}"
+        return Asker(address, scheme, host if _HOST.fullmatch(host) else "localhost")
+
+
+def _last_hop(forwarded: list[str], otherwise: str) -> str:
+    """What the proxy itself added, which is the last one; what stands before it anybody may have written."""
+    last = ",".join(forwarded).rpartition(",")[2].strip()
+    try:
+        return str(ip_address(last.strip("[]")))
+    except ValueError:
+        return otherwise

@@ -1,5 +1,6 @@
 """The services of one process, built once from the settings and handed to views and commands."""
 
+import hmac
 import os
 import secrets
 import tempfile
@@ -81,14 +82,14 @@ def build(settings: Settings) -> Services:
     database = open_database(settings, data)
     limits = settings.make_limits()
     stores = open_stores(settings, data, limits)
-    packs = PackStore(data / "git", data / "incoming", database)
+    packs = PackStore(stores.packs, data / "incoming", database)
     users, tokens, sessions = Users(database, Passwords()), Tokens(database), Sessions(database, limits.session_seconds)
     objects = ObjectStores(packs)
     merger = Merger(packs, objects, limits)
     possession = Possession(database, stores.blobs)
+    secret = signing_key(settings, data)
     repos = Repos(database)
     versions = open_versions(settings, limits, Around(database, stores, packs, objects, possession, repos))
-    secret = load_secret(data / "secret.key")
     pusher = Pusher(objects, packs, merger, versions, possession, limits)
     browser = Browser(objects, versions, possession)
     xet = XetIngest(XetIndex(database), stores.staging, stores.blobs, limits)
@@ -119,8 +120,7 @@ def build(settings: Settings) -> Services:
 
 def open_database(settings: Settings, data: Path) -> Database:
     """The rows, with an up-to-date schema: PostgreSQL where the settings name one, else SQLite in the data directory."""
-    url = settings.database_url.get_secret_value()
-    database = _postgres(url, settings) if url else SQLiteDatabase(data / "hub.sqlite3")
+    database = connect_database(settings) if settings.database_url.get_secret_value() else SQLiteDatabase(data / "hub.sqlite3")
     try:
         database.migrate()
     except HubError:
@@ -129,12 +129,14 @@ def open_database(settings: Settings, data: Path) -> Database:
     return database
 
 
-def _postgres(url: str, settings: Settings) -> Database:
+def connect_database(settings: Settings) -> Database:
+    """PostgreSQL, whatever its schema. Raises Unavailable where it cannot be reached, at the first statement."""
     try:
         from storage.database.postgres import PostgresDatabase
     except ImportError as error:
         raise Unavailable(f"PostgreSQL needs psycopg ({error}). Install it with: pip install 'kohakuhub[cluster]'") from error
     limits = settings.make_limits()
+    url = settings.database_url.get_secret_value()
     return PostgresDatabase(url, settings.threads, limits.database_seconds, limits.database_connect_seconds)
 
 
@@ -146,6 +148,15 @@ def prepare_data(data: Path) -> Path:
     for name in ("git", "pool", "staged", "incoming"):
         make_durable_dir(data / name)
     return data
+
+
+def signing_key(settings: Settings, data: Path) -> bytes:
+    """The key that signs action URLs and Xet tokens: from the session secret, which all machines share, else this machine's own file."""
+    shared = settings.session_secret.get_secret_value()
+    if not shared:
+        return load_secret(data / "secret.key")
+    key = hmac.digest(b"kohakuhub", shared.encode(), "sha256")  # HKDF (RFC 5869): extract, then expand to one block
+    return hmac.digest(key, b"signing key 1\x01", "sha256")
 
 
 def load_secret(path: Path) -> bytes:

@@ -5,10 +5,19 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from storage.limits import Limits
+from hub import secret_rules
+from storage.limits import GIB, Limits
+
+# Names of the first KohakuHub for what is a limit here.
+_LIMITS = {
+    "lfs_threshold_bytes": ("regular_bytes", 1),
+    "lfs_multipart_threshold_bytes": ("lfs_multipart_bytes", 1),
+    "lfs_multipart_chunk_size_bytes": ("lfs_part_bytes", 1),
+    "session_expire_hours": ("session_seconds", 3600),
+}
 
 
 class Settings(BaseSettings):
@@ -22,8 +31,11 @@ class Settings(BaseSettings):
     threads: int = Field(default=32, ge=2, le=512)
     base_url: str = ""
     trust_proxy: bool = False
+    session_secret: SecretStr = SecretStr("")
     registration: bool = True
+    invitation_only: bool = False
     log_format: Literal["text", "json"] = "text"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     s3_endpoint: str = ""
     s3_public_endpoint: str = ""
     s3_access_key: str = ""
@@ -34,6 +46,11 @@ class Settings(BaseSettings):
     lakefs_endpoint: str = ""
     lakefs_access_key: str = ""
     lakefs_secret_key: SecretStr = SecretStr("")
+    lfs_threshold_bytes: int | None = Field(default=None, gt=0)
+    lfs_multipart_threshold_bytes: int | None = Field(default=None, gt=0)
+    lfs_multipart_chunk_size_bytes: int | None = Field(default=None, gt=0)
+    session_expire_hours: int | None = Field(default=None, gt=0)
+    pack_cache_bytes: int = Field(default=10 * GIB, ge=0)
     limits: dict[str, int] = {}
 
     @field_validator("limits")
@@ -60,6 +77,16 @@ class Settings(BaseSettings):
             raise ValueError("S3 needs KOHAKU_HUB_S3_ACCESS_KEY and KOHAKU_HUB_S3_SECRET_KEY")
         return value
 
+    @field_validator(*secret_rules.LEAST, check_fields=False)
+    @classmethod
+    def _no_example(cls, value: SecretStr | str, info: ValidationInfo) -> SecretStr | str:
+        secret_rules.refuse(info.field_name or "", value if isinstance(value, str) else value.get_secret_value())
+        return value
+
+    @property
+    def may_register(self) -> bool:
+        return self.registration and not self.invitation_only
+
     @field_validator("lakefs_secret_key", mode="after")
     @classmethod
     def _lakefs_keys(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
@@ -70,4 +97,17 @@ class Settings(BaseSettings):
         return value
 
     def make_limits(self) -> Limits:
-        return Limits(**self.limits)
+        given = {limit: getattr(self, name) * unit for name, (limit, unit) in _LIMITS.items() if getattr(self, name) is not None}
+        return Limits(**(given | self.limits))
+
+
+def problems(error: ValidationError) -> list[str]:
+    """One line for each wrong setting, by the name of its variable, without its value."""
+    return [
+        f"{_variable(problem['loc'])}: {problem['msg'].removeprefix('Value error, ')}"
+        for problem in error.errors(include_url=False, include_input=False)
+    ]
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    return f"KOHAKU_HUB_{str(place[0]).upper()}" if place else "settings"

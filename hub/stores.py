@@ -10,7 +10,11 @@ from storage.blobs.base import BlobStore, StagingStore
 from storage.blobs.disk import DiskBlobStore
 from storage.blobs.staging import DiskStaging
 from storage.errors import Unavailable
+from storage.files import make_durable_dir
 from storage.limits import Limits
+from storage.packs.base import PackFiles
+from storage.packs.cache import PackCache
+from storage.packs.disk import DiskPackFiles
 from storage.parts.base import PartStore
 from storage.parts.disk import DiskPartStore
 
@@ -39,7 +43,14 @@ class Stores:
     blobs: BlobStore
     staging: StagingStore
     parts: PartStore
+    packs: PackFiles
     remote: Remote | None
+
+    def drop(self, prefix: str) -> None:
+        """Remove all keys of the bucket that begin so."""
+        if self.remote is not None:
+            for found in self.remote.bucket.list(prefix):
+                self.remote.bucket.remove(found.key)
 
     def close(self) -> None:
         if self.remote is not None:
@@ -50,7 +61,8 @@ def open_stores(settings: Settings, data: Path, limits: Limits) -> Stores:
     if settings.s3_endpoint:
         return _open_s3(settings, data, limits)
     blobs = DiskBlobStore(data / "pool", data / "incoming")
-    return Stores(blobs, DiskStaging(data / "staged", data / "incoming"), DiskPartStore(data / "incoming", blobs), None)
+    staging = DiskStaging(data / "staged", data / "incoming")
+    return Stores(blobs, staging, DiskPartStore(data / "incoming", blobs), DiskPackFiles(data / "git"), None)
 
 
 def _open_s3(settings: Settings, data: Path, limits: Limits) -> Stores:
@@ -59,6 +71,7 @@ def _open_s3(settings: Settings, data: Path, limits: Limits) -> Stores:
         from storage.blobs.presign import Signer
         from storage.blobs.s3 import S3BlobStore
         from storage.blobs.s3_staging import S3Staging
+        from storage.packs.s3 import S3PackFiles
         from storage.parts.s3 import S3PartStore
     except ModuleNotFoundError as error:
         raise Unavailable(f"S3 needs the Python package {error.name}. Install it with: pip install 'kohakuhub[cluster]'") from error
@@ -77,4 +90,7 @@ def _open_s3(settings: Settings, data: Path, limits: Limits) -> Stores:
     bucket = Bucket(config)
     blobs = S3BlobStore(bucket, data / "incoming", signer)
     parts = S3PartStore(bucket, data / "incoming", blobs)
-    return Stores(blobs, S3Staging(bucket, data / "incoming"), parts, Remote(bucket, parts))
+    cached = data / "pack-cache"  # not `git`: what a hub without S3 put there is no copy, and must not be dropped
+    make_durable_dir(cached)
+    packs = S3PackFiles(bucket, PackCache(cached, settings.pack_cache_bytes), data / "incoming")
+    return Stores(blobs, S3Staging(bucket, data / "incoming"), parts, packs, Remote(bucket, parts))

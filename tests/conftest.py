@@ -17,6 +17,7 @@ import pytest
 
 from hub.services import Services, build
 from hub.settings import Settings
+from tests.deployment.stack import behind, start_gunicorn, start_nginx
 from tests.servers import lakefs as lakefs_server
 from tests.servers import nginx as nginx_server
 from tests.servers.lakefs import LakeFSServer
@@ -115,12 +116,20 @@ class Launcher:
             self.tokens[name] = self.admin("create-token", name, "--name", "tests", "--scope", "write").stdout.strip()
 
     def start(self, *options: str, command: tuple[str, ...] = GUARDED, environment: dict[str, str] | None = None) -> Hub:
+        return self.run((*command, "serve", "--port", "0", "--data", str(self.data), *options), environment or {})
+
+    def run(self, arguments: tuple[str, ...], environment: dict[str, str]) -> Hub:
+        """Any command that is a hub in the end."""
         log = self.data.with_name(f"{self.data.name}-{uuid.uuid4().hex[:6]}.log")
-        arguments = [*command, "serve", "--port", "0", "--data", str(self.data), *options]
-        environment = {**os.environ, **self.environment, **(environment or {})}
+        environment = {**os.environ, **self.environment, **environment}
         with log.open("wb") as out:
             process = subprocess.Popen(arguments, stderr=out, stdout=out, cwd=ROOT, env=environment)
-        url = wait_for_url(log, process)
+        try:
+            url = wait_for_url(log, process)
+        except AssertionError:
+            process.kill()
+            process.wait(30)
+            raise
         return Hub(url, self.data, log, process, self.tokens.get("alice", ""), self.tokens.get("bob", ""), launcher=self)
 
 
@@ -140,7 +149,7 @@ def wait_for_url(log: Path, process: subprocess.Popen[bytes]) -> str:
 
 
 @pytest.fixture(scope="session")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+def embedded_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """One hub for the whole run, with the guard against blocking views."""
     yield from run_guarded(Launcher(tmp_path_factory.mktemp("hub") / "data"), {})
 
@@ -167,9 +176,9 @@ def s3_link_hub(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -
 
 
 @pytest.fixture(scope="session")
-def embedded_hub(hub: Hub) -> Hub:
-    """`hub` for modules whose own `hub` is this one and then another."""
-    return hub
+def hub(embedded_hub: Hub) -> Hub:
+    """The usual one; some folders and modules have this one and then another."""
+    return embedded_hub
 
 
 @pytest.fixture(scope="session")
@@ -251,17 +260,43 @@ def new_cluster(
 
 
 @pytest.fixture(scope="session")
-def cluster_hub(new_cluster: Callable[..., Launcher]) -> Iterator[Hub]:
-    """Two worker processes on PostgreSQL, S3 and LakeFS."""
-    yield from run_guarded(new_cluster(), {}, "--workers", "2")
+def cluster_hub(new_cluster: Callable[..., Launcher], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """As it is deployed: PostgreSQL, S3, LakeFS, two workers of gunicorn, and nginx with the shipped configuration in front."""
+    launcher = new_cluster()
+    launcher.users()
+    running = start_gunicorn(launcher)
+    nginx = start_nginx(tmp_path_factory.mktemp("nginx") / "nginx", running.url)
+    yield behind(running, nginx)
+    nginx.stop()
+    assert running.stop() == 0
+    check_log(running)
+
+
+@pytest.fixture(scope="session")
+def two_hubs(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server, postgres: PostgresServer) -> Iterator[tuple[Hub, Hub]]:
+    """Two machines: each has a data directory and two workers; rows and bucket are common, and few packs fit into the caches."""
+    environment = s3_server.environment(s3_server.make_bucket()) | {
+        "KOHAKU_HUB_DATABASE_URL": postgres.create(),
+        "KOHAKU_HUB_PACK_CACHE_BYTES": "300000",
+    }
+    one, two = (Launcher(tmp_path_factory.mktemp("machine") / "data", environment) for _ in range(2))
+    for first in run_guarded(one, {}, "--workers", "2"):
+        two.tokens = one.tokens
+        for second in run_guarded(two, {}, "--workers", "2"):
+            yield first, second
 
 
 def run_guarded(launcher: Launcher, environment: dict[str, str], *options: str) -> Iterator[Hub]:
-    launcher.users()
+    if not launcher.tokens:
+        launcher.users()
     running = launcher.start(*options, environment=environment)
     yield running
     assert running.stop() == 0
-    unexpected = [line for line in running.log.read_text("utf-8").splitlines() if "unexpected error" in line or "BlockingError" in line]
+    check_log(running)
+
+
+def check_log(hub: Hub) -> None:
+    unexpected = [line for line in hub.log.read_text("utf-8").splitlines() if "unexpected error" in line or "BlockingError" in line]
     assert not unexpected, unexpected
 
 

@@ -19,7 +19,7 @@ from storage.database.base import Database
 from storage.limits import Limits
 from storage.packs import PackStore
 from storage.records import Oid, Repo, Signature
-from storage.versions.lakefs.contents import Foreign
+from storage.versions.contents import Foreign
 
 log = logging.getLogger(__name__)
 _EMAIL = b"lakefs@users.noreply.kohakuhub"

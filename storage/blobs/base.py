@@ -34,6 +34,9 @@ class Served:
 class BlobStore(Protocol):
     def upload(self, expected: BlobRef) -> BlobUpload: ...
 
+    def keep(self, data: bytes) -> BlobRef:
+        """A small object, whole in memory; durable when it returns."""
+
     def exists(self, blob: BlobRef) -> bool:
         """True when an object of that id and size is stored."""
 

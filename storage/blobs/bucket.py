@@ -6,7 +6,7 @@ What is missing raises ObjectNotFound; every other failure is Unavailable, and i
 import io
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, NamedTuple
@@ -50,6 +50,7 @@ class S3Config:
 class Stored(NamedTuple):
     key: str
     modified: float  # seconds since the epoch, by the server's clock
+    size: int
 
 
 class Bucket:
@@ -135,7 +136,7 @@ class Bucket:
             with self._asking(f"list {prefix}"):
                 page = self._client.list_objects_v2(Bucket=self._name, Prefix=prefix, **token)
             for row in page.get("Contents", ()):
-                yield Stored(row["Key"], row["LastModified"].timestamp())
+                yield Stored(row["Key"], row["LastModified"].timestamp(), int(row["Size"]))
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
@@ -153,6 +154,16 @@ class Bucket:
         """One short question, asked once: a listing, since what a server refuses to HEAD comes without the reason."""
         with self._asking(f"reach bucket {self._name}"):
             self._prober.list_objects_v2(Bucket=self._name, Prefix="probe/", MaxKeys=1)
+
+    def create(self) -> None:
+        """Make the bucket unless it is there."""
+        with suppress(ObjectNotFound, Unavailable):
+            self.reach()
+            return
+        region = self.config.region
+        where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        with self._asking(f"make bucket {self._name}"):
+            self._client.create_bucket(Bucket=self._name, **where)
 
     def check(self) -> None:
         """Write, read, read a range of and delete a small object. Raises Unavailable with the fix."""

@@ -56,6 +56,16 @@ class DiskBlobStore:
     def upload(self, expected: BlobRef) -> DiskUpload:
         return DiskUpload(self, expected, self._incoming)
 
+    def keep(self, data: bytes) -> BlobRef:
+        blob = BlobRef(hashlib.sha256(data).hexdigest(), len(data))
+        upload = self.upload(blob)
+        try:
+            upload.write(data)
+            upload.commit()
+        finally:
+            upload.abort()
+        return blob
+
     def exists(self, blob: BlobRef) -> bool:
         try:
             return self.key_path(blob.sha256).stat().st_size == blob.size

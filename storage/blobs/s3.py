@@ -102,6 +102,12 @@ class S3BlobStore:
     def upload(self, expected: BlobRef) -> S3Upload:
         return S3Upload(self._bucket, key_of(expected.sha256), expected, self._incoming)
 
+    def keep(self, data: bytes) -> BlobRef:
+        """Written though it may be there: that is one call, and to ask first would be two."""
+        blob = BlobRef(hashlib.sha256(data).hexdigest(), len(data))
+        self._bucket.put(key_of(blob.sha256), io.BytesIO(data), blob.size)
+        return blob
+
     def exists(self, blob: BlobRef) -> bool:
         return self._bucket.size(key_of(blob.sha256)) == blob.size
 
@@ -163,20 +169,23 @@ class RangedObject(io.RawIOBase):
 
     def _read(self, size: int) -> bytes:
         for left in reversed(range(_TRIES)):
+            body = self._body or self._ask()  # the bucket has its own tries, which are not multiplied
             try:
-                return self._read_once(size)
+                return self._read_once(body, size)
             except Unavailable:
                 self._drop()
                 if not left:
                     raise
         raise AssertionError
 
-    def _read_once(self, size: int) -> bytes:
-        if self._body is None:
-            end = min(self._position + self._window, self._size)
-            self._window = min(self._window * 2, _LAST_WINDOW)
-            self._body, self._left = self._bucket.get(self._key, self._position, end), end - self._position
-        data = self._body.read(min(size, self._left))
+    def _ask(self) -> Body:
+        end = min(self._position + self._window, self._size)
+        self._window = min(self._window * 2, _LAST_WINDOW)
+        self._body, self._left = self._bucket.get(self._key, self._position, end), end - self._position
+        return self._body
+
+    def _read_once(self, body: Body, size: int) -> bytes:
+        data = body.read(min(size, self._left))
         if not data:
             raise Unavailable(f"S3 sent less of {self._key} than there is. Try again in a moment.")
         self._left -= len(data)

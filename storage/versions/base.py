@@ -3,12 +3,12 @@
 Embedded: the refs table alone. Cluster: LakeFS, with the same table as its index.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from storage.database.base import Tx
-from storage.records import Oid, Principal, RefUpdate, Repo
+from storage.records import Oid, Principal, RefUpdate, Repo, RepoName
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,19 @@ class RefResult:
     @property
     def oid(self) -> Oid:
         return self.merged or self.update.new
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A repository as the version store has it without our rows. `refs` are those that are no branches, `created` is in microseconds."""
+
+    repo_id: str
+    name: RepoName
+    is_private: bool
+    creator: str
+    created: int
+    head: bytes
+    refs: tuple[Ref, ...]
 
 
 class VersionStore(Protocol):
@@ -84,6 +97,12 @@ class VersionStore(Protocol):
         """A repository was created, renamed, changed or deleted: bring what stands outside the rows in line. Raises Unavailable;
         then it is done later.
         """
+
+    def kept(self) -> Iterator[Kept]:
+        """What can be restored when the rows are lost. Raises Invalid where rows are all there is, Unavailable."""
+
+    def restore(self, repo: Repo, kept: Kept, rows: Callable[[Tx], None]) -> None:
+        """All refs of a repository, after `rows` (its own, and those of its packs) in the same transaction. Raises Unavailable."""
 
     def prepare(self) -> None:
         """Once, before the first request. Raises Unavailable when the settings are wrong."""

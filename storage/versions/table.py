@@ -1,12 +1,12 @@
 """The refs table as the version store of the embedded default."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from storage.database.base import Database, Row, Tx
-from storage.errors import RepoNotFound
+from storage.errors import Invalid, RepoNotFound
 from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo
-from storage.versions.base import Ref, RefResult, Refs
+from storage.versions.base import Kept, Ref, RefResult, Refs
 
 _HEAD = (
     "SELECT refs.name, refs.oid, refs.peeled FROM repos JOIN refs ON refs.repo_id = repos.id AND refs.name = repos.head"
@@ -15,6 +15,10 @@ _HEAD = (
 _FIND = (
     "SELECT name, oid, peeled FROM refs WHERE repo_id = :repo AND name IN (:first, :second, :third, :fourth)"
     " ORDER BY CASE name WHEN :first THEN 1 WHEN :second THEN 2 WHEN :third THEN 3 ELSE 4 END LIMIT 1"
+)
+_PUT = (
+    "INSERT INTO refs (repo_id, name, oid, peeled) VALUES (:repo, :name, :oid, :peeled)"
+    " ON CONFLICT (repo_id, name) DO UPDATE SET oid = excluded.oid, peeled = excluded.peeled"
 )
 
 
@@ -72,6 +76,12 @@ class TableVersionStore:
 
     def settle(self, repo_id: str) -> None:
         """Rows are all there is."""
+
+    def kept(self) -> Iterator[Kept]:
+        raise Invalid("This hub keeps its refs in the database alone: restore that from a backup. Only LakeFS can be rebuilt from.")
+
+    def restore(self, repo: Repo, kept: Kept, rows: Callable[[Tx], None]) -> None:
+        raise Invalid("This hub keeps its refs in the database alone.")
 
     def prepare(self) -> None:
         """The schema is there: the database sees to that."""
@@ -137,6 +147,13 @@ def move_refs(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], peeled: Mapping[
     _journal(tx, repo, updates, user_id, request)
 
 
+def put_refs(tx: Tx, repo_id: str, refs: Iterable[Ref], head: bytes) -> None:
+    """Refs as they were once, without a journal; others stay."""
+    rows = [{"repo": repo_id, "name": ref.name, "oid": ref.oid, "peeled": ref.peeled} for ref in refs]
+    tx.many(_PUT, rows)
+    tx.run("UPDATE repos SET head = :head WHERE id = :repo", {"repo": repo_id, "head": head})
+
+
 def deletions_first(updates: Sequence[RefUpdate]) -> list[RefUpdate]:
     """So that replacing `a` by `a/b` in one push works."""
     return sorted(updates, key=lambda update: update.new != ZERO_OID)
@@ -177,11 +194,7 @@ def _move(tx: Tx, repo: Repo, update: RefUpdate, peeled: Mapping[Oid, Oid]) -> N
     if update.new == ZERO_OID:
         tx.run("DELETE FROM refs WHERE repo_id = :repo AND name = :name", row)
     else:
-        tx.run(
-            "INSERT INTO refs (repo_id, name, oid, peeled) VALUES (:repo, :name, :oid, :peeled)"
-            " ON CONFLICT (repo_id, name) DO UPDATE SET oid = excluded.oid, peeled = excluded.peeled",
-            row,
-        )
+        tx.run(_PUT, row)
 
 
 def _adopt_head(tx: Tx, repo: Repo) -> None:

@@ -38,6 +38,13 @@ def put(store: BlobStore, data: bytes, expected: BlobRef) -> None:
     upload.abort()
 
 
+def test_small_bytes_are_kept_at_once(store: BlobStore) -> None:
+    assert store.keep(DATA) == BLOB == store.keep(DATA)
+    assert store.exists(BLOB)
+    with store.open(BLOB.sha256) as file:
+        assert file.read() == DATA
+
+
 def test_round_trip(store: BlobStore) -> None:
     assert not store.exists(BLOB)
     put(store, DATA, BLOB)

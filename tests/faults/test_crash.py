@@ -30,11 +30,15 @@ def kill_while(hub: Any, work: Any, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "rows", "rounds"), [("push", "sqlite", ROUNDS), ("upload", "sqlite", ROUNDS), ("push", "postgres", ROUNDS // 2)]
+    ("kind", "engines", "rounds"),
+    [("push", "sqlite", ROUNDS), ("upload", "sqlite", ROUNDS), ("push", "postgres", ROUNDS // 2), ("push", "postgres s3", ROUNDS // 2)],
 )
-def test_kill_and_restart(request: pytest.FixtureRequest, launcher: Any, tmp_path: Path, kind: str, rows: str, rounds: int) -> None:
-    if rows == "postgres":
-        launcher.environment = {"KOHAKU_HUB_DATABASE_URL": request.getfixturevalue("postgres").create()}
+def test_kill_and_restart(request: pytest.FixtureRequest, launcher: Any, tmp_path: Path, kind: str, engines: str, rounds: int) -> None:
+    if "postgres" in engines:
+        launcher.environment["KOHAKU_HUB_DATABASE_URL"] = request.getfixturevalue("postgres").create()
+    if "s3" in engines:
+        server = request.getfixturevalue("s3_server")
+        launcher.environment |= server.environment(server.make_bucket()) | {"KOHAKU_HUB_PACK_CACHE_BYTES": "100000"}
     launcher.users()
     hub = launcher.start()
     writer = Writer(hub, hub.repo(), tmp_path / "work")

@@ -7,7 +7,6 @@ import json
 import os
 import time
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,23 +16,10 @@ from storage.blobs.s3 import S3BlobStore, open_object, pieces_of
 from storage.errors import Unavailable
 from storage.limits import MIB
 from storage.records import BlobRef
-from tests.servers.faults import FaultProxy, fault_proxy
+from tests.servers.faults import FaultProxy
 from tests.servers.s3 import S3_SERVERS
 
 FAULTS = ("refuse", "hang", "busy", "broken")
-
-
-@pytest.fixture
-def proxy(s3_server: Any) -> Iterator[FaultProxy]:
-    with fault_proxy(s3_server.endpoint) as made:
-        yield made
-
-
-@pytest.fixture
-def bucket(s3_server: Any, proxy: FaultProxy) -> Iterator[Bucket]:
-    made = Bucket(s3_server.config(s3_server.make_bucket(), proxy.url, read_seconds=1))
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -71,17 +57,6 @@ def test_a_range_that_is_cut_for_ever_is_given_up(bucket: Bucket, proxy: FaultPr
     proxy.set("cut", 20)
     with file, pytest.raises(Unavailable):
         file.read()
-
-
-@pytest.fixture
-def faulty_hub(launcher: Any, new_launcher: Any, s3_server: Any, proxy: FaultProxy, bucket: Bucket) -> Iterator[Any]:
-    environment = s3_server.environment(bucket.config.bucket, ENDPOINT=proxy.url) | {"KOHAKU_HUB_LIMITS": '{"s3_read_seconds": 1}'}
-    made = new_launcher(launcher.data, environment)
-    made.users()
-    running = made.start()
-    yield running
-    proxy.set("pass")
-    assert running.stop() == 0
 
 
 def action(hub: Any, name: str, operation: str, data: bytes) -> str:

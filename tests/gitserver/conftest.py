@@ -23,6 +23,7 @@ from storage.database.base import Tx
 from storage.database.sqlite import SQLiteDatabase
 from storage.limits import Limits
 from storage.packs import PackStore
+from storage.packs.disk import DiskPackFiles
 from storage.records import ANONYMOUS, ZERO_OID, PackInfo, Principal, RefUpdate, Repo, RepoKind, RepoName, Scope
 from storage.versions.table import TableVersionStore
 
@@ -80,7 +81,7 @@ class FetchHub:
         (folder / "incoming").mkdir(parents=True)
         self.database = SQLiteDatabase(folder / "hub.sqlite")
         self.database.migrate()
-        self.packs = PackStore(folder / "git", folder / "incoming", self.database)
+        self.packs = PackStore(DiskPackFiles(folder / "git"), folder / "incoming", self.database)
         self.stores = ObjectStores(self.packs)
         self.versions = TableVersionStore(self.database)
         now = time.time_ns() // 1000
@@ -232,7 +233,7 @@ class Shelf:
     def worker(self) -> Merger:
         """The merger of another process: nothing is shared but the data directory."""
         data = self.services.settings.data
-        packs = PackStore(data / "git", data / "incoming", self.services.database)
+        packs = PackStore(self.services.stores.packs, data / "incoming", self.services.database)
         return Merger(packs, ObjectStores(packs), Limits())
 
     def merge(self) -> None:
@@ -241,7 +242,7 @@ class Shelf:
     def check(self) -> None:
         """With fresh eyes: every object that was ever stored, and what `admin check` says."""
         data = self.services.settings.data
-        stores = ObjectStores(PackStore(data / "git", data / "incoming", self.services.database))
+        stores = ObjectStores(PackStore(self.services.stores.packs, data / "incoming", self.services.database))
         assert {oid: stores.of(self.repo.id).get(oid) for oid in self.made} == self.made
         assert list(check_repository(self.repo, stores, self.services.versions, self.services.possession)) == []
 

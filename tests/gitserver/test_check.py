@@ -41,7 +41,7 @@ def filled(services: Any, actor: Any, content: bytes) -> Repo:
 
 def findings(services: Any, repo: Repo) -> list[str]:
     """With eyes of its own: nothing that another part has open or cached."""
-    packs = PackStore(services.settings.data / "git", services.settings.data / "incoming", services.database)
+    packs = PackStore(services.stores.packs, services.settings.data / "incoming", services.database)
     return list(check_repository(repo, ObjectStores(packs), services.versions, services.possession))
 
 

@@ -24,7 +24,7 @@ class LateReader(PackStore):
 
 def late_reader(shelf: Any, stale: list[list[PackInfo]]) -> LateReader:
     data = shelf.services.settings.data
-    reader = LateReader(data / "git", data / "incoming", shelf.services.database)
+    reader = LateReader(shelf.services.stores.packs, data / "incoming", shelf.services.database)
     reader.stale = stale
     return reader
 
@@ -85,7 +85,7 @@ def test_readers_and_writers_at_the_same_time(busy_shelf: Any) -> None:
         data = shelf.services.settings.data
         while not stop.is_set():
             made = dict(shelf.made)
-            objects = ObjectStores(PackStore(data / "git", data / "incoming", shelf.services.database)).of(shelf.repo.id)
+            objects = ObjectStores(PackStore(shelf.services.stores.packs, data / "incoming", shelf.services.database)).of(shelf.repo.id)
             seen.append({oid for oid in shelf.commits if oid in made and objects.get(oid) != made[oid]})
 
     thread = threading.Thread(target=read)

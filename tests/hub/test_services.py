@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from multidict import CIMultiDict
 
 from hub.origin import Origin
 from hub.services import build, load_secret
@@ -35,7 +36,8 @@ class Request:
     def __init__(self, host: str, **headers: str) -> None:
         self.scheme = "http"
         self.host = host
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.remote = "192.0.2.1"
+        self.headers = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
 
 
 @pytest.mark.parametrize(
@@ -51,3 +53,25 @@ class Request:
 )
 def test_public_address(base: str, trust: bool, request_: Request, expected: str) -> None:
     assert Origin(base, trust_proxy=trust).of(request_) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "trust", "expected"),
+    [
+        ([], True, "192.0.2.1"),
+        (["198.51.100.1"], False, "192.0.2.1"),
+        (["198.51.100.1"], True, "198.51.100.1"),
+        (["203.0.113.9, 198.51.100.1"], True, "198.51.100.1"),
+        (["198.51.100.1", "203.0.113.9 , 2001:DB8::1"], True, "2001:db8::1"),
+        (["203.0.113.9, [2001:db8::2]"], True, "2001:db8::2"),
+        (["198.51.100.1, unknown"], True, "192.0.2.1"),
+        ([""], True, "192.0.2.1"),
+        (["198.51.100.1," + "x" * 100_000], True, "192.0.2.1"),
+    ],
+)
+def test_the_address_is_what_the_trusted_proxy_added(forwarded: list[str], trust: bool, expected: str) -> None:
+    request = Request("hub")
+    for value in forwarded:
+        request.headers.add("X-Forwarded-For", value)
+
+    assert Origin("", trust_proxy=trust).asker(request).address == expected  # type: ignore[arg-type]

@@ -54,6 +54,14 @@ class S3Server:
         client.close()
         return name
 
+    def keys(self, bucket: str, prefix: str) -> list[str]:
+        """The first thousand."""
+        client = self.client()
+        try:
+            return [row["Key"] for row in client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())]
+        finally:
+            client.close()
+
     def config(self, bucket: str, endpoint: str = "", read_seconds: float = 20) -> S3Config:
         return S3Config(endpoint or self.endpoint, self.access_key, self.secret_key, bucket, "us-east-1", 8, 2, read_seconds)
 

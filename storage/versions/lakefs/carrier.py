@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from storage.database.base import Database, Tx
 from storage.errors import Unavailable
 from storage.records import ZERO_OID, Repo
+from storage.versions.contents import Contents
 from storage.versions.lakefs import journal
 from storage.versions.lakefs.client import Denied, LakeFS
-from storage.versions.lakefs.contents import Contents
 from storage.versions.lakefs.journal import Done, Fenced, Operation, Step
 from storage.versions.lakefs.lease import Leases
 from storage.versions.lakefs.names import branch_id, repository_id

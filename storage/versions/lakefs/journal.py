@@ -224,8 +224,13 @@ def is_open(tx: Tx, operation_id: str) -> bool:
     return tx.one("SELECT id FROM operations WHERE id = :id", {"id": operation_id}) is not None
 
 
+def is_described(tx: Tx, repo_id: str) -> bool:
+    """Whether LakeFS has the repository."""
+    return tx.one("SELECT repo_id FROM lakefs_repos WHERE repo_id = :repo", {"repo": repo_id}) is not None
+
+
 def description(tx: Tx, repo_id: str) -> Mapping[str, str] | None:
-    """What LakeFS was last told of the repository; None when it has it not."""
+    """The digest of what LakeFS was last told of the repository; None when it has it not."""
     row = tx.one("SELECT description FROM lakefs_repos WHERE repo_id = :repo", {"repo": repo_id})
     return dict(json.loads(row["description"])) if row else None
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from storage.database.base import Database
 from storage.errors import Unavailable
 from storage.records import ZERO_OID, Oid, Repo
+from storage.versions.contents import Contents, Foreign
 from storage.versions.lakefs import journal
 from storage.versions.lakefs.client import Denied, LakeFS
-from storage.versions.lakefs.contents import Contents, Foreign
 from storage.versions.lakefs.journal import Done, Operation
 from storage.versions.lakefs.lease import Leases
 from storage.versions.lakefs.names import branch_ref, repository_id

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from storage.blobs.base import BlobStore
@@ -11,11 +11,11 @@ from storage.database.base import Database, Tx
 from storage.errors import Unavailable
 from storage.limits import Limits
 from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo
-from storage.versions.base import Ref, RefResult, Refs
+from storage.versions.base import Kept, Ref, RefResult, Refs
+from storage.versions.contents import Contents
 from storage.versions.lakefs import journal
 from storage.versions.lakefs.carrier import DEFAULT_BRANCH, Carrier
 from storage.versions.lakefs.client import Denied, LakeFS
-from storage.versions.lakefs.contents import Contents
 from storage.versions.lakefs.janitor import Janitor
 from storage.versions.lakefs.journal import Asked, Busy, Operation
 from storage.versions.lakefs.lease import Leases
@@ -24,18 +24,21 @@ from storage.versions.lakefs.repositories import Repositories
 from storage.versions.lakefs.tags import Tags
 from storage.versions.lakefs.watch import Watch
 from storage.versions.lakefs.writer import Writer
-from storage.versions.table import Refused, TableVersionStore
+from storage.versions.table import Refused, TableVersionStore, put_refs
 
 log = logging.getLogger(__name__)
 _VERSIONS = ("1.84.", "1.85.", "1.86.")
 _NEWS_SECONDS = 0.0
 _FILES_SECONDS = 1.0  # files are read often
+_OWN = "lakefs"  # the prefix of what is LakeFS's
 _FIRST_WAIT, _LAST_WAIT = 0.01, 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the store is made of. `place` is the bucket as LakeFS writes it, `s3://name`, with the pool and LakeFS's own data in it."""
+    """What the store is made of. `place` is the bucket as LakeFS writes it, `s3://name`, with the pool and LakeFS's own data in it; `drop`
+    removes all keys there that begin so.
+    """
 
     database: Database
     table: TableVersionStore
@@ -44,6 +47,7 @@ class Parts:
     blobs: BlobStore
     find_repo: Callable[[str], Repo | None]
     place: str
+    drop: Callable[[str], None]
     limits: Limits
 
 
@@ -59,7 +63,7 @@ def open_store(parts: Parts) -> "LakeFSVersionStore":
     carrier = Carrier(database, lakefs, contents, writer, reconciler, leases)
     tags = Tags(database, lakefs, contents, reconciler)
     watch = Watch(database, lakefs, reconciler, carrier, tags, parts.find_repo, parts.limits)
-    repositories = Repositories(database, lakefs, f"{parts.place}/lakefs")
+    repositories = Repositories(database, lakefs, f"{parts.place}/{_OWN}", lambda name: parts.drop(f"{_OWN}/{name}/"))
     janitor = Janitor(database, lakefs, carrier, repositories, parts.find_repo)
 
     def close() -> None:
@@ -110,6 +114,24 @@ class LakeFSVersionStore:
             self._repositories.settle(repo_id)
         except Denied as error:
             raise Unavailable(f"LakeFS refused to settle a repository: {error}. The operator looks into LakeFS.") from error
+
+    def kept(self) -> Iterator[Kept]:
+        return self._repositories.kept()
+
+    def restore(self, repo: Repo, kept: Kept, rows: Callable[[Tx], None]) -> None:
+        """Other refs as LakeFS was told of them, with the rows, lest it be told that there are none; then its branches."""
+
+        def work(tx: Tx) -> None:
+            rows(tx)
+            put_refs(tx, repo.id, kept.refs, kept.head)
+            self._repositories.adopt(tx, repo.id)
+
+        self._database.write(work)
+        try:
+            self._watch.bring_up(repo)
+        except Denied as error:
+            raise Unavailable(f"LakeFS refused what a rebuild needs: {error}. The operator looks into LakeFS.") from error
+        self._database.write(lambda tx: put_refs(tx, repo.id, (), kept.head))  # HEAD went to the first branch that came
 
     def prepare(self) -> None:
         self._lakefs.set_up()

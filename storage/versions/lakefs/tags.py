@@ -4,9 +4,9 @@ import logging
 
 from storage.database.base import Database, Tx
 from storage.records import ZERO_OID, RefUpdate, Repo
+from storage.versions.contents import Contents
 from storage.versions.lakefs import journal
 from storage.versions.lakefs.client import Denied, LakeFS
-from storage.versions.lakefs.contents import Contents
 from storage.versions.lakefs.names import repository_id, tag_id, tag_ref
 from storage.versions.lakefs.reconcile import Reconciler
 from storage.versions.lakefs.records import LakeRef

@@ -98,8 +98,7 @@ class Watch:
         """All branches and tags of a repository, and what was cut short; what moved. Raises Unavailable, Denied."""
 
         def rows(tx: Tx) -> tuple[bool, list[tuple[str, str]], dict[str, Row]]:
-            is_there = journal.description(tx, repo.id) is not None
-            return is_there, journal.overdue(tx, repo.id), journal.known_refs(tx, repo.id, is_tag=False)
+            return journal.is_described(tx, repo.id), journal.overdue(tx, repo.id), journal.known_refs(tx, repo.id, is_tag=False)
 
         is_there, overdue, known = self._database.read(rows)
         if not is_there:

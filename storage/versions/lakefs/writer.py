@@ -13,8 +13,8 @@ from storage.blobs.base import BlobStore
 from storage.errors import Unavailable
 from storage.recent import Recent
 from storage.records import ZERO_OID, BlobRef, Oid, RefUpdate, Repo
+from storage.versions.contents import Changes, Contents, Placed
 from storage.versions.lakefs.client import Denied, LakeFS
-from storage.versions.lakefs.contents import Changes, Contents, Placed
 from storage.versions.lakefs.journal import Operation, Step
 from storage.versions.lakefs.names import SCRATCH, repository_id
 from storage.versions.lakefs.records import BASE, OID, OPERATION, TREE, LakeCommit, Link
@@ -146,15 +146,9 @@ class Writer:
 
     def _pool(self, blob: BlobRef, read: Callable[[], bytes]) -> None:
         """Bytes before the name that leads to them (I4)."""
-        if self._pooled.get(blob.sha256):
-            return
-        upload = self._blobs.upload(blob)
-        try:
-            upload.write(read())
-            upload.commit()
-        finally:
-            upload.abort()
-        self._pooled.keep(blob.sha256, True)
+        if not self._pooled.get(blob.sha256):
+            self._blobs.keep(read())
+            self._pooled.keep(blob.sha256, True)
 
     def _all(self, work: Callable[[Placed], None], things: Iterable[Placed]) -> None:
         """Some at a time; the first failure stops the rest."""

@@ -10,7 +10,7 @@ from storage.packs import sweep_incoming
 log = logging.getLogger(__name__)
 
 LEFTOVER_SECONDS = 86400.0
-_EVERY_SECONDS = 3600.0
+_EVERY_SECONDS = 600.0
 
 
 async def keep_house(services: Services, stopping: asyncio.Event) -> None:
@@ -19,7 +19,7 @@ async def keep_house(services: Services, stopping: asyncio.Event) -> None:
         try:
             await asyncio.to_thread(tidy, services)
         except Exception:
-            log.exception("housekeeping failed; it is tried again in an hour")
+            log.exception("housekeeping failed; it is tried again in ten minutes")
         with suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), _EVERY_SECONDS)
 
@@ -27,6 +27,6 @@ async def keep_house(services: Services, stopping: asyncio.Event) -> None:
 def tidy(services: Services) -> None:
     sweep_incoming(services.settings.data / "incoming", LEFTOVER_SECONDS)
     services.xet.expire()
-    services.versions.tidy()
     if services.stores.remote is not None:
         services.stores.remote.sweep(services.limits.multipart_seconds)
+    services.versions.tidy()

@@ -1,0 +1,78 @@
+"""`kohakuhub serve`: one socket, and one or several worker processes on it."""
+
+import logging
+import os
+import signal
+import socket
+import time
+from contextlib import suppress
+
+from hub.serving.start import greet, prepare
+from hub.serving.worker import BACKLOG, SIGNALS, run_worker
+from hub.settings import Settings
+
+log = logging.getLogger(__name__)
+_RESTART_SECONDS = 1.0
+
+
+def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT. Returns when every running transfer finished or the limit is over."""
+    listener = listen(settings.host, settings.port)
+    prepare(settings)
+    greet(settings, listener)
+    if settings.workers == 1:
+        run_worker(settings, [listener])
+    else:
+        _supervise(settings, listener)
+    log.info("stopped")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Raises OSError when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def _supervise(settings: Settings, listener: socket.socket) -> None:
+    """Keep `workers` processes alive; at a signal tell them to stop, and wait for them."""
+    stopping = False
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal stopping
+        stopping = True
+        for child in workers:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGTERM)
+
+    workers: set[int] = set()
+    for number in SIGNALS:
+        signal.signal(number, stop)
+    while workers or not stopping:
+        while not stopping and len(workers) < settings.workers:
+            workers.add(_fork(settings, listener))
+        try:
+            child, status = os.wait()
+        except ChildProcessError:
+            break
+        workers.discard(child)
+        if not stopping:
+            log.error("worker %d ended with status %d; a new one starts", child, os.waitstatus_to_exitcode(status))
+            time.sleep(_RESTART_SECONDS)
+
+
+def _fork(settings: Settings, listener: socket.socket) -> int:
+    child = os.fork()
+    if child:
+        return child
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    code = 1
+    try:
+        run_worker(settings, [listener])
+        code = 0
+    except BaseException:
+        log.exception("the worker failed")
+    finally:
+        os._exit(code)

@@ -1,0 +1,37 @@
+"""What is done once before the workers, whoever starts them."""
+
+import logging
+import resource
+import socket
+
+from hub.services import build
+from hub.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def prepare(settings: Settings) -> None:
+    """Migrate, and see that S3 and LakeFS do what is asked of them."""
+    _raise_file_limit()
+    services = build(settings)
+    try:
+        if services.stores.remote is not None:
+            services.stores.remote.bucket.check()
+        services.versions.prepare()
+    finally:
+        services.close()
+
+
+def _raise_file_limit() -> None:
+    """Packs, connections and databases are open files; the usual soft limit of 1024 is for programs that use select()."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def greet(settings: Settings, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    log.info("KohakuHub is at %s", settings.base_url or f"http://{shown}:{port}")
+    log.info("data lies in %s", settings.data.absolute())
+    log.info("first steps: kohakuhub admin create-user NAME --email YOU@EXAMPLE.ORG --password-stdin")
+    log.info("             kohakuhub admin create-token NAME --name laptop --scope write")

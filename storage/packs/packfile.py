@@ -1,0 +1,124 @@
+"""Reading one stored pack and its index (gitformat-pack)."""
+
+import bisect
+import hashlib
+import mmap
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from contextlib import closing
+from typing import BinaryIO, NamedTuple
+
+from dulwich.object_format import DEFAULT_OBJECT_FORMAT
+from dulwich.objects import RawObjectID
+from dulwich.pack import PackIndex, load_pack_index_file
+
+from storage.packs.base import Ending
+from storage.records import Oid, PackInfo
+
+_TRAILER = 20
+_SMALL_BYTES = 64 * 1024
+_SMALL = 512  # the index of so few objects is kept as a dict: many small pushes make many misses
+_INDEX_HEAD, _INDEX_ROW = 8 + 256 * 4, 20 + 4 + 4
+_FAR = 1 << 31  # an object behind this has a longer row
+
+
+class StoredEntry(NamedTuple):
+    """A row of a stored index; sorts in pack order. `crc` is the CRC-32 of the entry's bytes."""
+
+    offset: int
+    oid: Oid
+    crc: int
+
+
+class PackFile:
+    """One stored pack in memory: offsets by id, and the raw compressed bytes of entries."""
+
+    def __init__(self, info: PackInfo, pack: BinaryIO, index: BinaryIO) -> None:
+        """Both files become this object's own."""
+        self.info = info
+        with pack:
+            self.data: mmap.mmap | bytes = _contents(pack, info)
+        self._index = _load(index)
+        self._offsets: list[int] | None = None
+        self._small: dict[Oid, int] | None = None
+        self._lock = threading.Lock()
+        if info.objects <= _SMALL:
+            self._small = {bytes(oid): offset for oid, offset, _ in self._index.iterentries()}
+            self._index.close()
+        else:
+            weakref.finalize(self, self._index.close)
+
+    def offset(self, oid: Oid) -> int | None:
+        """Where the entry of `oid` begins, or None."""
+        if self._small is not None:
+            return self._small.get(oid)
+        try:
+            return int(self._index.object_offset(RawObjectID(oid)))
+        except KeyError:
+            return None
+
+    def offsets(self) -> list[int]:
+        """All entry offsets in pack order, then the offset of the trailer; an entry ends where the next begins."""
+        with self._lock:
+            if self._offsets is None:
+                self._offsets = [*(offset for offset, _ in self.oids()), len(self.data) - _TRAILER]
+            return self._offsets
+
+    def end(self, offset: int) -> int:
+        """Where the entry that begins at `offset` ends."""
+        offsets = self.offsets()
+        return offsets[bisect.bisect_right(offsets, offset)]
+
+    def oids(self) -> list[tuple[int, Oid]]:
+        """(offset, id) of every object, in pack order."""
+        if self._small is not None:
+            return sorted((offset, oid) for oid, offset in self._small.items())
+        return sorted((offset, bytes(oid)) for oid, offset, _ in self._index.iterentries())
+
+    def with_prefix(self, digits: str) -> list[Oid]:
+        """Ids whose hex form begins with `digits`."""
+        return [oid for _, oid in self.oids() if oid.hex().startswith(digits)]
+
+
+def read_entries(index: BinaryIO) -> Sequence[StoredEntry]:
+    """The index as a whole, in pack order; the file is closed."""
+    with closing(_load(index)) as rows:
+        return sorted(StoredEntry(offset, bytes(oid), crc or 0) for oid, offset, crc in rows.iterentries())
+
+
+def file_size(info: PackInfo, ending: Ending) -> int | None:
+    """Bytes of the pack or of its index; None for an index that only its writer knows, that of a pack of 2 GiB or more."""
+    if ending == "pack":
+        return info.size
+    return _INDEX_HEAD + _INDEX_ROW * info.objects + 2 * _TRAILER if info.size < _FAR else None
+
+
+def is_sound(file: BinaryIO, info: PackInfo, ending: Ending) -> bool:
+    """Whether the file holds what the pack's id stands for. Every byte is looked at."""
+    size = os.fstat(file.fileno()).st_size
+    if size < 2 * _TRAILER or size != (file_size(info, ending) or size):
+        return False
+    with (
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        memoryview(data) as view,
+        view[:-_TRAILER] as summed,
+        view[-_TRAILER:] as own,
+        view[-2 * _TRAILER : -_TRAILER] as of_the_pack,
+    ):
+        is_whole = hashlib.sha1(summed, usedforsecurity=False).digest() == own
+        return is_whole and (own if ending == "pack" else of_the_pack).hex() == info.id
+
+
+def _load(index: BinaryIO) -> PackIndex:
+    try:
+        return load_pack_index_file(index.name, index, DEFAULT_OBJECT_FORMAT)
+    except BaseException:
+        index.close()
+        raise
+
+
+def _contents(pack: BinaryIO, info: PackInfo) -> mmap.mmap | bytes:
+    """Mapped; a small pack is read instead, since a repository of many pushes has many and each map holds a file descriptor."""
+    return mmap.mmap(pack.fileno(), 0, access=mmap.ACCESS_READ) if info.size > _SMALL_BYTES else pack.read()

@@ -1,0 +1,35 @@
+"""What compose starts, without docker: the hub by gunicorn, and nginx with the shipped configuration, on free ports of loopback."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tests.servers.needs import need
+from tests.servers.nginx import NginxServer, missing
+
+ROOT = Path(__file__).parent.parent.parent
+SHIPPED = (ROOT / "docker" / "nginx" / "default.conf").read_text("utf-8")
+GUNICORN = (str(Path(sys.executable).parent / "gunicorn"), "-c", str(ROOT / "docker" / "gunicorn.conf.py"))
+
+
+def start_nginx(folder: Path, hub_url: str, text: str = SHIPPED) -> NginxServer:
+    """With `text` as its default.conf, in which the two addresses are replaced and nothing else."""
+    need(missing())
+    assert text.count("hub-api:48888") == text.count("listen 80;") == 1
+    server = NginxServer(
+        folder, text, {"hub-api:48888": hub_url.removeprefix("http://"), "listen 80;": "listen 127.0.0.1:@PORT@;"}, workers=2
+    )
+    server.start()
+    return server
+
+
+def start_gunicorn(launcher: Any, **settings: str) -> Any:
+    """The hub, as the image starts it."""
+    environment = {"HOST": "127.0.0.1", "PORT": "0", "DATA": str(launcher.data), "WORKERS": "2", "TRUST_PROXY": "true", **settings}
+    return launcher.run(GUNICORN, {f"KOHAKU_HUB_{name}": value for name, value in environment.items()})
+
+
+def behind(hub: Any, nginx: NginxServer) -> Any:
+    """The hub as clients see it."""
+    return replace(hub, url=nginx.url)

@@ -1,0 +1,38 @@
+"""A bucket and a hub behind a proxy that does to S3 what networks and servers do."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from storage.blobs.bucket import Bucket
+from tests.servers.faults import FaultProxy, fault_proxy
+
+
+@pytest.fixture
+def proxy(s3_server: Any) -> Iterator[FaultProxy]:
+    with fault_proxy(s3_server.endpoint) as made:
+        yield made
+
+
+@pytest.fixture
+def bucket(s3_server: Any, proxy: FaultProxy) -> Iterator[Bucket]:
+    made = Bucket(s3_server.config(s3_server.make_bucket(), proxy.url, read_seconds=1))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def faulty_launcher(launcher: Any, new_launcher: Any, s3_server: Any, proxy: FaultProxy, bucket: Bucket) -> Any:
+    environment = s3_server.environment(bucket.config.bucket, ENDPOINT=proxy.url) | {"KOHAKU_HUB_LIMITS": '{"s3_read_seconds": 1}'}
+    made = new_launcher(launcher.data, environment)
+    made.users()
+    return made
+
+
+@pytest.fixture
+def faulty_hub(faulty_launcher: Any, proxy: FaultProxy) -> Iterator[Any]:
+    running = faulty_launcher.start()
+    yield running
+    proxy.set("pass")
+    assert running.stop() == 0
