@@ -17,6 +17,7 @@ from gitserver.merge.merger import Merger
 from gitserver.objects import Kind, Objects, ObjectStores
 from gitserver.receive.commands import PushRequest
 from gitserver.receive.ingest import Ingest, Ingested
+from gitserver.rules import Arriving, BranchRule, BranchRules, refusal
 from lfs.possession import Possession
 from storage.database.base import Tx
 from storage.errors import BadPack, Conflict, ObjectNotFound, TooLarge, Unavailable
@@ -40,13 +41,21 @@ class PushResult:
 
 class Pusher:
     def __init__(
-        self, objects: ObjectStores, packs: PackStore, merger: Merger, versions: VersionStore, possession: Possession, limits: Limits
+        self,
+        objects: ObjectStores,
+        packs: PackStore,
+        merger: Merger,
+        versions: VersionStore,
+        possession: Possession,
+        rules: BranchRules,
+        limits: Limits,
     ) -> None:
         self._objects = objects
         self._packs = packs
         self._merger = merger
         self._versions = versions
         self._possession = possession
+        self._rules = rules
         self._limits = limits
 
     def receive(
@@ -85,7 +94,7 @@ class Pusher:
         return self._update(repo, principal, PushRequest(tuple(updates), _ATOMIC), None, None)
 
     def _ingest(self, repo: Repo, pack: Path, progress: Callable[[str], None]) -> Ingested:
-        return Ingest(self._objects.of(repo.id), self._limits, progress).run(pack)
+        return Ingest(self._objects.of(repo.id), self._limits, progress, keep_commits=bool(self._rules.of(repo.id))).run(pack)
 
     def _missing_large(self, repo: Repo, ingested: Ingested | None, progress: Callable[[str], None]) -> str:
         """Why the push cannot be taken, after the list went to the client; empty when every LFS object is here."""
@@ -110,7 +119,7 @@ class Pusher:
         made_for: str = "",
     ) -> list[RefResult]:
         objects = self._objects.of(repo.id)
-        judge = _Judge(objects, ingested, self._versions.refs(repo.id, fresh=False), self._limits)
+        judge = _Judge(objects, ingested, self._versions.refs(repo.id, fresh=False), self._rules.of(repo.id), self._limits)
         reasons = {update: judge.refusal(update) for update in request.updates}
         good = [update for update, reason in reasons.items() if not reason]
         if request.has(b"atomic") and len(good) < len(reasons):
@@ -137,11 +146,13 @@ class Pusher:
 class _Judge:
     """Decides on each command before anything is written; gathers what annotated tags lead to."""
 
-    def __init__(self, objects: Objects, ingested: Ingested | None, refs: Refs, limits: Limits) -> None:
+    def __init__(self, objects: Objects, ingested: Ingested | None, refs: Refs, rules: Sequence[BranchRule], limits: Limits) -> None:
         self._objects = objects
         self._kinds = ingested.kinds if ingested else {}
         self._tags = ingested.tags if ingested else {}
         self._refs = refs
+        self._rules = rules
+        self._commits = Arriving(objects, ingested.commits if ingested else {})
         self._limits = limits
         self._seen: set[bytes] = set()
         self.peeled: dict[Oid, Oid] = {}
@@ -157,8 +168,15 @@ class _Judge:
             return "this hub takes only refs/heads/, refs/tags/ and refs/notes/"
         if update.new == ZERO_OID:
             is_head = update.ref == self._refs.head and self._refs.get(update.ref) is not None
-            return "deletion of the current branch prohibited" if is_head else ""
-        return self._target(update)
+            return "deletion of the current branch prohibited" if is_head else refusal(self._rules, update, self._commits)
+        return self._target(update) or self._breach(update)
+
+    def _breach(self, update: RefUpdate) -> str:
+        """Of a rule; an old value that is not here is refused by the version store."""
+        try:
+            return refusal(self._rules, update, self._commits) if self._rules else ""
+        except ObjectNotFound:
+            return "missing necessary objects"
 
     def _target(self, update: RefUpdate) -> str:
         try:

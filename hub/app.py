@@ -13,6 +13,7 @@ from accounts.endpoint import ASKER, STOPPING, Endpoint, add_endpoints
 from accounts.errors import render_json
 from accounts.views import AccountViews
 from gitserver.push_views import PushViews
+from gitserver.rule_views import RuleViews
 from gitserver.views import GitViews
 from hfcompat.views import HfViews
 from hub.health import HealthViews
@@ -59,7 +60,25 @@ def endpoints(services: Services) -> list[Endpoint]:
         VERSION,
         may_register=services.settings.may_register,
     )
-    hf_views = HfViews(
+    batch = Batch(services.possession, services.actions, services.blobs, limits)
+    xet_views = XetViews(services.xet, services.xet_tokens, services.users, services.repos, limits)
+    return [
+        *HealthViews(services, VERSION).endpoints(),
+        *HomeViews(origin).endpoints(),
+        *ProbeViews(origin).endpoints(),
+        *account_views.endpoints(),
+        *xet_views.endpoints(),
+        *_hf_views(services, origin).endpoints(),
+        *RuleViews(services.rules, limits).endpoints(),
+        *GitViews(services.objects, services.versions, limits).endpoints(),
+        *PushViews(services.pusher, services.packs, limits).endpoints(),
+        *LfsViews(batch, services.possession, services.actions, services.blobs, services.repos, limits, origin.of).endpoints(),
+        *MultipartViews(services.multipart, services.actions, services.repos, limits).endpoints(),
+    ]
+
+
+def _hf_views(services: Services, origin: Origin) -> HfViews:
+    return HfViews(
         services.repos,
         services.packs,
         services.objects,
@@ -69,23 +88,9 @@ def endpoints(services: Services) -> list[Endpoint]:
         services.committer,
         services.xet_tokens,
         services.blobs,
-        limits,
+        services.limits,
         origin.of,
     )
-    batch = Batch(services.possession, services.actions, services.blobs, limits)
-    xet_views = XetViews(services.xet, services.xet_tokens, services.users, services.repos, limits)
-    return [
-        *HealthViews(services, VERSION).endpoints(),
-        *HomeViews(origin).endpoints(),
-        *ProbeViews(origin).endpoints(),
-        *account_views.endpoints(),
-        *xet_views.endpoints(),
-        *hf_views.endpoints(),
-        *GitViews(services.objects, services.versions, limits).endpoints(),
-        *PushViews(services.pusher, services.packs, limits).endpoints(),
-        *LfsViews(batch, services.possession, services.actions, services.blobs, services.repos, limits, origin.of).endpoints(),
-        *MultipartViews(services.multipart, services.actions, services.repos, limits).endpoints(),
-    ]
 
 
 def _origin(services: Services) -> Origin:

@@ -18,6 +18,8 @@ from hub.settings import Settings, problems
 from storage.errors import HubError
 from storage.records import Scope
 
+_DATA = "data directory (default ./hub-data)"
+
 
 def main() -> None:
     sys.exit(run(sys.argv[1:]))
@@ -87,6 +89,8 @@ def _administer(options: argparse.Namespace, services: Any) -> int:
         admin.create_bucket(services)
     elif options.task == "set-password":
         admin.set_password(services, options.user)
+    elif options.task == "protect":
+        admin.protect(services, options.repository, options.branch)
     elif options.task == "rebuild":
         admin.rebuild(services)
     else:
@@ -110,7 +114,12 @@ def make_parser() -> argparse.ArgumentParser:
     making.add_argument("--check", action="store_true", help="see whether the secrets in FILE are good instead (- for standard input)")
     looking = verbs.add_parser("doctor", help="look at a deployment and name what is wrong with the fix")
     looking.add_argument("url", metavar="URL", nargs="?", default="", help="the hub's public address (default: KOHAKU_HUB_BASE_URL)")
-    tasks = verbs.add_parser("admin", help="the operator's tasks").add_subparsers(dest="task", required=True, metavar="TASK")
+    _add_tasks(verbs.add_parser("admin", help="the operator's tasks").add_subparsers(dest="task", required=True, metavar="TASK"))
+    serving.add_argument("--data", type=Path, help=_DATA)
+    return parser
+
+
+def _add_tasks(tasks: Any) -> None:
     user = tasks.add_parser("create-user", help="make an account")
     user.add_argument("user", metavar="NAME")
     user.add_argument("--email", required=True)
@@ -124,8 +133,10 @@ def make_parser() -> argparse.ArgumentParser:
     password = tasks.add_parser("set-password", help="give an account another password")
     password.add_argument("user", metavar="NAME")
     password.add_argument("--password-stdin", action="store_true", required=True, help="read the password from standard input")
+    protect = tasks.add_parser("protect", help="no force push and no deletion of a branch")
+    protect.add_argument("repository", metavar="NAMESPACE/NAME")
+    protect.add_argument("branch", metavar="BRANCH", help="its name, or a pattern such as release/*")
     again = tasks.add_parser("rebuild", help="make lost rows again from LakeFS, packs and pool")
     check = tasks.add_parser("check", help="verify every repository and large object")
-    for verb in (serving, user, password, token, again, bucket, check):
-        verb.add_argument("--data", type=Path, help="data directory (default ./hub-data)")
-    return parser
+    for task in (user, token, bucket, password, protect, again, check):
+        task.add_argument("--data", type=Path, help=_DATA)

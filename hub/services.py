@@ -19,6 +19,7 @@ from gitserver.commit.committer import Committer
 from gitserver.merge.merger import Merger
 from gitserver.objects import ObjectStores
 from gitserver.push import Pusher
+from gitserver.rules import BranchRules
 from hub.settings import Settings
 from hub.stores import Stores, open_stores
 from hub.versions import Around, open_versions
@@ -56,6 +57,7 @@ class Services:
     repos: Repos
     objects: ObjectStores
     merger: Merger
+    rules: BranchRules
     possession: Possession
     actions: Actions
     multipart: Multipart
@@ -84,13 +86,12 @@ def build(settings: Settings) -> Services:
     stores = open_stores(settings, data, limits)
     packs = PackStore(stores.packs, data / "incoming", database)
     users, tokens, sessions = Users(database, Passwords()), Tokens(database), Sessions(database, limits.session_seconds)
-    objects = ObjectStores(packs)
+    objects, rules = ObjectStores(packs), BranchRules(database)
     merger = Merger(packs, objects, limits)
-    possession = Possession(database, stores.blobs)
+    possession, repos = Possession(database, stores.blobs), Repos(database)
     secret = signing_key(settings, data)
-    repos = Repos(database)
     versions = open_versions(settings, limits, Around(database, stores, packs, objects, possession, repos))
-    pusher = Pusher(objects, packs, merger, versions, possession, limits)
+    pusher = Pusher(objects, packs, merger, versions, possession, rules, limits)
     browser = Browser(objects, versions, possession)
     xet = XetIngest(XetIndex(database), stores.staging, stores.blobs, limits)
     return Services(
@@ -107,6 +108,7 @@ def build(settings: Settings) -> Services:
         repos=repos,
         objects=objects,
         merger=merger,
+        rules=rules,
         possession=possession,
         actions=Actions(secret, limits.action_seconds),
         multipart=Multipart(stores.parts, possession, limits.body_seconds),
