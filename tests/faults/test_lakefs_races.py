@@ -194,6 +194,19 @@ def test_an_atomic_push_that_is_refused_keeps_direct_commits(ours: Ours, agreeme
     agreement.tidy_up(ours.name)
 
 
+def test_a_branch_that_was_changed_is_not_deleted(ours: Ours, agreement: Agreement) -> None:
+    """The hub has looked, then somebody commits in LakeFS: the deletion is refused, as of any branch that has moved."""
+    ours.when("GET /branches/side", lambda: ours.lake.change("side", {"direct": b"d"}), moment=Moment.AFTER)
+    is_done, said, _ = ours.push("origin", ":side")
+
+    assert not is_done
+    assert "fetch first: the branch was changed in LakeFS" in said
+    refs = agreement.check(ours.name)
+    ours.work("fetch", "-q", "origin")
+    assert ours.work.files("origin/side") == {"a": b"1", "b": b"2", "direct": b"d"}
+    assert refs["refs/heads/main"] == ours.start
+
+
 ZOMBIES = [*[(call, Moment.BEFORE) for call in CALLS[1:]], *[(call, Moment.AFTER) for call in CALLS[4:6]]]
 
 
