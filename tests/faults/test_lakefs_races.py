@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tests.faults.agreement import Agreement, lake_of
-from tests.faults.killing import Place
+from tests.faults.killing import Place, behind_proxy
 from tests.lakefs.lake import Lake, Work
 from tests.lakefs.test_bridge import hf_commit
-from tests.servers.lakeproxy import LakeProxy, Moment, Trap
+from tests.servers.lakeproxy import Moment, Trap
 
 pytestmark = pytest.mark.xdist_group("lakefs-races")
 CALLS = [
@@ -33,12 +33,7 @@ BETWEEN = CALLS[1:5]  # once the hub has looked, and before the branch moves
 
 @pytest.fixture(scope="module")
 def place(new_cluster: Callable[..., Any], lakefs: Any) -> Iterator[Place]:
-    proxy = LakeProxy(lakefs.url)
-    made = Place(new_cluster(KOHAKU_HUB_LAKEFS_ENDPOINT=proxy.url), proxy, lakefs)
-    yield made
-    assert made.hub.stop() == 0
-    assert "unexpected error" not in made.hub.log.read_text("utf-8")
-    proxy.close()
+    yield from behind_proxy(new_cluster, lakefs)
 
 
 @pytest.fixture
