@@ -154,6 +154,13 @@ def put_refs(tx: Tx, repo_id: str, refs: Iterable[Ref], head: bytes) -> None:
     tx.run("UPDATE repos SET head = :head WHERE id = :repo", {"repo": repo_id, "head": head})
 
 
+def is_newest(repo_id: str, update: RefUpdate, tx: Tx) -> bool:
+    """Whether the ref was moved by this very update, and not since."""
+    row = {"repo": repo_id, "ref": update.ref}
+    last = tx.one("SELECT old, new FROM ref_log WHERE repo_id = :repo AND name = :ref ORDER BY at DESC LIMIT 1", row)
+    return last is not None and (bytes(last["old"]), bytes(last["new"])) == (update.old, update.new)
+
+
 def deletions_first(updates: Sequence[RefUpdate]) -> list[RefUpdate]:
     """So that replacing `a` by `a/b` in one push works."""
     return sorted(updates, key=lambda update: update.new != ZERO_OID)

@@ -2,7 +2,8 @@
 
 import signal
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,3 +98,22 @@ def _trap(case: Case, dead: threading.Event) -> Trap:
 
     method, path = case.stop.pattern.split(" ", 1)
     return Trap(f"^{method} /repositories/{case.lake.id}{path}", hold, case.stop.number, case.stop.moment, is_dropped=True)
+
+
+def behind_proxy(new_cluster: Callable[..., Any], lakefs: LakeFSServer, **environment: str) -> Iterator[Place]:
+    """A place for a fixture. At the end nothing unexpected is in the log of its last hub, and no key."""
+    proxy = LakeProxy(lakefs.url)
+    made = Place(new_cluster(KOHAKU_HUB_LAKEFS_ENDPOINT=proxy.url, **environment), proxy, lakefs)
+    yield made
+    assert made.hub.stop() == 0
+    text = made.hub.log.read_text("utf-8")
+    assert "unexpected error" not in text
+    assert lakefs.secret_key not in text
+    proxy.close()
+
+
+def wait_until(condition: Callable[[], bool], what: object) -> None:
+    until = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until, what
+        time.sleep(0.05)

@@ -13,10 +13,10 @@ import pytest
 
 from storage.versions.lakefs.names import repository_id
 from tests.faults.agreement import Agreement, lake_of
-from tests.faults.killing import Place
+from tests.faults.killing import Place, behind_proxy
 from tests.lakefs.lake import Work
 from tests.lakefs.test_bridge import hf_commit, resolve
-from tests.servers.lakeproxy import Fault, LakeProxy
+from tests.servers.lakeproxy import Fault
 
 pytestmark = pytest.mark.xdist_group("lakefs-faults")
 LIMITS = {"lakefs_connect_seconds": 1, "lakefs_read_seconds": 1, "lakefs_commit_seconds": 2, "lakefs_look_seconds": 1}
@@ -27,14 +27,7 @@ EACH = pytest.mark.parametrize("fault", DOWN, ids=lambda fault: fault.name.lower
 
 @pytest.fixture(scope="module")
 def place(new_cluster: Callable[..., Any], lakefs: Any) -> Iterator[Place]:
-    proxy = LakeProxy(lakefs.url)
-    made = Place(new_cluster(KOHAKU_HUB_LAKEFS_ENDPOINT=proxy.url, KOHAKU_HUB_LIMITS=json.dumps(LIMITS)), proxy, lakefs)
-    yield made
-    assert made.hub.stop() == 0
-    text = made.hub.log.read_text("utf-8")
-    assert "unexpected error" not in text
-    assert lakefs.secret_key not in text
-    proxy.close()
+    yield from behind_proxy(new_cluster, lakefs, KOHAKU_HUB_LIMITS=json.dumps(LIMITS))
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ What was cut short is ended by the next request for the ref, or by the janitor o
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ from typing import Any
 import pytest
 
 from tests.faults.agreement import Agreement, lake_of, scratch_of
-from tests.faults.killing import Case, Place, Stop, around, each
+from tests.faults.killing import Case, Place, Stop, around, behind_proxy, each, wait_until
 from tests.lakefs.lake import Work
 from tests.lakefs.test_bridge import hf_commit
-from tests.servers.lakeproxy import LakeProxy
 
 pytestmark = pytest.mark.xdist_group("lakefs-crash")
 GONE = ""
@@ -25,12 +23,7 @@ RECOVERIES = pytest.mark.parametrize("recovery", ["request", "janitor"])
 
 @pytest.fixture(scope="module")
 def place(new_cluster: Callable[..., Any], lakefs: Any) -> Iterator[Place]:
-    proxy = LakeProxy(lakefs.url)
-    made = Place(new_cluster(KOHAKU_HUB_LAKEFS_ENDPOINT=proxy.url), proxy, lakefs)
-    yield made
-    assert made.hub.stop() == 0
-    assert "unexpected error" not in made.hub.log.read_text("utf-8")
-    proxy.close()
+    yield from behind_proxy(new_cluster, lakefs)
 
 
 @pytest.fixture
@@ -100,13 +93,6 @@ def present(refs: dict[str, str]) -> dict[str, str]:
 
 def shown(case: Case) -> dict[str, str]:
     return {ref: oid for ref, oid in case.work.remote().items() if ref != "HEAD"}
-
-
-def wait_until(condition: Callable[[], bool], what: object) -> None:
-    until = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < until, what
-        time.sleep(0.05)
 
 
 def pushing(*arguments: str) -> Callable[[Case], bool]:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from tests.faults.agreement import Agreement, lake_of
-from tests.faults.killing import Place
+from tests.faults.killing import Place, behind_proxy
 from tests.lakefs.lake import Lake, Work
 from tests.lakefs.test_bridge import hf_commit
-from tests.servers.lakeproxy import LakeProxy, Moment, Trap
+from tests.servers.lakeproxy import Moment, Trap
 
 pytestmark = pytest.mark.xdist_group("lakefs-races")
 CALLS = [
@@ -33,12 +33,7 @@ BETWEEN = CALLS[1:5]  # once the hub has looked, and before the branch moves
 
 @pytest.fixture(scope="module")
 def place(new_cluster: Callable[..., Any], lakefs: Any) -> Iterator[Place]:
-    proxy = LakeProxy(lakefs.url)
-    made = Place(new_cluster(KOHAKU_HUB_LAKEFS_ENDPOINT=proxy.url), proxy, lakefs)
-    yield made
-    assert made.hub.stop() == 0
-    assert "unexpected error" not in made.hub.log.read_text("utf-8")
-    proxy.close()
+    yield from behind_proxy(new_cluster, lakefs)
 
 
 @pytest.fixture
@@ -192,6 +187,19 @@ def test_an_atomic_push_that_is_refused_keeps_direct_commits(ours: Ours, agreeme
     assert tip not in ours.work("rev-list", "origin/main").split()
     assert before["refs/heads/main"] in ours.work("rev-list", refs["refs/heads/main"]).split()
     agreement.tidy_up(ours.name)
+
+
+def test_a_branch_that_was_changed_is_not_deleted(ours: Ours, agreement: Agreement) -> None:
+    """The hub has looked, then somebody commits in LakeFS: the deletion is refused, as of any branch that has moved."""
+    ours.when("GET /branches/side", lambda: ours.lake.change("side", {"direct": b"d"}), moment=Moment.AFTER)
+    is_done, said, _ = ours.push("origin", ":side")
+
+    assert not is_done
+    assert "fetch first: the branch was changed in LakeFS" in said
+    refs = agreement.check(ours.name)
+    ours.work("fetch", "-q", "origin")
+    assert ours.work.files("origin/side") == {"a": b"1", "b": b"2", "direct": b"d"}
+    assert refs["refs/heads/main"] == ours.start
 
 
 ZOMBIES = [*[(call, Moment.BEFORE) for call in CALLS[1:]], *[(call, Moment.AFTER) for call in CALLS[4:6]]]

@@ -107,7 +107,8 @@ class Judge:
         for branch, head in heads.items():
             before = self._heads.get(branch)
             if before not in (None, head):
-                assert before in {row["id"] for row in self._world.lake.log(head)}, f"LakeFS's history of {branch} lost {before}"
+                newest = self._world.lake.call("GET", f"/refs/{head}/commits?amount=300")["results"]
+                assert before in {row["id"] for row in newest}, f"LakeFS's history of {branch} lost {before}"
         self._heads = heads
 
     def _check_branch(self, branch: str, tip: str) -> None:
@@ -133,4 +134,5 @@ def test_random_writes(world: World, tmp_path: Path) -> None:
     judge.check_end()
     counts = Counter(line.split(": ")[0].split()[1] for line in said)
     assert len(counts) >= 10, counts
-    (tmp_path / "steps.txt").write_text("\n".join(said))
+    if record := os.environ.get("KOHAKU_RECORD"):
+        Path(record).write_text("\n".join([*said, str(sorted(counts.items()))]))

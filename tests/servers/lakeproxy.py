@@ -54,7 +54,7 @@ class Trap:
     """
 
     pattern: str
-    act: Callable[[], None]
+    act: Callable[[], object]
     number: int = 1
     moment: Moment = Moment.BEFORE
     is_dropped: bool = False

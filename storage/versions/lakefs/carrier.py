@@ -31,6 +31,7 @@ class Outcome:
     """What LakeFS has of an operation, and why the rest was refused."""
 
     done: list[Done] = field(default_factory=list)
+    undone: list[Done] = field(default_factory=list)  # where the branches stand now
     reasons: dict[Step, str] = field(default_factory=dict)
 
 
@@ -52,14 +53,14 @@ class Carrier:
                 outcome = self._run(repo, operation)
             except (Denied, Unavailable) as error:
                 outcome = self._end(repo, operation, error)
-                self._finish(repo, operation, outcome.done)
+                self._finish(repo, operation, outcome.done + outcome.undone)
                 if len(outcome.done) < len(operation.steps):
                     raise _told(error) from error
                 return outcome
             except BaseException:
                 self._let_go(operation)
                 raise
-            self._finish(repo, operation, outcome.done)
+            self._finish(repo, operation, outcome.done + outcome.undone)
         return outcome
 
     def drop_scratch(self, repo: Repo, operation: Operation) -> None:
@@ -74,7 +75,7 @@ class Carrier:
         log.warning("LakeFS: an update of %s was cut short and is ended now", repo.name.full)
         with self._leases.hold(operation):
             outcome = self._end(repo, operation, None)
-            self._finish(repo, operation, outcome.done)
+            self._finish(repo, operation, outcome.done + outcome.undone)
 
     def _run(self, repo: Repo, operation: Operation) -> Outcome:
         outcome = Outcome()
@@ -84,9 +85,9 @@ class Carrier:
             except Overtaken as error:
                 outcome.reasons[step] = error.reason
                 if operation.is_atomic:
-                    self._undo(repo, operation, outcome.done)
+                    undone = self._undo(repo, operation, outcome.done)
                     others = dict.fromkeys(operation.steps, "atomic push failed: another ref was refused")
-                    return Outcome([], others | outcome.reasons)
+                    return Outcome([], undone, others | outcome.reasons)
         outcome.done += [Done(step, "", step.update.new) for step in operation.steps if not step.branch]
         return outcome
 
@@ -105,7 +106,10 @@ class Carrier:
         """LakeFS keeps its default branch: it counts as absent until its head moves."""
         if step.branch == DEFAULT_BRANCH:
             return Done(step, step.base, ZERO_OID)
-        self._lakefs.delete_branch(repository_id(repo.id), step.branch)
+        name = repository_id(repo.id)
+        if self._lakefs.branch(name, step.branch) not in (step.base, None):  # as late as can be: LakeFS deletes whatever is there
+            raise Overtaken("fetch first: the branch was changed in LakeFS")
+        self._lakefs.delete_branch(name, step.branch)
         return Done(step, "", ZERO_OID)
 
     def _start(self, repo: Repo, commit: str) -> Start:
@@ -132,8 +136,9 @@ class Carrier:
             found = self._start(repo, head)
         return found
 
-    def _undo(self, repo: Repo, operation: Operation, done: Iterable[Done]) -> None:
-        """What was there before each step comes back. Git never saw what is undone; the next look takes note of the rest."""
+    def _undo(self, repo: Repo, operation: Operation, done: Iterable[Done]) -> list[Done]:
+        """What was there before each step comes back. Git never saw what is undone."""
+        undone = []
         for one in done:
             step = one.step
             if step.is_deletion or not step.base:
@@ -141,7 +146,10 @@ class Carrier:
                 continue
             self._database.write(lambda tx, one=one: journal.note_commit(tx, repo.id, one.commit, one.oid))  # type: ignore[misc]
             before = self._start(repo, self._lakefs.get_commit(repository_id(repo.id), one.commit).parents[0])
-            self._writer.undo(repo, operation, step, Start(one.commit, one.oid), before)
+            commit = self._writer.undo(repo, operation, step, Start(one.commit, one.oid), before)
+            oid = self._reconciler.git_of(repo, commit)
+            undone.append(Done(step, commit, oid if before.commit != step.base else step.update.old))
+        return undone
 
     def _undo_existence(self, repo: Repo, step: Step, commit: str) -> None:
         """A branch that somebody has worked on meanwhile stays as it is."""
@@ -159,9 +167,9 @@ class Carrier:
             done = [one for step in operation.on_branches if (one := self._found(repo, operation, step)) is not None]
             is_whole = len(done) == len(operation.on_branches)
             if operation.is_atomic and not is_whole:
-                self._undo(repo, operation, done)
+                undone = self._undo(repo, operation, done)
                 self._writer.drop_scratch(repo, operation)
-                return Outcome()
+                return Outcome([], undone)
         except (Denied, Unavailable) as failure:
             self._let_go(operation)
             raise _told(error or failure) from failure

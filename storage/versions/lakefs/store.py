@@ -4,13 +4,14 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from storage.blobs.base import BlobStore
 from storage.blobs.s3 import key_of
 from storage.database.base import Database, Tx
 from storage.errors import Unavailable
 from storage.limits import Limits
-from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo
+from storage.records import Oid, Principal, RefUpdate, Repo
 from storage.versions.base import Kept, Ref, RefResult, Refs
 from storage.versions.contents import Contents
 from storage.versions.lakefs import journal
@@ -24,7 +25,7 @@ from storage.versions.lakefs.repositories import Repositories
 from storage.versions.lakefs.tags import Tags
 from storage.versions.lakefs.watch import Watch
 from storage.versions.lakefs.writer import Writer
-from storage.versions.table import Refused, TableVersionStore, put_refs
+from storage.versions.table import Refused, TableVersionStore, is_newest, put_refs
 
 log = logging.getLogger(__name__)
 _VERSIONS = ("1.84.", "1.85.", "1.86.")
@@ -156,18 +157,17 @@ class LakeFSVersionStore:
     ) -> list[RefResult]:
         """As in the port. `rows` are written before LakeFS is asked, so that an operation that was cut short can be ended by anybody."""
         heads = [update.ref for update in updates if update.ref.startswith(b"refs/heads/")]
-        news: list[str] = []
         try:
             self._repositories.ensure(repo)
             if heads:
-                news += self._watch.check(repo, heads)
-            operation, results = self._begin(repo, updates, Asked(actor.user_id, request, atomic, peeled), rows, news)
+                self._watch.check(repo, heads)
+            operation, results = self._begin(repo, updates, Asked(actor.user_id, request, atomic, peeled), rows)
         except Refused as refused:
-            return self._arrived(repo, refused.results, atomic=atomic) if news else refused.results
+            return self._arrived(repo, refused.results, atomic=atomic)
         except Denied as error:
             raise Unavailable(f"LakeFS refused what an update needs: {error}. The operator looks into LakeFS.") from error
         outcome = self._carrier.carry_out(repo, operation)
-        results = self._arrived(repo, results, atomic=False) if news else results
+        results = self._arrived(repo, results, atomic=False)
         made = {one.step.update: one.oid for one in outcome.done}
         reasons = {step.update: reason for step, reason in outcome.reasons.items()}
         self._watch.afterwards(lambda: self._tidy(repo, operation))
@@ -180,16 +180,14 @@ class LakeFSVersionStore:
         self._close()
 
     def _begin(
-        self, repo: Repo, updates: Sequence[RefUpdate], asked: Asked, rows: Callable[[Tx], None], news: list[str]
+        self, repo: Repo, updates: Sequence[RefUpdate], asked: Asked, rows: Callable[[Tx], None]
     ) -> tuple[Operation, list[RefResult]]:
-        """`news` is told of the operations that were in the way."""
         until = time.monotonic() + self._limits.ref_wait_seconds
         pause = _FIRST_WAIT
         while True:
             try:
                 return self._database.write(lambda tx: journal.begin(tx, repo, updates, asked, rows))
             except Busy as busy:
-                news.append(busy.operation)
                 if busy.is_over:
                     self._carrier.recover(repo, busy.operation)
                 elif time.monotonic() > until:
@@ -199,9 +197,8 @@ class LakeFSVersionStore:
                     pause = min(pause * 1.5, _LAST_WAIT)
 
     def _arrived(self, repo: Repo, results: list[RefResult], *, atomic: bool) -> list[RefResult]:
-        """What came up just now may be the same update, cut short, and this its second try: what stands where it was to go is made."""
-        stands = {ref.name: ref.oid for ref in self._table.refs(repo.id).refs}
-        arrived = [RefResult(r.update) if stands.get(r.update.ref, ZERO_OID) == r.update.new else r for r in results]
+        """What was refused only because it was made before: a client tries again whose first try was cut short after it stood."""
+        arrived = [RefResult(r.update) if r.reason and self._database.read(partial(is_newest, repo.id, r.update)) else r for r in results]
         return results if atomic and any(r.reason for r in arrived) else arrived
 
     def _tidy(self, repo: Repo, operation: Operation) -> None:

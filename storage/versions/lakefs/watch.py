@@ -76,14 +76,13 @@ class Watch:
                 log.info("LakeFS: commits of repository %s are still being taken in", repo_id)
                 return
 
-    def check(self, repo: Repo, refs: Sequence[bytes]) -> list[str]:
-        """Before branches are written: see that LakeFS has them where the rows say, and bring up those that it has not; their ids.
+    def check(self, repo: Repo, refs: Sequence[bytes]) -> None:
+        """Before branches are written: see that LakeFS has them where the rows say, and bring up those that it has not.
 
         Raises Unavailable.
         """
         if len(refs) > _ASKED_ONE_BY_ONE:
             return self.bring_up(repo)
-        found = []
         known = self._database.read(lambda tx: journal.known_refs(tx, repo.id, is_tag=False))
         ids = {bytes(row["ref"]): branch for branch, row in known.items()}
         for ref in refs:
@@ -91,22 +90,19 @@ class Watch:
             head = self._lakefs.branch(repository_id(repo.id), branch)
             if head is not None and (branch not in known or known[branch]["commit_id"] != head):
                 self._follow(repo, branch, ref)
-                found.append(branch)
-        return found
 
-    def bring_up(self, repo: Repo) -> list[str]:
-        """All branches and tags of a repository, and what was cut short; what moved. Raises Unavailable, Denied."""
+    def bring_up(self, repo: Repo) -> None:
+        """All branches and tags of a repository, and what was cut short. Raises Unavailable, Denied."""
 
         def rows(tx: Tx) -> tuple[bool, list[tuple[str, str]], dict[str, Row]]:
             return journal.is_described(tx, repo.id), journal.overdue(tx, repo.id), journal.known_refs(tx, repo.id, is_tag=False)
 
         is_there, overdue, known = self._database.read(rows)
         if not is_there:
-            return []
+            return
         for operation, _ in overdue:
             self._carrier.recover(repo, operation)
         name = repository_id(repo.id)
-        moved = [operation for operation, _ in overdue]
         heads = {head.id: head.commit for head in self._lakefs.branches(name) if not head.id.startswith(SCRATCH)}
         broken: list[Unavailable] = []
         for branch, commit in heads.items():
@@ -117,7 +113,6 @@ class Watch:
                 except Unavailable as error:
                     self._lakefs.health()
                     broken.append(error)  # the other branches do not wait for this one
-                moved.append(branch)
             elif row["missing_since"] is not None:
                 self._database.write(lambda tx, branch=branch: journal.miss_branch(tx, repo.id, branch, None))  # type: ignore[misc]
         for branch in known.keys() - heads.keys() - {DEFAULT_BRANCH}:
@@ -125,7 +120,6 @@ class Watch:
         self._tags.take_in(repo, self._lakefs.tags(name))
         if broken:
             raise broken[0]
-        return moved
 
     def afterwards(self, work: Callable[[], None]) -> None:
         """What nobody waits for; a failure is logged, and the next one makes up for it."""

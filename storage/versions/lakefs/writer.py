@@ -92,10 +92,10 @@ class Writer:
         self._appear(name, step.branch, made)
         return LakeCommit(made, (start.commit,), message, "", 0, metadata)
 
-    def undo(self, repo: Repo, operation: Operation, step: Step, made: Start, before: Start) -> None:
+    def undo(self, repo: Repo, operation: Operation, step: Step, made: Start, before: Start) -> str:
         """Put what was there `before` the step on top of what it made: LakeFS's history only grows. What others changed meanwhile stays.
 
-        It may be begun again. Raises Denied, Unavailable.
+        The id of the commit. It may be begun again. Raises Denied, Unavailable.
         """
         name = repository_id(repo.id)
         scratch = scratch_branch(operation, step) + "-undo"
@@ -107,10 +107,11 @@ class Writer:
         self._stage(name, scratch, self._contents.changes(repo, made.oid, before.oid))
         self._lakefs.commit(name, scratch, message, {"hub.tx": operation.id})
         try:
-            self._merge(name, scratch, step.branch, message, metadata, "dest-wins")
+            undone = self._merge(name, scratch, step.branch, message, metadata, "dest-wins")
         except Overtaken as error:
             raise Unavailable(f"An update that was refused cannot be taken back yet: {error.reason}.") from error
         self._lakefs.delete_branch(name, scratch)
+        return undone
 
     def drop_scratch(self, repo: Repo, operation: Operation) -> None:
         """Nothing can be merged from it any more. Raises Unavailable."""
