@@ -11,6 +11,7 @@ from aiohttp import web
 
 from accounts.endpoint import ASKER, STOPPING, Endpoint, add_endpoints
 from accounts.errors import render_json
+from accounts.keys.views import KeyViews
 from accounts.views import AccountViews
 from gitserver.push_views import PushViews
 from gitserver.views import GitViews
@@ -79,6 +80,7 @@ def endpoints(services: Services) -> list[Endpoint]:
         *HomeViews(origin).endpoints(),
         *ProbeViews(origin).endpoints(),
         *account_views.endpoints(),
+        *KeyViews(services.keys, limits).endpoints(),
         *xet_views.endpoints(),
         *hf_views.endpoints(),
         *GitViews(services.objects, services.versions, limits).endpoints(),

@@ -83,6 +83,8 @@ def _administer(options: argparse.Namespace, services: Any) -> int:
         admin.create_user(services, options.user, options.email, is_admin=options.admin)
     elif options.task == "create-token":
         admin.create_token(services, options.user, options.name, Scope(options.scope))
+    elif options.task == "add-ssh-key":
+        admin.add_ssh_key(services, options.user, options.title)
     elif options.task == "create-bucket":
         admin.create_bucket(services)
     elif options.task == "set-password":
@@ -120,12 +122,16 @@ def make_parser() -> argparse.ArgumentParser:
     token.add_argument("user", metavar="USER")
     token.add_argument("--name", required=True, help="what the token is for")
     token.add_argument("--scope", choices=[scope.value for scope in Scope], default=Scope.WRITE.value)
+    key = tasks.add_parser("add-ssh-key", help="let an account use git over SSH with a public key")
+    key.add_argument("user", metavar="USER")
+    key.add_argument("--key-stdin", action="store_true", required=True, help="read the public key from standard input")
+    key.add_argument("--title", default="", help="what the key is called (default: its comment)")
     bucket = tasks.add_parser("create-bucket", help="make the bucket on S3 where it is missing")
     password = tasks.add_parser("set-password", help="give an account another password")
     password.add_argument("user", metavar="NAME")
     password.add_argument("--password-stdin", action="store_true", required=True, help="read the password from standard input")
     again = tasks.add_parser("rebuild", help="make lost rows again from LakeFS, packs and pool")
     check = tasks.add_parser("check", help="verify every repository and large object")
-    for verb in (serving, user, password, token, again, bucket, check):
+    for verb in (serving, user, password, token, key, again, bucket, check):
         verb.add_argument("--data", type=Path, help="data directory (default ./hub-data)")
     return parser

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accounts.doorman import Gatekeeper
+from accounts.keys.keys import SshKeys
 from accounts.passwords import Passwords
 from accounts.repos import Repos
 from accounts.sessions import Sessions
@@ -52,6 +53,7 @@ class Services:
     users: Users
     tokens: Tokens
     sessions: Sessions
+    keys: SshKeys
     gatekeeper: Gatekeeper
     repos: Repos
     objects: ObjectStores
@@ -103,6 +105,7 @@ def build(settings: Settings) -> Services:
         users=users,
         tokens=tokens,
         sessions=sessions,
+        keys=SshKeys(database, tokens, limits.ssh_keys),
         gatekeeper=Gatekeeper(users, tokens, sessions, Throttle(database, limits)),
         repos=repos,
         objects=objects,
