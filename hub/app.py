@@ -49,8 +49,7 @@ def make_app(services: Services) -> web.Application:
 
 def endpoints(services: Services) -> list[Endpoint]:
     """The whole table, in the order in which paths are tried."""
-    origin = _origin(services)
-    limits = services.limits
+    origin, limits = _origin(services), services.limits
     account_views = AccountViews(
         services.users,
         services.tokens,
