@@ -58,7 +58,7 @@ class SshHub:
         return f"ssh -F none -i {self.key(user, kind)} -p {self.port} " + " ".join(f"-o {option}" for option in options)
 
     def ssh(self, *words: str, user: str = "alice", login: str = "git", data: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
-        line = [*self.command(user).split(), f"{login}@127.0.0.1", *words]
+        line = [*self.command(user).split(), "-T", f"{login}@127.0.0.1", *words]
         return subprocess.run(line, input=data, capture_output=True, timeout=60, check=False)
 
     def git(self, path: Path, user: str = "alice", version: int = 2) -> "Git":
