@@ -1,5 +1,6 @@
 """Who gets in, to what, and what the others are told."""
 
+import asyncio
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -108,12 +109,13 @@ def test_asking_about_a_key_is_no_proof(ssh_hub: Any) -> None:
             return self.keys.pop(0) if self.keys else None
 
     async def work() -> tuple[str, int]:
-        options = {"username": "git", "known_hosts": None, "config": None, "agent_path": None, "client_keys": ()}
+        options: dict[str, Any] = {"username": "git", "known_hosts": None, "config": None, "agent_path": None, "client_keys": ()}
         connection, client = await asyncssh.create_connection(Claim, "127.0.0.1", ssh_hub.port, **options)
-        async with connection:
-            return str((await connection.run()).stderr), len(client.keys)
-
-    import asyncio
+        said = str((await connection.run()).stderr)
+        connection.close()
+        await connection.wait_closed()
+        assert isinstance(client, Claim)
+        return said, len(client.keys)
 
     said, left = asyncio.run(asyncio.wait_for(work(), 60))
 
