@@ -58,8 +58,9 @@ class Limits:
     page: int = 1000
     # SSH, of one worker
     ssh_connections: int = 512
-    ssh_address_connections: int = 64
-    ssh_waiting: int = 64  # connections by which nobody has signed in yet
+    ssh_user_connections: int = 64
+    ssh_waiting: int = 64  # by which nobody has signed in yet; the oldest makes room
+    ssh_address_waiting: int = 16  # of them from one address
     ssh_sessions: int = 64  # each has a thread
     ssh_user_sessions: int = 24
     ssh_connection_sessions: int = 10

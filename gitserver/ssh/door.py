@@ -27,6 +27,7 @@ class Guest:
     """Who came, and what he asks for. `fingerprint` is of the key that was proven; `line` is empty for a shell."""
 
     fingerprint: str
+    user: str  # for the log
     line: str
     protocol: str  # GIT_PROTOCOL
     address: str
@@ -91,5 +92,12 @@ class Door:
     def _log(self, guest: Guest, status: int, started: float) -> None:
         milliseconds = round((time.perf_counter() - started) * 1000, 1)
         shown = guest.line.encode("unicode_escape").decode("ascii")[:300] or "shell"
-        extra = {"method": "SSH", "path": shown, "status": status, "milliseconds": milliseconds, "address": guest.address}
-        log.info("SSH %s %d %.1f ms", shown, status, milliseconds, extra=extra)
+        extra = {
+            "method": "SSH",
+            "path": shown,
+            "status": status,
+            "milliseconds": milliseconds,
+            "address": guest.address,
+            "user": guest.user,
+        }
+        log.info("SSH %s %s %d %.1f ms", guest.user, shown, status, milliseconds, extra=extra)

@@ -17,6 +17,7 @@ from accounts.keys.keys import KeyHolder
 from accounts.keys.public_key import fingerprint
 from gitserver.ssh.door import Door, Guest
 from gitserver.ssh.session import Channel, Session
+from storage.errors import HubError
 from storage.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class SshServer:
         self.origin = origin
         self._running = running
         self._pool = ThreadPoolExecutor(door.limits.ssh_sessions, "ssh")
-        self._connections: set[_Connection] = set()
+        self._connections: dict[_Connection, None] = {}  # the oldest first
         self._sessions: dict[int, int] = {}  # of each user
         self._server: asyncio.Server | None = None
         self._is_stopping = False
@@ -94,23 +95,43 @@ class SshServer:
             connection.abort()
         await asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)
 
-    def has_room(self, connection: "_Connection") -> bool:
-        """For one more connection that nobody has signed in by; counts it."""
-        limits, address = self.limits, connection.address
-        waiting = sum(other.holder is None for other in self._connections)
-        from_there = sum(other.address == address for other in self._connections)
-        self._connections.add(connection)
-        is_full = len(self._connections) > limits.ssh_connections or waiting >= limits.ssh_waiting
-        return not (is_full or from_there >= limits.ssh_address_connections or self._is_stopping)
+    def welcome(self, connection: "_Connection") -> None:
+        """Those who wait without signing in make room for newcomers, the oldest first: so that idle ones cannot shut the door."""
+        waiting = [other for other in self._connections if other.holder is None]
+        from_there = [other for other in waiting if other.address == connection.address]
+        self._connections[connection] = None
+        if len(self._connections) > self.limits.ssh_connections or self._is_stopping:
+            self._dismiss(connection)
+        elif len(from_there) >= self.limits.ssh_address_waiting:
+            self._dismiss(from_there[0])
+        elif len(waiting) >= self.limits.ssh_waiting:
+            self._dismiss(waiting[0])
 
     def forget(self, connection: "_Connection") -> None:
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
+
+    def has_room_for(self, holder: KeyHolder) -> bool:
+        """For the connection by which the user has just signed in."""
+        user_id = holder.principal.user_id
+        mine = [other for other in self._connections if other.holder is not None and other.holder.principal.user_id == user_id]
+        return len(mine) <= self.limits.ssh_user_connections
 
     async def find(self, mark: str) -> KeyHolder | None:
         return await asyncio.get_running_loop().run_in_executor(None, self.door.keys.find, mark)
 
     def note_use(self, holder: KeyHolder) -> None:
-        asyncio.get_running_loop().run_in_executor(None, self.door.keys.note_use, holder.key_id)
+        asyncio.get_running_loop().run_in_executor(None, self._note_use, holder.key_id)
+
+    def _note_use(self, key_id: int) -> None:
+        try:
+            self.door.keys.note_use(key_id)
+        except HubError as error:
+            log.warning("the use of an SSH key was not noted: %s", error.message)
+
+    def _dismiss(self, connection: "_Connection") -> None:
+        log.warning("too many SSH connections, one from %s is closed", connection.address)
+        self.forget(connection)
+        connection.abort()
 
     def run(self, session: Session, guest: Guest, user_id: int) -> None:
         """In a thread of its own; a session too many is told so."""
@@ -150,9 +171,7 @@ class _Connection(asyncssh.SSHServerConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.address = str((transport.get_extra_info("peername") or ("",))[0])
         super().connection_made(transport)
-        if not self.house.has_room(self):
-            log.warning("too many SSH connections, one from %s is closed", self.address)
-            self.abort()
+        self.house.welcome(self)
 
     def connection_lost(self, exc: Exception | None = None) -> None:
         self.house.forget(self)
@@ -183,8 +202,8 @@ class _Connection(asyncssh.SSHServerConnection):
         return True
 
     def signed_in(self) -> None:
-        if self.holder is None:
-            self.abort()
+        if self.holder is None or not self.house.has_room_for(self.holder):
+            self.disconnect(asyncssh.DISC_TOO_MANY_CONNECTIONS, "You have too many connections open. Close some, or try again in a moment.")
             return
         self.house.note_use(self.holder)
         self.rest()
@@ -209,8 +228,9 @@ class _Connection(asyncssh.SSHServerConnection):
     def _start(self, session: Session, line: str, protocol: str) -> None:
         assert self.holder is not None
         local = self.get_extra_info("sockname") or ("",)
-        guest = Guest(self.mark, line, protocol, self.address, self.house.origin(str(local[0])))
-        self.house.run(session, guest, self.holder.principal.user_id)
+        who = self.holder.principal
+        guest = Guest(self.mark, who.name, line, protocol, self.address, self.house.origin(str(local[0])))
+        self.house.run(session, guest, who.user_id)
 
     def _end(self, session: Session) -> None:
         self.sessions.discard(session)

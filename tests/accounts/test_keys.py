@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from accounts.keys.public_key import PublicKey
-from storage.errors import Invalid
+from hub.services import build
+from hub.settings import Settings
+from storage.errors import AlreadyExists, Invalid
+from storage.records import Scope
 
 GOOD = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "B" * 42 + "E"
 
@@ -126,6 +129,28 @@ def test_an_account_has_so_many_keys(services: Any) -> None:
     with pytest.raises(Invalid, match="which is the most"):
         services.keys.add(user.id, made("ssh-ed25519", b"x" * 32))
     assert len(services.keys.list(user.id)) == services.limits.ssh_keys
+
+
+def test_on_postgresql(postgres: Any, tmp_path: Path) -> None:
+    services = build(Settings(data=tmp_path / "data", database_url=postgres.create()))
+    try:
+        user = services.users.create("ann", "ann@example.org", "long enough")
+        key = services.keys.add(user.id, GOOD)
+        holder = services.keys.find(key.fingerprint)
+        assert holder is not None
+        services.keys.note_use(holder.key_id)
+        token = services.keys.passing_token(holder, Scope.READ, 900)
+        found = services.tokens.find(token.text)
+        with pytest.raises(AlreadyExists):
+            services.keys.add(user.id, GOOD)
+
+        assert found is not None
+        assert holder.principal.name == found.name == "ann"
+        assert [listed.last_used is not None for listed in services.keys.list(user.id)] == [True]
+        services.keys.delete(user.id, key.id)
+        assert (services.keys.find(key.fingerprint), services.tokens.find(token.text)) == (None, None)
+    finally:
+        services.close()
 
 
 def test_the_verb(hub: Any) -> None:

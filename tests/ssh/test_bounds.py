@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import socket
 import time
 from pathlib import Path
@@ -137,7 +138,8 @@ def test_sessions_of_one_connection_are_counted(ssh_hub: Any) -> None:
 
 def test_too_many_of_anything(new_ssh_hub: Any) -> None:
     """Connections without a name, keys that are tried, sessions of a user; and what waits for nothing is ended."""
-    limits = '{"ssh_waiting": 4, "ssh_keys_tried": 3, "ssh_user_sessions": 2, "ssh_login_seconds": 3, "ssh_idle_seconds": 2}'
+    numbers = {"waiting": 4, "keys_tried": 3, "user_sessions": 2, "user_connections": 2, "login_seconds": 3, "idle_seconds": 2}
+    limits = json.dumps({f"ssh_{name}": number for name, number in numbers.items()})
     ssh_hub = new_ssh_hub(limits=limits)
     ssh_hub.key("alice")
     name = ssh_hub.hub.repo()
@@ -155,6 +157,13 @@ def test_too_many_of_anything(new_ssh_hub: Any) -> None:
         refused = await connection.run()
         return str(refused.stderr), [(await process.wait()).exit_status for process in silent]
 
+    async def many_connections(connection: asyncssh.SSHClientConnection) -> bool:
+        options: dict[str, Any] = {"username": "git", "client_keys": [str(ssh_hub.key("alice"))], "known_hosts": None, "config": None}
+        async with asyncssh.connect("127.0.0.1", ssh_hub.port, agent_path=None, **options):
+            third = await asyncssh.connect("127.0.0.1", ssh_hub.port, agent_path=None, **options)
+            await third.wait_closed()
+            return await greeted(connection)
+
     async def idle(connection: asyncssh.SSHClientConnection) -> bool:
         await connection.wait_closed()
         return True
@@ -162,6 +171,7 @@ def test_too_many_of_anything(new_ssh_hub: Any) -> None:
     with pytest.raises(asyncssh.PermissionDenied, match="Too many keys"):
         asyncio.run(asyncio.wait_for(many_keys(), 60))
     refused, statuses = ssh_hub.talk(many_sessions)
+    assert ssh_hub.talk(many_connections)
 
     assert ssh_hub.hub.log.read_text().count("too many SSH connections") == 2
     assert ends == [True] * 6

@@ -36,8 +36,8 @@ def test_push_and_clone(ssh_hub: Any, tmp_path: Path, way: str, shown: str) -> N
     client("clone", "-q", ssh_hub.url(name), "clone")
 
     assert {path: (client.path / "clone" / path).read_bytes() for path in files} == files
-    assert f"SSH {shown} /{name}.git upload 0" in ssh_hub.hub.log.read_text()
-    assert f"SSH {shown} /{name}.git download 0" in ssh_hub.hub.log.read_text()
+    assert f"SSH alice {shown} /{name}.git upload 0" in ssh_hub.hub.log.read_text()
+    assert f"SSH alice {shown} /{name}.git download 0" in ssh_hub.hub.log.read_text()
 
 
 def test_what_authenticate_hands_out(ssh_hub: Any) -> None:
