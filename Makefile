@@ -15,6 +15,7 @@ test: $(VENV)/installed-test
 	sh tests/servers/postgres.sh
 	-sh tests/servers/lakefs.sh
 	-sh tests/servers/versitygw.sh
+	sh tests/servers/openssh.sh
 	-sh tests/servers/nginx.sh
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 

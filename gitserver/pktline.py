@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import BinaryIO
+from typing import Protocol
 
 from storage.errors import Invalid
 
@@ -10,6 +10,11 @@ FLUSH = b"0000"
 DELIM = b"0001"
 MAX_DATA = 65516  # a pkt-line is at most 65520 bytes with its length
 MAX_BAND = MAX_DATA - 1
+
+
+class Readable(Protocol):
+    def read(self, size: int, /) -> bytes:
+        """`size` bytes, fewer only at the end."""
 
 
 class Special(Enum):
@@ -24,7 +29,7 @@ def pkt(data: bytes) -> bytes:
     return b"%04x%s" % (len(data) + 4, data)
 
 
-def read_pkt(file: BinaryIO) -> bytes | Special | None:
+def read_pkt(file: Readable) -> bytes | Special | None:
     """The next packet, or None at the end of the stream. Raises Invalid for anything that is no pkt-line."""
     head = file.read(4)
     if not head:

@@ -1,7 +1,6 @@
 """Git Smart HTTP, the reading side: `GitViews(objects, versions, limits)`. Pushes are received in push_views."""
 
 import asyncio
-import re
 import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -98,9 +97,7 @@ class GitViews:
 
 
 def protocol_version(request: web.Request) -> int:
-    """The highest known version of the Git-Protocol header (`version=2:key=value`), 0 without one."""
-    found = re.findall(r"(?:^|:)version=([012])(?=:|$)", request.headers.get("Git-Protocol", ""))
-    return max(map(int, found), default=0)
+    return capabilities.version_asked(request.headers.get("Git-Protocol", ""))
 
 
 def _with_errors(pieces: Iterator[bytes]) -> Iterator[bytes]:

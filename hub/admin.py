@@ -26,6 +26,15 @@ def create_token(services: Services, user_name: str, name: str, scope: Scope) ->
     print(services.tokens.create(user.id, name, scope).text)
 
 
+def add_ssh_key(services: Services, user_name: str, title: str) -> None:
+    """The key is the first line of standard input, as it stands in the `.pub` file."""
+    user = services.users.by_name(user_name)
+    if user is None:
+        raise NotFound(f"There is no user {user_name}. Make one with: kohakuhub admin create-user {user_name} --email … --password-stdin")
+    key = services.keys.add(user.id, sys.stdin.readline(20_000), title)
+    print(f"{user.name} has the key {key.fingerprint} ({key.title}) now.")
+
+
 def create_bucket(services: Services) -> None:
     """Harmless where it is there already."""
     remote = services.stores.remote

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from accounts.endpoint import ASKER, STOPPING, Endpoint, add_endpoints
 from accounts.errors import render_json
+from accounts.keys.views import KeyViews
 from accounts.views import AccountViews
 from gitserver.push_views import PushViews
 from gitserver.rule_views import RuleViews
@@ -49,8 +50,7 @@ def make_app(services: Services) -> web.Application:
 
 def endpoints(services: Services) -> list[Endpoint]:
     """The whole table, in the order in which paths are tried."""
-    origin = _origin(services)
-    limits = services.limits
+    origin, limits = _origin(services), services.limits
     account_views = AccountViews(
         services.users,
         services.tokens,
@@ -67,6 +67,7 @@ def endpoints(services: Services) -> list[Endpoint]:
         *HomeViews(origin).endpoints(),
         *ProbeViews(origin).endpoints(),
         *account_views.endpoints(),
+        *KeyViews(services.keys, limits).endpoints(),
         *xet_views.endpoints(),
         *_hf_views(services, origin).endpoints(),
         *RuleViews(services.rules, limits).endpoints(),

@@ -85,6 +85,8 @@ def _administer(options: argparse.Namespace, services: Any) -> int:
         admin.create_user(services, options.user, options.email, is_admin=options.admin)
     elif options.task == "create-token":
         admin.create_token(services, options.user, options.name, Scope(options.scope))
+    elif options.task == "add-ssh-key":
+        admin.add_ssh_key(services, options.user, options.title)
     elif options.task == "create-bucket":
         admin.create_bucket(services)
     elif options.task == "set-password":
@@ -129,6 +131,10 @@ def _add_tasks(tasks: Any) -> None:
     token.add_argument("user", metavar="USER")
     token.add_argument("--name", required=True, help="what the token is for")
     token.add_argument("--scope", choices=[scope.value for scope in Scope], default=Scope.WRITE.value)
+    key = tasks.add_parser("add-ssh-key", help="let an account use git over SSH with a public key")
+    key.add_argument("user", metavar="USER")
+    key.add_argument("--key-stdin", action="store_true", required=True, help="read the public key from standard input")
+    key.add_argument("--title", default="", help="what the key is called (default: its comment)")
     bucket = tasks.add_parser("create-bucket", help="make the bucket on S3 where it is missing")
     password = tasks.add_parser("set-password", help="give an account another password")
     password.add_argument("user", metavar="NAME")
@@ -138,5 +144,5 @@ def _add_tasks(tasks: Any) -> None:
     protect.add_argument("branch", metavar="BRANCH", help="its name, or a pattern such as release/*")
     again = tasks.add_parser("rebuild", help="make lost rows again from LakeFS, packs and pool")
     check = tasks.add_parser("check", help="verify every repository and large object")
-    for task in (user, token, bucket, password, protect, again, check):
+    for task in (user, token, key, bucket, password, protect, again, check):
         task.add_argument("--data", type=Path, help=_DATA)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accounts.doorman import Gatekeeper
+from accounts.keys.keys import SshKeys
 from accounts.passwords import Passwords
 from accounts.repos import Repos
 from accounts.sessions import Sessions
@@ -53,6 +54,7 @@ class Services:
     users: Users
     tokens: Tokens
     sessions: Sessions
+    keys: SshKeys
     gatekeeper: Gatekeeper
     repos: Repos
     objects: ObjectStores
@@ -80,16 +82,14 @@ class Services:
 
 def build(settings: Settings) -> Services:
     """Make the data directory if need be, bring the schema up to date, and construct everything."""
-    data = prepare_data(settings.data)
+    data, limits = prepare_data(settings.data), settings.make_limits()
     database = open_database(settings, data)
-    limits = settings.make_limits()
     stores = open_stores(settings, data, limits)
     packs = PackStore(stores.packs, data / "incoming", database)
     users, tokens, sessions = Users(database, Passwords()), Tokens(database), Sessions(database, limits.session_seconds)
-    objects, rules = ObjectStores(packs), BranchRules(database)
+    objects, possession = ObjectStores(packs), Possession(database, stores.blobs)
     merger = Merger(packs, objects, limits)
-    possession, repos = Possession(database, stores.blobs), Repos(database)
-    secret = signing_key(settings, data)
+    repos, rules, secret = Repos(database), BranchRules(database), signing_key(settings, data)
     versions = open_versions(settings, limits, Around(database, stores, packs, objects, possession, repos))
     pusher = Pusher(objects, packs, merger, versions, possession, rules, limits)
     browser = Browser(objects, versions, possession)
@@ -104,6 +104,7 @@ def build(settings: Settings) -> Services:
         users=users,
         tokens=tokens,
         sessions=sessions,
+        keys=SshKeys(database, tokens, limits.ssh_keys),
         gatekeeper=Gatekeeper(users, tokens, sessions, Throttle(database, limits)),
         repos=repos,
         objects=objects,

@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     port: int = Field(default=28080, ge=0, le=65535)
     data: Path = Path("hub-data")
     database_url: SecretStr = SecretStr("")
+    ssh_port: int | None = Field(default=None, ge=0, le=65535)
+    ssh_host: str = ""
+    ssh_host_key: Path | None = None
     workers: int = Field(default=1, ge=1, le=64)
     threads: int = Field(default=32, ge=2, le=512)
     base_url: str = ""

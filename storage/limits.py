@@ -56,7 +56,22 @@ class Limits:
     json_bytes: int = MIB
     paths_info: int = 1000
     page: int = 1000
+    # SSH, of one worker
+    ssh_connections: int = 512
+    ssh_user_connections: int = 64
+    ssh_waiting: int = 64  # by which nobody has signed in yet; the oldest makes room
+    ssh_address_waiting: int = 16  # of them from one address
+    ssh_sessions: int = 64  # each has a thread
+    ssh_user_sessions: int = 24
+    ssh_connection_sessions: int = 10
+    ssh_keys_tried: int = 20
+    ssh_keys: int = 100  # of one account
+    ssh_command_bytes: int = 4096
     # time
+    ssh_login_seconds: int = 30
+    ssh_idle_seconds: int = 600  # without a byte, or without a session
+    ssh_session_seconds: int = 86400
+    ssh_token_seconds: int = 900  # of what git-lfs-authenticate hands out
     database_seconds: int = 30  # one statement on PostgreSQL, and the wait for a connection of our own
     database_connect_seconds: int = 5
     action_seconds: int = 3600  # life of an LFS action URL

@@ -1,10 +1,12 @@
 """What this server says that it can do: one row a capability, as in git's serve.c and upload-pack.c. Only what works stands here."""
 
+import re
 from dataclasses import dataclass
 
 from storage.versions.base import Refs
 
 AGENT = b"kohakuhub"
+_VERSION = re.compile(r"(?:^|:)version=([012])(?=:|$)")
 
 # Protocol v0 and v1, upload-pack.
 UPLOAD_PACK: tuple[bytes, ...] = (
@@ -66,7 +68,13 @@ V2: tuple[Capability, ...] = (
 )
 
 
-def upload_pack_line(refs: Refs) -> bytes:
-    """The v0 capability list; it names where HEAD points."""
+def upload_pack_line(refs: Refs, *, is_stateless: bool = True) -> bytes:
+    """The v0 capability list; it names where HEAD points. `no-done` is for stateless connections only."""
     symref = (b"symref=HEAD:" + refs.head,) if refs.get(refs.head) is not None else ()
-    return b" ".join(UPLOAD_PACK + symref)
+    names = UPLOAD_PACK if is_stateless else tuple(name for name in UPLOAD_PACK if name != b"no-done")
+    return b" ".join(names + symref)
+
+
+def version_asked(protocol: str) -> int:
+    """The highest known version that a client names (`version=2:key=value`, in Git-Protocol or GIT_PROTOCOL), 0 without one."""
+    return max(map(int, _VERSION.findall(protocol)), default=0)

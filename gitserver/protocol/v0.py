@@ -1,10 +1,9 @@
-"""Protocol v0 and v1, stateless: the advertisement, and one round of want, have and pack (gitprotocol-pack)."""
+"""Protocol v0 and v1: the advertisement, and rounds of want, have and pack (gitprotocol-pack)."""
 
 from collections.abc import Generator, Iterator
-from typing import BinaryIO
 
 from gitserver.fetch.session import FetchSession, Wanted
-from gitserver.pktline import FLUSH, pkt, read_pkt
+from gitserver.pktline import FLUSH, Readable, pkt, read_pkt
 from gitserver.protocol.answer import pack_order, send_pack, shallow_lines, shallow_plan
 from gitserver.protocol.bands import LARGE_BAND, SMALL_BAND, Bands
 from gitserver.protocol.request import FLAGS, FetchRequest
@@ -32,11 +31,14 @@ def advertise(refs: Refs, capabilities: bytes, *, with_head: bool) -> Iterator[b
 
 
 class UploadPack:
-    """One POST: args, then acks, then the pack. The client repeats what earlier rounds agreed on."""
+    """Args, then acks, then the pack. Stateless it is one POST, and the client repeats what earlier rounds agreed on; else it is a
+    whole connection, with all rounds.
+    """
 
-    def __init__(self, session: FetchSession, body: BinaryIO, limits: Limits) -> None:
+    def __init__(self, session: FetchSession, body: Readable, limits: Limits, *, is_stateless: bool = True) -> None:
         self._session = session
         self._body = body
+        self._is_stateless = is_stateless
         self._request = FetchRequest(limits)
         self._capabilities: frozenset[bytes] = frozenset()
         self._last = ZERO_OID
@@ -74,11 +76,18 @@ class UploadPack:
         return bool(self._request.wants)
 
     def _negotiate(self, wanted: Wanted) -> Generator[bytes, None, bool]:
-        """Acks for each have up to flush or done. Returns True when this answer ends here and the client goes on with another."""
+        """Acks for each have up to done, stateless up to a flush too. Returns True when this answer ends here: the client goes on with
+        another, or has what it wanted.
+        """
         common: dict[Oid, None] = {}
         started = False
-        while isinstance(packet := read_pkt(self._body), bytes):
+        while (packet := read_pkt(self._body)) is not None:
             started = True
+            if not isinstance(packet, bytes):
+                is_end = yield from self._flush(wanted, common)
+                if self._is_stateless or not is_end:
+                    return is_end
+                continue
             line = packet.rstrip(b"\n")
             if line == b"done":
                 yield self._done(common)
@@ -89,9 +98,9 @@ class UploadPack:
             oid = self._request.haves[-1]
             if self._session.common((oid,)):
                 yield from self._ack(oid, common)
-        if packet is None and not started:
-            return True  # the client only wanted the shallow lines
-        return (yield from self._flush(wanted, common))
+        if self._is_stateless and started:
+            return (yield from self._flush(wanted, common))
+        return True  # the client only wanted the shallow lines, or is gone
 
     def _ack(self, oid: Oid, common: dict[Oid, None]) -> Iterator[bytes]:
         common[oid] = None

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Generator, Iterator
 from enum import Enum, auto
-from typing import BinaryIO
 
 from gitserver.fetch.session import FetchSession, Wanted
 from gitserver.objects import Objects
-from gitserver.pktline import DELIM, FLUSH, Special, pkt, read_pkt
+from gitserver.pktline import DELIM, FLUSH, Readable, Special, pkt, read_pkt
 from gitserver.protocol.answer import pack_order, send_pack, shallow_lines, shallow_plan
 from gitserver.protocol.bands import LARGE_BAND, Bands
 from gitserver.protocol.capabilities import V2
@@ -27,14 +26,16 @@ def advertise() -> bytes:
 class Command:
     """One request: `command=`, the client's capabilities, and the arguments behind the delimiter."""
 
-    def __init__(self, objects: Objects, refs: Refs, body: BinaryIO, limits: Limits) -> None:
+    def __init__(self, objects: Objects, refs: Refs, body: Readable, limits: Limits) -> None:
         self.objects = objects
         self.refs = refs
         self.limits = limits
         self._body = body
+        self.is_empty = False  # a lone flush, or nothing at all: by which a client ends a connection
 
     def answer(self) -> Iterator[bytes]:
         name, has_arguments = self._read_head()
+        self.is_empty = not name
         if name:
             arguments = self._arguments() if has_arguments else iter(())
             yield from _COMMANDS[name](self, arguments)

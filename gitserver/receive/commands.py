@@ -2,9 +2,10 @@
 
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from gitserver.pktline import Special, read_pkt
+from gitserver.pktline import Readable, Special, read_pkt
 from storage.errors import Invalid, TooLarge
 from storage.limits import Limits
 from storage.records import RefUpdate
@@ -39,7 +40,7 @@ class CommandReader:
             self.rest = bytes(self._buffer[end:])
             self._buffer.clear()
         elif len(self._buffer) > self._limits.command_bytes:
-            raise TooLarge(f"The commands of the push come to more than {self._limits.command_bytes} bytes. Push fewer refs at a time.")
+            raise TooLarge(_too_large(self._limits))
 
     def _end(self) -> int | None:
         """Where the pack begins, once that is known."""
@@ -52,6 +53,33 @@ class CommandReader:
             return None
         self.request = request
         return file.tell()
+
+
+def read_request(file: Readable, limits: Limits) -> PushRequest:
+    """The same from a stream, which stands at the pack then. Raises Invalid, TooLarge."""
+    request = _parse(list(_lines(file, limits)))
+    if request.has(b"push-options") and request.updates:
+        for _ in _lines(file, limits):
+            pass
+    return request
+
+
+def _lines(file: Readable, limits: Limits) -> Iterator[bytes]:
+    """The packets up to a flush, or to the client's end before the first one."""
+    size = 0
+    while (packet := read_pkt(file)) is not Special.FLUSH:
+        if packet is None and not size:
+            return
+        if not isinstance(packet, bytes):
+            raise Invalid("The push ends, or has a delimiter packet, where only commands may stand.")
+        size += len(packet) + 4
+        if size > limits.command_bytes:
+            raise TooLarge(_too_large(limits))
+        yield packet
+
+
+def _too_large(limits: Limits) -> str:
+    return f"The commands of the push come to more than {limits.command_bytes} bytes. Push fewer refs at a time."
 
 
 def _section(file: io.BytesIO) -> list[bytes] | None:

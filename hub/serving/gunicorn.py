@@ -33,10 +33,9 @@ def load() -> Settings:
 def options() -> dict[str, Any]:
     """gunicorn's configuration, from the hub's settings."""
     settings = load()
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return {
         "wsgi_app": "hub.serving.gunicorn:load",
-        "bind": f"{host}:{settings.port}",
+        "bind": _addresses(settings),
         "workers": settings.workers,
         "worker_class": "hub.serving.gunicorn.HubWorker",
         "logger_class": "hub.serving.gunicorn.HubLogger",
@@ -51,6 +50,14 @@ def options() -> dict[str, Any]:
     }
 
 
+def _addresses(settings: Settings) -> list[str]:
+    """HTTP's, and behind it SSH's where there is one."""
+    wanted = [(settings.host, settings.port)]
+    if settings.ssh_port is not None:
+        wanted.append((settings.ssh_host or settings.host, settings.ssh_port))
+    return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in wanted]
+
+
 def prepare(server: Arbiter) -> None:
     """Once, in the master. A hub that cannot start says why in one line."""
     try:
@@ -61,7 +68,8 @@ def prepare(server: Arbiter) -> None:
 
 
 def greet(server: Arbiter) -> None:
-    start.greet(load(), server.LISTENERS[0].sock)
+    http, *ssh = (listener.sock for listener in server.LISTENERS)
+    start.greet(load(), http, ssh[0] if ssh else None)
 
 
 class HubLogger(Logger):  # type: ignore[misc]
@@ -81,7 +89,8 @@ class HubWorker(Worker):  # type: ignore[misc]
     def run(self) -> None:
         for listener in self.sockets:
             listener.setblocking(False)
-        run_worker(self.wsgi(), [listener.sock for listener in self.sockets], self._beat)
+        http, *ssh = (listener.sock for listener in self.sockets)
+        run_worker(self.wsgi(), [http], self._beat, ssh[0] if ssh else None)
 
     def _beat(self) -> bool:
         """False when the master is gone: nobody would replace or stop this worker any more."""

@@ -18,12 +18,13 @@ _RESTART_SECONDS = 1.0
 def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Returns when every running transfer finished or the limit is over."""
     listener = listen(settings.host, settings.port)
+    ssh = listen(settings.ssh_host or settings.host, settings.ssh_port) if settings.ssh_port is not None else None
     prepare(settings)
-    greet(settings, listener)
+    greet(settings, listener, ssh)
     if settings.workers == 1:
-        run_worker(settings, [listener])
+        run_worker(settings, [listener], ssh=ssh)
     else:
-        _supervise(settings, listener)
+        _supervise(settings, listener, ssh)
     log.info("stopped")
 
 
@@ -35,7 +36,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _supervise(settings: Settings, listener: socket.socket) -> None:
+def _supervise(settings: Settings, listener: socket.socket, ssh: socket.socket | None) -> None:
     """Keep `workers` processes alive; at a signal tell them to stop, and wait for them."""
     stopping = False
 
@@ -51,7 +52,7 @@ def _supervise(settings: Settings, listener: socket.socket) -> None:
         signal.signal(number, stop)
     while workers or not stopping:
         while not stopping and len(workers) < settings.workers:
-            workers.add(_fork(settings, listener))
+            workers.add(_fork(settings, listener, ssh))
         try:
             child, status = os.wait()
         except ChildProcessError:
@@ -62,7 +63,7 @@ def _supervise(settings: Settings, listener: socket.socket) -> None:
             time.sleep(_RESTART_SECONDS)
 
 
-def _fork(settings: Settings, listener: socket.socket) -> int:
+def _fork(settings: Settings, listener: socket.socket, ssh: socket.socket | None) -> int:
     child = os.fork()
     if child:
         return child
@@ -70,7 +71,7 @@ def _fork(settings: Settings, listener: socket.socket) -> int:
         signal.signal(number, signal.SIG_DFL)
     code = 1
     try:
-        run_worker(settings, [listener])
+        run_worker(settings, [listener], ssh=ssh)
         code = 0
     except BaseException:
         log.exception("the worker failed")

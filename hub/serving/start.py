@@ -5,6 +5,7 @@ import resource
 import socket
 
 from hub.services import build
+from hub.serving.ssh import prepare_ssh
 from hub.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -18,6 +19,7 @@ def prepare(settings: Settings) -> None:
         if services.stores.remote is not None:
             services.stores.remote.bucket.check()
         services.versions.prepare()
+        prepare_ssh(settings, settings.data.absolute())
     finally:
         services.close()
 
@@ -28,10 +30,16 @@ def _raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def greet(settings: Settings, listener: socket.socket) -> None:
-    host, port = listener.getsockname()[:2]
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    log.info("KohakuHub is at %s", settings.base_url or f"http://{shown}:{port}")
+def greet(settings: Settings, listener: socket.socket, ssh: socket.socket | None = None) -> None:
+    log.info("KohakuHub is at %s", settings.base_url or f"http://{_shown(listener)}")
+    if ssh is not None:
+        log.info("SSH: git clone ssh://git@%s/OWNER/NAME", _shown(ssh))
     log.info("data lies in %s", settings.data.absolute())
     log.info("first steps: kohakuhub admin create-user NAME --email YOU@EXAMPLE.ORG --password-stdin")
     log.info("             kohakuhub admin create-token NAME --name laptop --scope write")
+
+
+def _shown(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"{shown}:{port}"

@@ -16,6 +16,7 @@ from hub.app import LEAVING, RUNNING, make_app
 from hub.services import Services, build
 from hub.serving.housekeeping import keep_house
 from hub.serving.memory import return_large_blocks
+from hub.serving.ssh import open_ssh
 from hub.settings import Settings
 from storage.limits import MIB
 
@@ -28,7 +29,7 @@ _GRACE_SECONDS = 1.0  # for the request of a connection that is new
 Beat = Callable[[], bool]
 
 
-def run_worker(settings: Settings, listeners: Sequence[socket.socket], beat: Beat | None = None) -> None:
+def run_worker(settings: Settings, listeners: Sequence[socket.socket], beat: Beat | None = None, ssh: socket.socket | None = None) -> None:
     """Until SIGTERM or SIGINT, and then until every running transfer finished or the limit is over.
 
     `beat` is called every second to the very end, and stops the worker by False. Whoever beats also listens in this worker's place:
@@ -37,12 +38,12 @@ def run_worker(settings: Settings, listeners: Sequence[socket.socket], beat: Bea
     return_large_blocks()
     services = build(settings)
     try:
-        asyncio.run(_work(services, listeners, beat))
+        asyncio.run(_work(services, listeners, beat, ssh))
     finally:
         services.close()
 
 
-async def _work(services: Services, listeners: Sequence[socket.socket], beat: Beat | None) -> None:
+async def _work(services: Services, listeners: Sequence[socket.socket], beat: Beat | None, ssh: socket.socket | None) -> None:
     loop = asyncio.get_running_loop()
     # asyncio.run waits for this pool at the end, without blocking the loop.
     loop.set_default_executor(ThreadPoolExecutor(services.settings.threads, "hub"))
@@ -54,15 +55,20 @@ async def _work(services: Services, listeners: Sequence[socket.socket], beat: Be
     await runner.setup()
     for listener in listeners:
         await web.SockSite(runner, listener, backlog=BACKLOG).start()
+    shell = await open_ssh(services, ssh, listeners[0], app[RUNNING]) if ssh is not None else None
     beating = asyncio.create_task(_beat(beat, told))
     house = asyncio.create_task(keep_house(services, told))
     await told.wait()
+    if shell is not None:
+        shell.stop()
     if beat is None:
         app[STOPPING].set()
     else:
         await _leave(app, runner, listeners)
     await house
     await _drain(app, services.limits.stop_seconds)
+    if shell is not None:
+        await shell.close()
     await runner.cleanup()
     beating.cancel()
     with suppress(asyncio.CancelledError):

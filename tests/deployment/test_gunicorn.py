@@ -1,6 +1,7 @@
 """The hub as gunicorn runs it: one migration, several workers, transfers that outlive a stop and a reload."""
 
 import os
+import re
 import signal
 import socket
 import time
@@ -150,3 +151,28 @@ def test_bodies_stream(hub: Any, machine: Any, nginx: Any) -> None:
     grown = {process.name(): (process.memory_info().rss - before[process.pid]) // MIB for process in family}
     assert max(grown.values()) < 200, grown
     assert not [path for path in nginx.folder.rglob("*") if path.is_file() and path.stat().st_size > MIB]
+
+
+def test_ssh_listens_beside_and_goes_with_a_reload(launcher: Any, by_gunicorn: Start) -> None:
+    running = by_gunicorn(launcher, SSH_PORT="0")
+    found = re.search(r"SSH: git clone ssh://git@127.0.0.1:(\d+)/", running.log.read_text())
+    assert found is not None
+    address = ("127.0.0.1", int(found[1]))
+
+    def greetings() -> set[bytes]:
+        connections = [socket.create_connection(address, timeout=30) for _ in range(8)]
+        heard = {connection.recv(17) for connection in connections}
+        for connection in connections:
+            connection.close()
+        return heard
+
+    before = greetings()
+    first = workers(running)
+    running.process.send_signal(signal.SIGHUP)
+    until = time.monotonic() + 30
+    while workers(running) & first and time.monotonic() < until:
+        time.sleep(0.05)
+
+    assert before == greetings() == {b"SSH-2.0-KohakuHub"}
+    assert running.call("GET", "/api/version", token="").status == 200
+    assert running.stop() == 0

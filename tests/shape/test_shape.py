@@ -70,7 +70,8 @@ def test_every_setting_is_documented() -> None:
 def test_every_verb_and_option_is_documented() -> None:
     text = (ROOT / "docs" / "cli.md").read_text("utf-8")
     shown = make_parser().format_help()
-    for verb in ("serve", "doctor", "secrets", "admin create-user", "admin create-token", "admin create-bucket", "admin check"):
+    tasks = ("create-user", "create-token", "create-bucket", "add-ssh-key", "check")
+    for verb in ("serve", "doctor", "secrets", *(f"admin {task}" for task in tasks)):
         assert f"kohakuhub {verb}" in text
     options = set(re.findall(r"--[a-z-]+", Path(ROOT / "hub" / "cli.py").read_text("utf-8"))) | set(re.findall(r"--[a-z]+", shown))
 

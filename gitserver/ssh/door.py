@@ -1,0 +1,103 @@
+"""The door for SSH: a line of a known key's holder, turned into the same use cases as over HTTP."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from accounts.keys.keys import SshKeys
+from accounts.repos import Repos
+from gitserver.ssh.authenticate import authenticate
+from gitserver.ssh.command import Command, Verb, parse
+from gitserver.ssh.entry import Entry, Visit
+from gitserver.ssh.fetch import Fetching
+from gitserver.ssh.push import Pushing
+from gitserver.ssh.stream import Stream
+from gitserver.ssh.transfer import Transfer
+from lfs.possession import Possession
+from storage.blobs.base import BlobStore
+from storage.errors import HubError, Invalid, RepoNotFound
+from storage.limits import Limits
+
+log = logging.getLogger("hub.requests")
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Who came, and what he asks for. `fingerprint` is of the key that was proven; `line` is empty for a shell."""
+
+    fingerprint: str
+    user: str  # for the log
+    line: str
+    protocol: str  # GIT_PROTOCOL
+    address: str
+    origin: str  # the hub's address over HTTP
+
+
+class Door:
+    def __init__(
+        self, keys: SshKeys, repos: Repos, fetching: Fetching, pushing: Pushing, possession: Possession, blobs: BlobStore, limits: Limits
+    ) -> None:
+        self.keys = keys
+        self.limits = limits
+        self._repos = repos
+        self._fetching = fetching
+        self._pushing = pushing
+        self._possession = possession
+        self._blobs = blobs
+
+    def serve(self, guest: Guest, stream: Stream) -> int:
+        """The exit status: 0 done, 1 refused, with the reason on standard error."""
+        started = time.perf_counter()
+        status = 1
+        try:
+            status = self._serve(guest, stream)
+            stream.flush()
+        except HubError as error:
+            stream.write_error("ERROR: Repository not found." if isinstance(error, RepoNotFound) else f"ERROR: {error.message}")
+        except ConnectionError:
+            pass  # the client is gone
+        except Exception:
+            log.exception("unexpected error in ssh %r", guest.line[:200])
+            stream.write_error("ERROR: Something went wrong here; the operator's log says what.")
+        finally:
+            self._log(guest, status, started)
+        return status
+
+    def _serve(self, guest: Guest, stream: Stream) -> int:
+        entry = Entry(self.keys, self._repos, guest.fingerprint)
+        if not guest.line:
+            name = entry.holder().principal.name
+            stream.write_error(f"Hi {name}! Your key is good. There is no shell access here; use git clone, fetch and push.")
+            return 1
+        command = parse(guest.line, self.limits.ssh_command_bytes)
+        visit = entry.admit(command)
+        if visit.is_moved:
+            stream.write_error(f"{command.name.full} is called {visit.repo.name.full} now. Tell git: git remote set-url origin …")
+        return self._run(command, lambda: entry.admit(command), visit, guest, stream)
+
+    def _run(self, command: Command, admit: Callable[[], Visit], visit: Visit, guest: Guest, stream: Stream) -> int:
+        if command.verb is Verb.UPLOAD_PACK:
+            return self._fetching.serve(lambda: admit().repo, guest.protocol, stream)
+        if command.verb is Verb.RECEIVE_PACK:
+            return self._pushing.serve(admit, guest.protocol, stream)
+        if command.verb is Verb.LFS_TRANSFER:
+            limits, is_upload = self.limits, command.is_upload
+            return Transfer(lambda: admit().repo, self._possession, self._blobs, limits, stream, is_upload=is_upload).serve()
+        if not guest.origin:
+            raise Invalid("The hub does not know its own address over HTTP. Ask the operator to set KOHAKU_HUB_BASE_URL.")
+        stream.write(authenticate(self.keys, visit, self.limits, guest.origin, is_upload=command.is_upload))
+        return 0
+
+    def _log(self, guest: Guest, status: int, started: float) -> None:
+        milliseconds = round((time.perf_counter() - started) * 1000, 1)
+        shown = guest.line.encode("unicode_escape").decode("ascii")[:300] or "shell"
+        extra = {
+            "method": "SSH",
+            "path": shown,
+            "status": status,
+            "milliseconds": milliseconds,
+            "address": guest.address,
+            "user": guest.user,
+        }
+        log.info("SSH %s %s %d %.1f ms", guest.user, shown, status, milliseconds, extra=extra)

@@ -1,0 +1,48 @@
+"""What every session begins with: whose key it is, and which repository the command may use. Asked anew whenever something is done."""
+
+from dataclasses import dataclass
+
+from accounts.access import decide, require
+from accounts.keys.keys import KeyHolder, SshKeys
+from accounts.repos import Repos
+from gitserver.ssh.command import Command, Verb
+from storage.errors import Unauthenticated
+from storage.records import Access, Repo
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Who is let in, and to what."""
+
+    holder: KeyHolder
+    repo: Repo
+    is_moved: bool
+
+
+class Entry:
+    """Of one session: `fingerprint` is that of the key which the client has proven to hold."""
+
+    def __init__(self, keys: SshKeys, repos: Repos, fingerprint: str) -> None:
+        self._keys = keys
+        self._repos = repos
+        self._fingerprint = fingerprint
+
+    def holder(self) -> KeyHolder:
+        """Raises Unauthenticated when the key was deleted, or its account closed, since the client came."""
+        holder = self._keys.find(self._fingerprint)
+        if holder is None:
+            raise Unauthenticated("This SSH key is no longer known here. Add it again, or use another one.")
+        return holder
+
+    def admit(self, command: Command) -> Visit:
+        """Raises Unauthenticated, RepoNotFound (missing and private alike) and Forbidden. A name from before a move leads on."""
+        holder = self.holder()
+        name, principal = command.name, holder.principal
+        repo, is_moved = self._repos.find(name), False
+        if repo is None and (moved := self._repos.find_moved(name)) is not None and decide(principal, moved) >= Access.READ:
+            repo, is_moved = moved, True
+        return Visit(holder, require(principal, repo, name, _needs(command)), is_moved)
+
+
+def _needs(command: Command) -> Access:
+    return Access.WRITE if command.verb is Verb.RECEIVE_PACK or command.is_upload else Access.READ

@@ -1,0 +1,105 @@
+"""git-receive-pack over a connection that stays. Nothing tells how long the pack is; its own trailer does."""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from gitserver.pktline import pkt, side_band
+from gitserver.protocol import capabilities, v0
+from gitserver.push import Pusher
+from gitserver.receive.commands import PushRequest, read_request
+from gitserver.receive.reception import Push, Reception, report
+from gitserver.ssh.entry import Visit
+from gitserver.ssh.stream import Stream
+from storage.errors import TooLarge
+from storage.limits import Limits
+from storage.packs import PackStore
+from storage.records import ZERO_OID
+from storage.versions.base import VersionStore
+
+_TRAILER = 20
+
+
+class Pushing:
+    def __init__(self, pusher: Pusher, packs: PackStore, versions: VersionStore, limits: Limits) -> None:
+        self._reception = Reception(pusher, limits)
+        self._packs = packs
+        self._versions = versions
+        self._limits = limits
+
+    def serve(self, admit: Callable[[], Visit], protocol: str, stream: Stream) -> int:
+        """The exit status. `admit` asks for the right to write, at the start and once more when everything is here."""
+        if capabilities.version_asked(protocol) == 1:
+            stream.write(pkt(b"version 1\n"))
+        refs = self._versions.refs(admit().repo.id)
+        for piece in v0.advertise(refs, b" ".join(capabilities.RECEIVE_PACK), with_head=False):
+            stream.write(piece)
+        request = read_request(stream, self._limits)
+        if not request.updates:
+            return 0
+        folder = self._packs.quarantine()
+        try:
+            has_pack = any(update.new != ZERO_OID for update in request.updates)
+            size = self._spool(stream, folder / "pushed.pack") if has_pack else 0
+            self._answer(admit(), Push(request, size), folder / "pushed.pack", stream)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return 0
+
+    def _spool(self, stream: Stream, path: Path) -> int:
+        """How large the pack is. What is over the limit is read and dropped: git shows a refusal only after it has sent everything."""
+        end = _PackEnd()
+        limit, size = self._limits.pack_bytes, 0
+        with path.open("wb") as file:
+            while not (stream.is_quiet() and end.is_reached) and (data := stream.read_some()):
+                end.feed(data)
+                size += len(data)
+                if size <= limit:
+                    file.write(data)
+                elif size > 2 * limit:
+                    raise TooLarge(f"The pack has more than {limit} bytes. Push fewer commits at a time, large files with git lfs.")
+        return size
+
+    def _answer(self, visit: Visit, push: Push, pack: Path, stream: Stream) -> None:
+        progress = _Progress(push.request, stream)
+        result = self._reception.take(visit.repo, visit.holder.principal, push, pack, progress.tell)
+        for piece in report(push.request, result):
+            stream.write(piece)
+
+
+class _PackEnd:
+    """A pack ends with the SHA-1 of all before it: so its end is seen without inflating anything."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha1(usedforsecurity=False)
+        self._tail = b""
+
+    def feed(self, data: bytes) -> None:
+        data = self._tail + data
+        cut = max(0, len(data) - _TRAILER)
+        self._digest.update(data[:cut])
+        self._tail = data[cut:]
+
+    @property
+    def is_reached(self) -> bool:
+        return self._tail == self._digest.digest()
+
+
+class _Progress:
+    """Lines on side-band 2 while the work runs. A client that goes away does not end it: what it pushed is still finished."""
+
+    def __init__(self, request: PushRequest, stream: Stream) -> None:
+        self._stream = stream
+        self._is_on = request.has(b"side-band-64k")
+        self._is_quiet = request.has(b"quiet")
+
+    def tell(self, text: str) -> None:
+        """Counts are left out for a quiet client; reasons never are."""
+        if not self._is_on or (self._is_quiet and text.startswith("Checking objects")):
+            return
+        try:
+            self._stream.write(b"".join(side_band(2, text.encode())))
+            self._stream.flush()
+        except ConnectionError:
+            self._is_on = False
