@@ -49,7 +49,8 @@ class Judge:
         hub = self._world.dice.choice(self._world.hubs)
         self._mirror("remote", "set-url", "origin", hub.git_url(self._world.name))
         self._mirror("fetch", "-q", "--prune", "origin", "+refs/*:refs/all/*")
-        return {ref: oid for ref, oid in self._mirror.remote().items() if ref != "HEAD" and not ref.endswith("^{}")}
+        lines = self._mirror("for-each-ref", "--format=%(refname) %(objectname)", "refs/all").splitlines()
+        return {"refs/" + ref.removeprefix("refs/all/"): oid for ref, oid in (line.split() for line in lines)}
 
     def check(self) -> None:
         """After every step: ids stay (I1, I3), LakeFS's history only grows (I2), and nothing acknowledged is lost (I4)."""
