@@ -71,6 +71,10 @@ class Limits:
     lakefs_commit_seconds: int = 600  # a commit or merge of very many paths
     lakefs_look_seconds: int = 2  # a reader waits so long at most for what was committed directly in LakeFS
     ref_wait_seconds: int = 60  # for another update of the same ref
+    # jobs
+    job_lease_seconds: int = 60  # a job whose worker died is taken up by another one after that
+    job_tries: int = 5
+    job_back_off_seconds: int = 30  # before the second try; twice as long before each further one
     # guesses of passwords and tokens
     guesses_account: int = 10
     guesses_address: int = 100
