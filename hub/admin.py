@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 from gitserver.bridge.rebuild import Rebuild
 from gitserver.check import check_repository
+from hub.mirroring import Mirroring, Wish
 from hub.services import Services
 from lfs.check import check_pool
 from storage.errors import Invalid, NotFound
-from storage.records import Scope
+from storage.records import RepoKind, RepoName, Scope
 
 
 def create_user(services: Services, name: str, email: str, *, is_admin: bool) -> None:
@@ -38,6 +39,14 @@ def set_password(services: Services, name: str) -> None:
     """The password is the first line of standard input."""
     services.users.set_password(name, _password())
     print(f"{name} has a new password.")
+
+
+def import_repository(services: Services, url: str, name: str, kind: str, *, username: str, is_private: bool, every: int) -> None:
+    """With `username`, the password is the first line of standard input. Prints progress, and at the end where the repository is."""
+    namespace, _, short = name.partition("/")
+    wish = Wish(url, RepoName.parse(RepoKind(kind), namespace, short), username, _password() if username else "", is_private, every)
+    Mirroring(services).run_now(wish)
+    print(f"{wish.name.path} is here.")
 
 
 def rebuild(services: Services) -> None:

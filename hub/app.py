@@ -18,6 +18,7 @@ from hfcompat.views import HfViews
 from hub.health import HealthViews
 from hub.home import HomeViews
 from hub.log import log_request
+from hub.mirroring import Mirroring
 from hub.origin import Origin
 from hub.probe import ProbeViews
 from hub.services import Services
@@ -73,13 +74,13 @@ def endpoints(services: Services) -> list[Endpoint]:
         origin.of,
     )
     batch = Batch(services.possession, services.actions, services.blobs, limits)
-    xet_views = XetViews(services.xet, services.xet_tokens, services.users, services.repos, limits)
     return [
         *HealthViews(services, VERSION).endpoints(),
         *HomeViews(origin).endpoints(),
         *ProbeViews(origin).endpoints(),
         *account_views.endpoints(),
-        *xet_views.endpoints(),
+        *XetViews(services.xet, services.xet_tokens, services.users, services.repos, limits).endpoints(),
+        *Mirroring(services).views().endpoints(),
         *hf_views.endpoints(),
         *GitViews(services.objects, services.versions, limits).endpoints(),
         *PushViews(services.pusher, services.packs, limits).endpoints(),

@@ -16,7 +16,7 @@ from hub.services import build
 from hub.serving import serve
 from hub.settings import Settings, problems
 from storage.errors import HubError
-from storage.records import Scope
+from storage.records import RepoKind, Scope
 
 
 def main() -> None:
@@ -87,6 +87,9 @@ def _administer(options: argparse.Namespace, services: Any) -> int:
         admin.create_bucket(services)
     elif options.task == "set-password":
         admin.set_password(services, options.user)
+    elif options.task == "import":
+        given = {"username": options.username, "is_private": options.private, "every": options.every}
+        admin.import_repository(services, options.url, options.name, options.type, **given)
     elif options.task == "rebuild":
         admin.rebuild(services)
     else:
@@ -126,6 +129,17 @@ def make_parser() -> argparse.ArgumentParser:
     password.add_argument("--password-stdin", action="store_true", required=True, help="read the password from standard input")
     again = tasks.add_parser("rebuild", help="make lost rows again from LakeFS, packs and pool")
     check = tasks.add_parser("check", help="verify every repository and large object")
-    for verb in (serving, user, password, token, again, bucket, check):
+    for verb in (serving, user, password, token, again, bucket, _add_import(tasks), check):
         verb.add_argument("--data", type=Path, help="data directory (default ./hub-data)")
     return parser
+
+
+def _add_import(tasks: Any) -> argparse.ArgumentParser:
+    bring: argparse.ArgumentParser = tasks.add_parser("import", help="bring a repository from another git server")
+    bring.add_argument("url", metavar="URL", help="https://host/path")
+    bring.add_argument("name", metavar="NAME", help="namespace/name here")
+    bring.add_argument("--type", choices=[kind.value for kind in RepoKind], default=RepoKind.MODEL.value)
+    bring.add_argument("--private", action="store_true", help="a repository that is made for it is private")
+    bring.add_argument("--every", type=int, default=0, metavar="SECONDS", help="follow the source: look again so often")
+    bring.add_argument("--username", default="", metavar="USER", help="at the source; its password or token comes on standard input")
+    return bring

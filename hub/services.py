@@ -17,6 +17,7 @@ from accounts.users import Users
 from gitserver.browse import Browser
 from gitserver.commit.committer import Committer
 from gitserver.merge.merger import Merger
+from gitserver.mirror.mirrors import Mirrors
 from gitserver.objects import ObjectStores
 from gitserver.push import Pusher
 from hub.settings import Settings
@@ -36,6 +37,7 @@ from storage.errors import HubError, Unavailable
 from storage.files import make_durable_dir, sync_dir, sync_file
 from storage.limits import Limits
 from storage.packs import PackStore
+from storage.sealed import Seal
 from storage.versions.base import VersionStore
 
 _SECRET_BYTES = 32
@@ -64,6 +66,7 @@ class Services:
     committer: Committer
     xet: XetIngest
     xet_tokens: XetTokens
+    mirrors: Mirrors
 
     @property
     def blobs(self) -> BlobStore:
@@ -84,13 +87,12 @@ def build(settings: Settings) -> Services:
     stores = open_stores(settings, data, limits)
     packs = PackStore(stores.packs, data / "incoming", database)
     users, tokens, sessions = Users(database, Passwords()), Tokens(database), Sessions(database, limits.session_seconds)
-    objects = ObjectStores(packs)
+    objects, possession = ObjectStores(packs), Possession(database, stores.blobs)
     merger = Merger(packs, objects, limits)
-    possession = Possession(database, stores.blobs)
-    secret = signing_key(settings, data)
-    repos = Repos(database)
+    secret, repos = signing_key(settings, data), Repos(database)
     versions = open_versions(settings, limits, Around(database, stores, packs, objects, possession, repos))
-    pusher = Pusher(objects, packs, merger, versions, possession, limits)
+    mirrors = Mirrors(database, Seal(secret))
+    pusher = Pusher(objects, packs, merger, versions, possession, limits, forbids=mirrors.forbids)
     browser = Browser(objects, versions, possession)
     xet = XetIngest(XetIndex(database), stores.staging, stores.blobs, limits)
     return Services(
@@ -115,6 +117,7 @@ def build(settings: Settings) -> Services:
         committer=Committer(objects, browser, pusher, versions, LargeFiles(database, stores.blobs, possession), limits),
         xet=xet,
         xet_tokens=XetTokens(secret, xet.index.epoch(), limits.action_seconds),
+        mirrors=mirrors,
     )
 
 

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from accounts.endpoint import STOPPING
 from hub.app import LEAVING, RUNNING, make_app
+from hub.mirroring import Mirroring
 from hub.services import Services, build
 from hub.serving.housekeeping import keep_house
 from hub.serving.memory import return_large_blocks
@@ -56,13 +57,17 @@ async def _work(services: Services, listeners: Sequence[socket.socket], beat: Be
         await web.SockSite(runner, listener, backlog=BACKLOG).start()
     beating = asyncio.create_task(_beat(beat, told))
     house = asyncio.create_task(keep_house(services, told))
+    jobs = Mirroring(services).runner()
+    jobs.start()
     await told.wait()
+    leaving = asyncio.create_task(asyncio.to_thread(jobs.stop, services.limits.stop_seconds))
     if beat is None:
         app[STOPPING].set()
     else:
         await _leave(app, runner, listeners)
     await house
     await _drain(app, services.limits.stop_seconds)
+    await leaving
     await runner.cleanup()
     beating.cancel()
     with suppress(asyncio.CancelledError):

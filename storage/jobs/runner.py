@@ -24,6 +24,7 @@ class Run:
         self._stopping = stopping
         self._show = show
         self._told_at = 0.0
+        self._stage = ""
         self.lease = lease
         self.is_fenced = False
 
@@ -34,13 +35,13 @@ class Run:
         if self._stopping.is_set():
             raise Interrupted
 
-    def tell(self, text: str, done: int = 0, total: int = 0, *, is_news: bool = False) -> None:
-        """Note how far it is, at most once a second unless it `is_news`. Raises like `check`."""
+    def tell(self, text: str, done: int = 0, total: int = 0) -> None:
+        """Note how far it is, at most once a second while the first word of `text` stays the same. Raises like `check`."""
         self.check()
-        now = time.monotonic()
-        if not is_news and now - self._told_at < _TELL_SECONDS:
+        now, stage = time.monotonic(), text.partition(" ")[0]
+        if stage == self._stage and now - self._told_at < _TELL_SECONDS:
             return
-        self._told_at = now
+        self._told_at, self._stage = now, stage
         if self._show is not None:
             self._show(f"{text} {done}/{total}" if total else text)
         self._jobs.tell(self.lease, text, done, total)

@@ -169,7 +169,7 @@ def test_a_job_goes_with_its_repository(services: Any, repo: Repo, jobs: Jobs) -
 def test_how_work_ends_is_written_down(services: Any, repo: Repo, jobs: Jobs) -> None:
     def run(error: Exception | None) -> str:
         def work(running: Run) -> None:
-            running.tell("counting", 1, 2, is_news=True)
+            running.tell("counting", 1, 2)
             if error is not None:
                 raise error
 
