@@ -112,7 +112,7 @@ def read_source(url: object, user: object, password: object) -> tuple[Url, Login
     parsed, login = parse(url)
     if "?" in parsed.target:
         raise Invalid("The URL of a git repository has no query.")
-    given = (user or "", password or "")
+    given = ("" if user is None else user, "" if password is None else password)
     if not all(isinstance(text, str) and len(text) <= 4096 and text.isprintable() for text in given):
         raise Invalid("username and password must be short texts without control characters.")
     if password or user:

@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import IO
 
@@ -83,15 +83,11 @@ class Outbound:
         Raises Forbidden for a host that is not public, Invalid for a redirect that is not followed, Unavailable.
         """
         for _ in range(self._limits.outbound_redirects + 1):
-            connection = self._connect(request.url, check)
-            try:
-                response = self._ask(connection, request)
+            with closing(self._connect(request.url, check)) as connection, closing(self._ask(connection, request)) as response:
                 location = response.getheader("Location") if response.status in _REDIRECTS else None
                 if location is None:
                     yield Reply(request.url, response, most, check)
                     return
-            finally:
-                connection.close()
             request = _redirected(request, location)
         raise Invalid(f"{request.url.shown} is one redirect too many; {self._limits.outbound_redirects} are followed.")
 

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from storage.errors import Invalid
 
-_TEXT = re.compile(r"[!-~]{1,2000}")
+_TEXT = re.compile(r"[!-\[\]-~]{1,2000}")  # no backslash, which some take for a slash
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
 _PORTS = {"http": 80, "https": 443}
 
@@ -58,7 +58,7 @@ class Url:
 def parse(text: str) -> tuple[Url, Login | None]:
     """A URL with the credentials that stood in it. Raises Invalid, which does not repeat them."""
     if not _TEXT.fullmatch(text):
-        raise Invalid("The URL has blanks, control characters or other letters than ASCII, or is too long. Write them as %XX.")
+        raise Invalid("The URL has blanks, backslashes, control characters or other letters than ASCII, or is too long. Write them as %XX.")
     try:
         parts = urlsplit(text)
         port = parts.port
