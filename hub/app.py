@@ -80,7 +80,7 @@ def endpoints(services: Services) -> list[Endpoint]:
         *ProbeViews(origin).endpoints(),
         *account_views.endpoints(),
         *XetViews(services.xet, services.xet_tokens, services.users, services.repos, limits).endpoints(),
-        *Mirroring(services).views().endpoints(),
+        *Mirroring(services).endpoints(),
         *hf_views.endpoints(),
         *GitViews(services.objects, services.versions, limits).endpoints(),
         *PushViews(services.pusher, services.packs, limits).endpoints(),

@@ -4,8 +4,11 @@ import threading
 from dataclasses import dataclass
 from functools import partial
 
-from gitserver.mirror.mirrors import PULL
+from accounts.endpoint import Endpoint
+from gitserver.mirror.mirrors import PULL, PUSH
 from gitserver.mirror.pull import Here, Puller
+from gitserver.mirror.push import PushMirror
+from gitserver.mirror.target_views import TargetViews
 from gitserver.mirror.views import MirrorViews, checked_interval, find_or_create, read_source
 from gitserver.push import Pusher
 from gitserver.receive.fsck import Profile
@@ -40,14 +43,20 @@ class Mirroring:
         self._limits = limits = services.limits
         self._jobs = Jobs(services.database, limits)
         outbound = Outbound(limits, partial(resolve, allow_private=services.settings.import_private))
-        self._puller = Puller(_here(services), services.mirrors, outbound, limits)
+        here = _here(services)
+        self._puller = Puller(here, services.mirrors, outbound, limits)
+        self._pusher = PushMirror(here, services.mirrors, outbound, limits)
 
-    def views(self) -> MirrorViews:
+    def endpoints(self) -> list[Endpoint]:
         it = self._services
-        return MirrorViews(it.mirrors, self._jobs, it.repos, it.versions, self._limits, allow_private=it.settings.import_private)
+        allow = it.settings.import_private
+        return [
+            *MirrorViews(it.mirrors, self._jobs, it.repos, it.versions, self._limits, allow_private=allow).endpoints(),
+            *TargetViews(it.mirrors, self._jobs, self._limits, allow_private=allow).endpoints(),
+        ]
 
     def runner(self) -> JobRunner:
-        return JobRunner(self._jobs, {PULL: self._puller.pull}, self._limits.job_lease_seconds, _THREADS)
+        return JobRunner(self._jobs, {PULL: self._puller.pull, PUSH: self._pusher.push}, self._limits.job_lease_seconds, _THREADS)
 
     def run_now(self, wish: Wish) -> None:
         """Import, with a line of progress now and then. Raises HubErrors that say why it cannot be done."""

@@ -1,22 +1,17 @@
-"""LFS objects of the source: asked for by its batch API (git-lfs docs/api/batch.md), streamed into the pool, several at once."""
+"""LFS objects of the source, streamed into the pool, several at once."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
+from gitserver.mirror.batch import PAGE, Item, LfsServer, action_of, fault_of
 from gitserver.mirror.source import Source
 from lfs.possession import Possession
 from storage.blobs.base import BlobStore
 from storage.errors import HubError, Invalid, TooLarge, Unavailable
 from storage.limits import MIB, Limits
-from storage.outbound.client import Outbound, Reply, Request, check_status
-from storage.outbound.url import Url, parse
+from storage.outbound.client import Outbound, Reply, check_status
 from storage.records import BlobRef
 
-_TYPE = "application/vnd.git-lfs+json"
-_PAGE = 100
-_ANSWER_BYTES = 4 * MIB
 _MOST_SHOWN = 20
 
 Tell = Callable[[str, int, int], None]
@@ -29,7 +24,7 @@ class LargeSource:
         self, outbound: Outbound, source: Source, blobs: BlobStore, possession: Possession, limits: Limits, check: Callable[[], None]
     ) -> None:
         self._outbound = outbound
-        self._source = source
+        self._server = LfsServer(outbound, source.base, source.login_for, check)
         self._blobs = blobs
         self._possession = possession
         self._limits = limits
@@ -43,10 +38,10 @@ class LargeSource:
         if total > self._limits.import_lfs_bytes:
             raise TooLarge(f"The LFS objects of the source come to {total} bytes; {self._limits.import_lfs_bytes} are taken at once.")
         lacking: list[str] = []
-        for start in range(0, len(blobs), _PAGE):
-            page = blobs[start : start + _PAGE]
+        for start in range(0, len(blobs), PAGE):
+            page = blobs[start : start + PAGE]
             tell("Fetching large files", start, len(blobs))
-            actions = self._actions(page)
+            actions = self._server.ask("download", page)
             with ThreadPoolExecutor(self._limits.import_lfs_at_once, "import-lfs") as pool:
                 jobs = [pool.submit(self._one, repo_id, blob, actions.get(blob.sha256, {})) for blob in page]
                 try:
@@ -61,30 +56,14 @@ class LargeSource:
             more = f"; and {len(lacking) - _MOST_SHOWN} more" if len(lacking) > _MOST_SHOWN else ""
             raise Invalid(f"{len(lacking)} LFS objects cannot be had from the source, so its refs are not taken: {shown}{more}.")
 
-    def _actions(self, page: Sequence[BlobRef]) -> dict[str, Mapping[str, Any]]:
-        """The answer's objects by id."""
-        base = self._source.base
-        target = base.target if base.target.endswith(".git") else base.target + ".git"  # as git-lfs makes it
-        url = Url(base.scheme, base.host, base.port, f"{target}/info/lfs/objects/batch")
-        objects = [{"oid": blob.sha256, "size": blob.size} for blob in page]
-        body = json.dumps({"operation": "download", "transfers": ["basic"], "hash_algo": "sha256", "objects": objects}).encode()
-        headers = {"Accept": _TYPE, "Content-Type": _TYPE}
-        with self._outbound.send(Request("POST", url, headers, body, self._source.login_for(url)), _ANSWER_BYTES, self._check) as reply:
-            check_status(reply, "The source's large files cannot be asked for")
-            try:
-                answer = json.loads(reply.whole())
-                return {item["oid"]: item for item in answer["objects"]}
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise Invalid(f"{url.shown} answers what no LFS server does.") from error
-
-    def _one(self, repo_id: str, blob: BlobRef, item: Mapping[str, Any]) -> str:
+    def _one(self, repo_id: str, blob: BlobRef, item: Item) -> str:
         """Why it cannot be had; empty when it is here."""
         self._check()
-        error, action = item.get("error"), _download(item)
+        action = action_of(item, "download")
         if action is None:
-            return f"{blob.sha256} ({_reason(error)})"
+            return f"{blob.sha256} ({fault_of(item) or 'it offers no download'})"
         try:
-            with self._outbound.send(self._request(action, item), blob.size + 1, self._check) as reply:
+            with self._outbound.send(self._server.request("GET", action, item), blob.size + 1, self._check) as reply:
                 check_status(reply, f"LFS object {blob.sha256}")
                 self._keep(blob, reply)
         except Unavailable:
@@ -94,14 +73,6 @@ class LargeSource:
         self._possession.link(repo_id, blob)
         return ""
 
-    def _request(self, action: Mapping[str, Any], item: Mapping[str, Any]) -> Request:
-        url, login = parse(str(action.get("href")))
-        given = action.get("header") or {}
-        headers = {str(name): str(value) for name, value in given.items()} if isinstance(given, dict) else {}
-        if login is None and not item.get("authenticated"):
-            login = self._source.login_for(url)
-        return Request("GET", url, headers, login=login)
-
     def _keep(self, blob: BlobRef, reply: Reply) -> None:
         upload = self._blobs.upload(blob)
         try:
@@ -110,14 +81,3 @@ class LargeSource:
             upload.commit()
         finally:
             upload.abort()
-
-
-def _download(item: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    actions = item.get("actions")
-    action = actions.get("download") if isinstance(actions, dict) else None
-    return action if isinstance(action, dict) else None
-
-
-def _reason(error: object) -> str:
-    code = error.get("code") if isinstance(error, dict) else None
-    return f"error {code}" if isinstance(code, int) else "it offers no download"

@@ -6,15 +6,17 @@ import uuid
 from dataclasses import dataclass
 
 from storage.database.base import Database, Row, Tx
-from storage.errors import Conflict, RepoNotFound
+from storage.errors import AlreadyExists, Conflict, RepoNotFound
 from storage.jobs import queue
 from storage.jobs.base import JobKey
 from storage.outbound.url import Login, Url, parse
 from storage.records import Principal, Repo
 from storage.sealed import Seal
 
-PULL = "pull"
+PULL, PUSH = "pull", "push"  # directions, and the kinds of their jobs
+_MOST_TARGETS = 20  # of one repository
 _PULLS = "SELECT * FROM mirrors WHERE repo_id = :repo AND direction = 'pull'"
+_TARGETS = "SELECT * FROM mirrors WHERE repo_id = :repo AND direction = 'push' ORDER BY created_at, id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Mirror:
 
     id: str
     repo_id: str
+    direction: str
     url: Url
     user_id: int
     is_kept: bool
@@ -30,7 +33,7 @@ class Mirror:
 
     @property
     def key(self) -> JobKey:
-        return JobKey(PULL, self.id)
+        return JobKey(self.direction, self.id)
 
 
 class Mirrors:
@@ -49,13 +52,36 @@ class Mirrors:
         def work(tx: Tx) -> Mirror:
             have = tx.one(_PULLS, {"repo": repo.id})
             _check_free(tx, repo, have, url)
-            mirror = Mirror(have["id"] if have else mirror_id, repo.id, url, principal.user_id, every > 0, "")
-            secret = self._seal.close(json.dumps([login.user, login.password]), mirror.id) if login else ""
-            _put(tx, mirror, secret)
+            mirror = Mirror(have["id"] if have else mirror_id, repo.id, PULL, url, principal.user_id, every > 0, "")
+            _put(tx, mirror, self._sealed(mirror, login))
             queue.ask(tx, mirror.key, repo.id, every)
             return mirror
 
         return self._database.write(work)
+
+    def add_target(self, repo: Repo, principal: Principal, url: Url, login: Login | None) -> Mirror:
+        """From now on `repo` is pushed to `url` after each update, and once now. Raises AlreadyExists, Conflict, RepoNotFound."""
+        mirror = Mirror(uuid.uuid4().hex, repo.id, PUSH, url, principal.user_id, True, "")
+
+        def work(tx: Tx) -> None:
+            if tx.one("SELECT id FROM repos WHERE id = :repo", {"repo": repo.id}) is None:
+                raise RepoNotFound(f"Repository {repo.name.full} is gone.")
+            have = tx.all(_TARGETS, {"repo": repo.id})
+            if any(row["url"] == str(url) for row in have):
+                raise AlreadyExists(f"{repo.name.full} is pushed to {url.shown} already. Remove that mirror first.")
+            if len(have) >= _MOST_TARGETS:
+                raise Conflict(f"{repo.name.full} is pushed to {len(have)} places already; {_MOST_TARGETS} are allowed.")
+            _put(tx, mirror, self._sealed(mirror, login))
+            queue.ask(tx, mirror.key, repo.id)
+
+        self._database.write(work)
+        return mirror
+
+    def targets(self, repo_id: str) -> list[Mirror]:
+        return [_mirror(row) for row in self._database.all(_TARGETS, {"repo": repo_id})]
+
+    def _sealed(self, mirror: Mirror, login: Login | None) -> str:
+        return self._seal.close(json.dumps([login.user, login.password]), mirror.id) if login else ""
 
     def source(self, repo_id: str) -> Mirror | None:
         row = self._database.one(_PULLS, {"repo": repo_id})
@@ -109,12 +135,13 @@ def _is_done(tx: Tx, have: Row) -> bool:
 def _put(tx: Tx, mirror: Mirror, secret: str) -> None:
     tx.run(
         "INSERT INTO mirrors (id, repo_id, direction, url, secret, user_id, is_kept, created_at)"
-        " VALUES (:id, :repo, 'pull', :url, :secret, :user, :kept, :now)"
+        " VALUES (:id, :repo, :direction, :url, :secret, :user, :kept, :now)"
         " ON CONFLICT (id) DO UPDATE SET"
         " url = excluded.url, secret = excluded.secret, user_id = excluded.user_id, is_kept = excluded.is_kept",
         {
             "id": mirror.id,
             "repo": mirror.repo_id,
+            "direction": mirror.direction,
             "url": str(mirror.url),
             "secret": secret,
             "user": mirror.user_id,
@@ -125,4 +152,4 @@ def _put(tx: Tx, mirror: Mirror, secret: str) -> None:
 
 
 def _mirror(row: Row) -> Mirror:
-    return Mirror(row["id"], row["repo_id"], parse(row["url"])[0], row["user_id"], bool(row["is_kept"]), row["secret"])
+    return Mirror(row["id"], row["repo_id"], row["direction"], parse(row["url"])[0], row["user_id"], bool(row["is_kept"]), row["secret"])

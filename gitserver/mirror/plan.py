@@ -5,13 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gitserver.fetch.graph import peel
-from gitserver.mirror.source import Listing
+from gitserver.mirror.source import TAKEN, Listing
 from gitserver.objects import Kind, Objects
 from storage.errors import ObjectNotFound
 from storage.records import ZERO_OID, Oid, RefUpdate
 from storage.versions.base import Refs
-
-_TAKEN = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,7 @@ class Plan:
 
 def make_plan(here: Refs, there: Listing) -> Plan:
     """Afterwards the branches, tags and notes here are those of the source, no more and no others."""
-    have = {ref.name: ref.oid for ref in here.refs if ref.name.startswith(_TAKEN)}
+    have = {ref.name: ref.oid for ref in here.refs if ref.name.startswith(TAKEN)}
     wanted = {ref.name: ref.oid for ref in there.refs}
     updates = [RefUpdate(name, have.get(name, ZERO_OID), oid) for name, oid in wanted.items() if have.get(name) != oid]
     gone = [RefUpdate(name, oid, ZERO_OID) for name, oid in have.items() if name not in wanted]

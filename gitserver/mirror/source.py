@@ -15,7 +15,7 @@ from storage.records import Oid
 from storage.versions.base import Ref
 
 _SERVICE = "/info/refs?service=git-upload-pack"
-_TAKEN = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
+TAKEN = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
 _OID = rb"[0-9a-f]{40}"
 _REF = re.compile(rb"(%s|unborn) ([^ \n]+)((?: [^ \n]+)*)\n?" % _OID)
 _CAPABILITIES_BYTES = 1 << 20
@@ -56,7 +56,7 @@ class Source:
             check_status(reply, "The source cannot be read")
             if reply.content_type != "application/x-git-upload-pack-advertisement" or not reply.url.target.endswith(_SERVICE):
                 raise Invalid(f"There is no git repository at {self.base.shown}, or only over the old dumb protocol.")
-            lines = [line for line in _packets(reply) if isinstance(line, bytes)]
+            lines = [line for line in packets(reply) if isinstance(line, bytes)]
             self.base = Url(reply.url.scheme, reply.url.host, reply.url.port, reply.url.target.removesuffix(_SERVICE))
         self._read_capabilities([line.rstrip(b"\n") for line in lines])
 
@@ -64,14 +64,14 @@ class Source:
         head, refs, skipped = b"", [], 0
         arguments = [b"peel\n", b"symrefs\n", *([b"unborn\n"] if self._can_unborn else [])]
         with self._command(b"ls-refs", arguments, self._limits.import_refs_bytes) as reply:
-            for line in _packets(reply):
+            for line in packets(reply):
                 match = _REF.fullmatch(line) if isinstance(line, bytes) else None
                 if match is None:
                     break
                 more = dict(word.partition(b":")[::2] for word in match[3].split())
                 if match[2] == b"HEAD":
                     head = more.get(b"symref-target", b"")
-                elif match[2].startswith(_TAKEN) and match[1] != b"unborn":
+                elif match[2].startswith(TAKEN) and match[1] != b"unborn":
                     refs.append(Ref(match[2], bytes.fromhex(match[1].decode())))
                 else:
                     skipped += 1
@@ -88,7 +88,7 @@ class Source:
         most = self._limits.pack_bytes
         received = 0
         with self._command(b"fetch", arguments, most * 2 + MIB) as reply:
-            for data in self._pack_data(_packets(reply), progress):
+            for data in self._pack_data(packets(reply), progress):
                 received += len(data)
                 if received > most:
                     raise TooLarge(f"The pack of the source has more than {most} bytes. The operator can raise the limit pack_bytes.")
@@ -109,9 +109,9 @@ class Source:
             if packet[:1] == b"\1":
                 yield packet[1:]
             elif packet[:1] == b"\2":
-                progress(_plain(packet[1:]))
+                progress(plain(packet[1:]))
             else:
-                raise Unavailable(f"The source gave up: {_plain(packet[1:])}")
+                raise Unavailable(f"The source gave up: {plain(packet[1:])}")
 
     def _read_capabilities(self, lines: Sequence[bytes]) -> None:
         if b"version 2" not in lines:
@@ -135,7 +135,7 @@ class Source:
             yield reply
 
 
-def _packets(reply: Reply) -> Iterator[bytes | Special]:
+def packets(reply: Reply) -> Iterator[bytes | Special]:
     """Raises Unavailable when the source says ERR or breaks off."""
     file = cast(BinaryIO, reply)  # read_pkt only reads
     while True:
@@ -148,11 +148,11 @@ def _packets(reply: Reply) -> Iterator[bytes | Special]:
         if packet is None:
             return
         if isinstance(packet, bytes) and packet.startswith(b"ERR "):
-            raise Unavailable(f"The source says: {_plain(packet[4:])}")
+            raise Unavailable(f"The source says: {plain(packet[4:])}")
         yield packet
 
 
-def _plain(data: bytes) -> str:
+def plain(data: bytes) -> str:
     """Text of the source's, fit for one line of ours."""
     text = " ".join(data[:300].decode("utf-8", "replace").split())
     return "".join(char if char.isprintable() else "?" for char in text)

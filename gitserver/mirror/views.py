@@ -14,6 +14,7 @@ from accounts.errors import render_json
 from accounts.repos import Repos
 from gitserver.mirror.mirrors import Mirror, Mirrors
 from storage.errors import Forbidden, Invalid, NotFound, Unavailable
+from storage.jobs.base import JobState
 from storage.jobs.queue import Jobs
 from storage.limits import Limits
 from storage.outbound.address import resolve
@@ -53,18 +54,18 @@ class MirrorViews:
         url, login = read_source(body.get("url"), body.get("username"), body.get("password"))
         every = self._every(body)
         mirror = await asyncio.to_thread(self._begin, call.principal, name, url, login, every, is_private=_flag(body, "private"))
-        return web.json_response(await asyncio.to_thread(self._show, mirror), status=202)
+        return web.json_response(await asyncio.to_thread(show, self._jobs, mirror), status=202)
 
     async def state(self, request: web.Request, call: Call) -> web.Response:
-        return web.json_response(await asyncio.to_thread(lambda: self._show(self._source(call.repo))))
+        return web.json_response(await asyncio.to_thread(lambda: show(self._jobs, self._source(call.repo))))
 
     async def end(self, request: web.Request, call: Call) -> web.Response:
-        _check_owner(call.principal, call.repo.name)
+        check_owner(call.principal, call.repo.name)
         await asyncio.to_thread(lambda: self._mirrors.end(self._source(call.repo)))
         return web.json_response({"success": True, "message": f"{call.repo.name.full} follows no other repository any more."})
 
     def _begin(self, principal: Principal, name: RepoName, url: Url, login: Login | None, every: int, *, is_private: bool) -> Mirror:
-        _check_owner(principal, name)
+        check_owner(principal, name)
         resolve(url.host, url.port, allow_private=self._allow_private)  # an early answer; each connection is judged itself
         repo = find_or_create(self._repos, self._versions, principal, name, is_private=is_private)
         return self._mirrors.begin(repo, principal, url, login, every=every)
@@ -86,23 +87,24 @@ class MirrorViews:
             raise NotFound(f"{repo.name.full} was not imported and follows no other repository.")
         return mirror
 
-    def _show(self, mirror: Mirror) -> dict[str, Any]:
-        status = self._jobs.status(mirror.key)
-        if status is None:
-            raise NotFound("The mirror was ended.")
-        is_next = status.state == "waiting"
-        return {
-            "url": str(mirror.url),
-            "mirror": mirror.is_kept,
-            "interval_seconds": status.every or None,
-            "state": status.state.value,
-            "progress": {"text": status.progress, "done": status.done, "total": status.total or None},
-            "message": status.message,
-            "tries": status.tries,
-            "started_at": _iso(status.begun_at),
-            "ended_at": _iso(status.ended_at),
-            "next_at": _iso(status.due_at) if is_next else None,
-        }
+
+def show(jobs: Jobs, mirror: Mirror) -> dict[str, Any]:
+    """Where it comes from or goes to, and how far it is; without credentials. Raises NotFound when it was ended."""
+    status = jobs.status(mirror.key)
+    if status is None:
+        raise NotFound("The mirror was ended.")
+    return {
+        "url": str(mirror.url),
+        "mirror": mirror.is_kept,
+        "interval_seconds": status.every or None,
+        "state": status.state.value,
+        "progress": {"text": status.progress, "done": status.done, "total": status.total or None},
+        "message": status.message,
+        "tries": status.tries,
+        "started_at": _iso(status.begun_at),
+        "ended_at": _iso(status.ended_at),
+        "next_at": _iso(status.due_at) if status.state is JobState.WAITING else None,
+    }
 
 
 def read_source(url: object, user: object, password: object) -> tuple[Url, Login | None]:
@@ -141,7 +143,7 @@ def find_or_create(repos: Repos, versions: VersionStore, principal: Principal, n
     return repo
 
 
-def _check_owner(principal: Principal, name: RepoName) -> None:
+def check_owner(principal: Principal, name: RepoName) -> None:
     """Asked before anything is looked up: a missing repository and somebody else's look the same."""
     if not may_create_in(principal, name.namespace):
         raise Forbidden(f"Only the owner of {name.namespace} may do this.")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import IO
+from typing import Protocol
 
 from storage.errors import Forbidden, Invalid, NotFound, TooLarge, Unavailable
 from storage.limits import MIB, Limits
@@ -20,12 +20,16 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _BROKEN = (OSError, http.client.HTTPException, ssl.SSLError)
 
 
+class Readable(Protocol):
+    def read(self, size: int = ..., /) -> bytes: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     method: str
     url: Url
     headers: Mapping[str, str]
-    body: bytes | IO[bytes] | None = None
+    body: bytes | Readable | None = None  # what is read needs a Content-Length
     login: Login | None = None  # for the origin of `url` only
 
 

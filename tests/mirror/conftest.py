@@ -58,3 +58,4 @@ def start_follower(launcher: Any) -> Iterator[Callable[..., Any]]:
     for running in started:
         if running.process.poll() is None:
             assert running.stop() == 0
+        assert "Traceback" not in running.log.read_text("utf-8")
