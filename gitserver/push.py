@@ -16,6 +16,7 @@ from gitserver.fetch.graph import peel
 from gitserver.merge.merger import Merger
 from gitserver.objects import Kind, Objects, ObjectStores
 from gitserver.receive.commands import PushRequest
+from gitserver.receive.fsck import Profile
 from gitserver.receive.ingest import Ingest, Ingested
 from gitserver.rules import Arriving, BranchRule, BranchRules, refusal
 from lfs.possession import Possession
@@ -23,7 +24,7 @@ from storage.database.base import Tx
 from storage.errors import BadPack, Conflict, ObjectNotFound, TooLarge, Unavailable
 from storage.limits import Limits
 from storage.packs import PackStore
-from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo
+from storage.records import ZERO_OID, BlobRef, Oid, Principal, RefUpdate, Repo
 from storage.versions.base import RefResult, Refs, VersionStore
 
 _WRITABLE = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
@@ -39,7 +40,13 @@ class PushResult:
     refs: list[RefResult]
 
 
+def nobody_forbids(repo: Repo) -> str:
+    return ""
+
+
 class Pusher:
+    """`forbids` says why a repository takes no updates at all, empty when it does; `profile` is how strictly objects are judged."""
+
     def __init__(
         self,
         objects: ObjectStores,
@@ -49,6 +56,9 @@ class Pusher:
         possession: Possession,
         rules: BranchRules,
         limits: Limits,
+        *,
+        forbids: Callable[[Repo], str] = nobody_forbids,
+        profile: Profile = Profile.PUSHED,
     ) -> None:
         self._objects = objects
         self._packs = packs
@@ -57,16 +67,28 @@ class Pusher:
         self._possession = possession
         self._rules = rules
         self._limits = limits
+        self._forbids = forbids
+        self._profile = profile
 
     def receive(
-        self, repo: Repo, principal: Principal, request: PushRequest, pack: Path | None, progress: Callable[[str], None]
+        self,
+        repo: Repo,
+        principal: Principal,
+        request: PushRequest,
+        pack: Path | None,
+        progress: Callable[[str], None],
+        bring: Callable[[list[BlobRef]], None] | None = None,
     ) -> PushResult:
-        """A client's push; `pack` is a file of the caller's, which is moved away or left to be dropped."""
+        """A client's push; `pack` is a file of the caller's, which is moved away or left to be dropped. `bring` is asked for the LFS
+        objects that it needs and the repository lacks, before any ref moves.
+        """
         try:
             ingested = self._ingest(repo, pack, progress) if pack is not None else None
         except (BadPack, TooLarge) as error:
             progress(f"{error.message}\n")
             return PushResult(error.message, [RefResult(update, "unpacker error") for update in request.updates])
+        if bring is not None and ingested is not None:
+            bring(self._possession.missing(repo.id, ingested.pointers))
         missing = self._missing_large(repo, ingested, progress)
         if missing:
             return PushResult("", [RefResult(update, missing) for update in request.updates])
@@ -94,7 +116,8 @@ class Pusher:
         return self._update(repo, principal, PushRequest(tuple(updates), _ATOMIC), None, None)
 
     def _ingest(self, repo: Repo, pack: Path, progress: Callable[[str], None]) -> Ingested:
-        return Ingest(self._objects.of(repo.id), self._limits, progress, keep_commits=bool(self._rules.of(repo.id))).run(pack)
+        keep = bool(self._rules.of(repo.id))
+        return Ingest(self._objects.of(repo.id), self._limits, progress, self._profile, keep_commits=keep).run(pack)
 
     def _missing_large(self, repo: Repo, ingested: Ingested | None, progress: Callable[[str], None]) -> str:
         """Why the push cannot be taken, after the list went to the client; empty when every LFS object is here."""
@@ -118,6 +141,8 @@ class Pusher:
         pack: Path | None,
         made_for: str = "",
     ) -> list[RefResult]:
+        if forbidden := self._forbids(repo):
+            return [RefResult(update, forbidden) for update in request.updates]
         objects = self._objects.of(repo.id)
         judge = _Judge(objects, ingested, self._versions.refs(repo.id, fresh=False), self._rules.of(repo.id), self._limits)
         reasons = {update: judge.refusal(update) for update in request.updates}

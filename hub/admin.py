@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from gitserver.bridge.rebuild import Rebuild
 from gitserver.check import check_repository
 from gitserver.rules import BranchRule
+from hub.mirroring import Mirroring, Wish
 from hub.services import Services
 from lfs.check import check_pool
 from storage.errors import Invalid, NotFound
@@ -58,6 +59,14 @@ def protect(services: Services, name: str, pattern: str) -> None:
     others = [rule for rule in services.rules.of(repo.id) if rule.pattern != pattern]
     services.rules.set(repo.id, [*others, BranchRule(pattern, forbids_force=True, forbids_deletion=True, forbids_merges=False)])
     print(f"{pattern} of {repo.name.path} is protected.")
+
+
+def import_repository(services: Services, url: str, name: str, kind: str, *, username: str, is_private: bool, every: int) -> None:
+    """With `username`, the password is the first line of standard input. Prints progress, and at the end where the repository is."""
+    namespace, _, short = name.partition("/")
+    wish = Wish(url, RepoName.parse(RepoKind(kind), namespace, short), username, _password() if username else "", is_private, every)
+    Mirroring(services).run_now(wish)
+    print(f"{wish.name.path} is here.")
 
 
 def rebuild(services: Services) -> None:

@@ -20,6 +20,7 @@ from hfcompat.views import HfViews
 from hub.health import HealthViews
 from hub.home import HomeViews
 from hub.log import log_request
+from hub.mirroring import Mirroring
 from hub.origin import Origin
 from hub.probe import ProbeViews
 from hub.services import Services
@@ -69,6 +70,7 @@ def endpoints(services: Services) -> list[Endpoint]:
         *account_views.endpoints(),
         *KeyViews(services.keys, limits).endpoints(),
         *xet_views.endpoints(),
+        *Mirroring(services).endpoints(),
         *_hf_views(services, origin).endpoints(),
         *RuleViews(services.rules, limits).endpoints(),
         *GitViews(services.objects, services.versions, limits).endpoints(),

@@ -16,7 +16,7 @@ from hub.services import build
 from hub.serving import serve
 from hub.settings import Settings, problems
 from storage.errors import HubError
-from storage.records import Scope
+from storage.records import RepoKind, Scope
 
 _DATA = "data directory (default ./hub-data)"
 
@@ -93,6 +93,9 @@ def _administer(options: argparse.Namespace, services: Any) -> int:
         admin.set_password(services, options.user)
     elif options.task == "protect":
         admin.protect(services, options.repository, options.branch)
+    elif options.task == "import":
+        given = {"username": options.username, "is_private": options.private, "every": options.every}
+        admin.import_repository(services, options.url, options.name, options.type, **given)
     elif options.task == "rebuild":
         admin.rebuild(services)
     else:
@@ -144,5 +147,16 @@ def _add_tasks(tasks: Any) -> None:
     protect.add_argument("branch", metavar="BRANCH", help="its name, or a pattern such as release/*")
     again = tasks.add_parser("rebuild", help="make lost rows again from LakeFS, packs and pool")
     check = tasks.add_parser("check", help="verify every repository and large object")
-    for task in (user, token, key, bucket, password, protect, again, check):
+    for task in (user, token, key, bucket, password, protect, again, _add_import(tasks), check):
         task.add_argument("--data", type=Path, help=_DATA)
+
+
+def _add_import(tasks: Any) -> argparse.ArgumentParser:
+    bring: argparse.ArgumentParser = tasks.add_parser("import", help="bring a repository from another git server")
+    bring.add_argument("url", metavar="URL", help="https://host/path")
+    bring.add_argument("name", metavar="NAME", help="namespace/name here")
+    bring.add_argument("--type", choices=[kind.value for kind in RepoKind], default=RepoKind.MODEL.value)
+    bring.add_argument("--private", action="store_true", help="a repository that is made for it is private")
+    bring.add_argument("--every", type=int, default=0, metavar="SECONDS", help="follow the source: look again so often")
+    bring.add_argument("--username", default="", metavar="USER", help="at the source; its password or token comes on standard input")
+    return bring

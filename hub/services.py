@@ -18,6 +18,7 @@ from accounts.users import Users
 from gitserver.browse import Browser
 from gitserver.commit.committer import Committer
 from gitserver.merge.merger import Merger
+from gitserver.mirror.mirrors import Mirrors
 from gitserver.objects import ObjectStores
 from gitserver.push import Pusher
 from gitserver.rules import BranchRules
@@ -38,6 +39,7 @@ from storage.errors import HubError, Unavailable
 from storage.files import make_durable_dir, sync_dir, sync_file
 from storage.limits import Limits
 from storage.packs import PackStore
+from storage.sealed import Seal
 from storage.versions.base import VersionStore
 
 _SECRET_BYTES = 32
@@ -68,6 +70,7 @@ class Services:
     committer: Committer
     xet: XetIngest
     xet_tokens: XetTokens
+    mirrors: Mirrors
 
     @property
     def blobs(self) -> BlobStore:
@@ -88,11 +91,11 @@ def build(settings: Settings) -> Services:
     packs = PackStore(stores.packs, data / "incoming", database)
     users, tokens, sessions = Users(database, Passwords()), Tokens(database), Sessions(database, limits.session_seconds)
     objects, possession = ObjectStores(packs), Possession(database, stores.blobs)
-    merger = Merger(packs, objects, limits)
     repos, rules, secret = Repos(database), BranchRules(database), signing_key(settings, data)
     versions = open_versions(settings, limits, Around(database, stores, packs, objects, possession, repos))
-    pusher = Pusher(objects, packs, merger, versions, possession, rules, limits)
-    browser = Browser(objects, versions, possession)
+    merger, mirrors = Merger(packs, objects, limits), Mirrors(database, Seal(secret))
+    pusher = Pusher(objects, packs, merger, versions, possession, rules, limits, forbids=mirrors.forbids)
+    browser, large = Browser(objects, versions, possession), LargeFiles(database, stores.blobs, possession)
     xet = XetIngest(XetIndex(database), stores.staging, stores.blobs, limits)
     return Services(
         settings=settings,
@@ -115,9 +118,10 @@ def build(settings: Settings) -> Services:
         multipart=Multipart(stores.parts, possession, limits.body_seconds),
         pusher=pusher,
         browser=browser,
-        committer=Committer(objects, browser, pusher, versions, LargeFiles(database, stores.blobs, possession), limits),
+        committer=Committer(objects, browser, pusher, versions, large, limits),
         xet=xet,
         xet_tokens=XetTokens(secret, xet.index.epoch(), limits.action_seconds),
+        mirrors=mirrors,
     )
 
 

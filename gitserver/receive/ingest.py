@@ -13,7 +13,7 @@ from dulwich.pack import write_pack_index_v2
 from gitserver.objects import Kind, Objects, RawObject, object_id
 from gitserver.parse import CommitNode, parse_commit_node
 from gitserver.receive.deltas import Deltas
-from gitserver.receive.fsck import Fsck, check_gitmodules
+from gitserver.receive.fsck import Fsck, Profile, check_gitmodules
 from gitserver.receive.scan import Entry, PackScan
 from lfs.pointer import MOST_BYTES, parse
 from storage.errors import BadPack, ObjectNotFound
@@ -40,11 +40,19 @@ class Ingested:
 class Ingest:
     """One push's pack against one repository."""
 
-    def __init__(self, objects: Objects, limits: Limits, progress: Callable[[str], None], *, keep_commits: bool = False) -> None:
+    def __init__(
+        self,
+        objects: Objects,
+        limits: Limits,
+        progress: Callable[[str], None],
+        profile: Profile = Profile.PUSHED,
+        *,
+        keep_commits: bool = False,
+    ) -> None:
         self._objects = objects
         self._limits = limits
         self._progress = progress
-        self._fsck = Fsck(limits)
+        self._fsck = Fsck(limits, profile)
         self._kinds: dict[Oid, Kind] = {}
         self._pointers: dict[str, BlobRef] = {}
         self._tags: dict[Oid, Oid] = {}

@@ -136,17 +136,20 @@ def test_sessions_of_one_connection_are_counted(ssh_hub: Any) -> None:
     assert ssh_hub.talk(work)
 
 
+def close_all(connections: list[socket.socket]) -> None:
+    for connection in connections:
+        connection.close()
+
+
 def test_too_many_of_anything(new_ssh_hub: Any) -> None:
     """Connections without a name, keys that are tried, sessions of a user; and what waits for nothing is ended."""
     numbers = {"waiting": 4, "keys_tried": 3, "user_sessions": 2, "user_connections": 2, "login_seconds": 3, "idle_seconds": 2}
-    limits = json.dumps({f"ssh_{name}": number for name, number in numbers.items()})
-    ssh_hub = new_ssh_hub(limits=limits)
+    ssh_hub = new_ssh_hub(limits=json.dumps({f"ssh_{name}": number for name, number in numbers.items()}))
     ssh_hub.key("alice")
     name = ssh_hub.hub.repo()
     waiting = [socket.create_connection(("127.0.0.1", ssh_hub.port), timeout=30) for _ in range(6)]
     ends = [connection.makefile("rb").read() is not None for connection in waiting]  # the log-in time is over
-    for connection in waiting:
-        connection.close()
+    close_all(waiting)
 
     async def many_keys() -> None:
         keys = [asyncssh.generate_private_key("ssh-ed25519") for _ in range(6)]
