@@ -193,6 +193,8 @@ class _Connection(asyncssh.SSHServerConnection):
         self._tries += 1
         if self._tries > self.house.limits.ssh_keys_tried:
             raise asyncssh.PermissionDenied("Too many keys were tried; name the right one with: ssh -o IdentitiesOnly=yes -i KEY")
+        if msg and _algorithm(signature) not in _SIGNATURES:
+            return False  # asyncssh would take SHA-1
         mark = fingerprint(key_data)
         holder = await self.house.find(mark) if username == _USER else None
         if holder is None or not await super().validate_public_key(username, key_data, msg, signature):
@@ -278,6 +280,11 @@ def web_origin(base_url: str, http_port: int) -> Callable[[str], str]:
         return ""
 
     return origin
+
+
+def _algorithm(signature: bytes) -> str:
+    """Of `string algorithm, string bytes` (RFC 4253 §6.6)."""
+    return signature[4 : 4 + int.from_bytes(signature[:4], "big")].decode("ascii", "replace")
 
 
 def _known_exchanges() -> list[bytes]:

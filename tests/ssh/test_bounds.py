@@ -5,6 +5,7 @@ import hashlib
 import json
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -136,51 +137,62 @@ def test_sessions_of_one_connection_are_counted(ssh_hub: Any) -> None:
     assert ssh_hub.talk(work)
 
 
-def close_all(connections: list[socket.socket]) -> None:
-    for connection in connections:
-        connection.close()
+@pytest.fixture(scope="module")
+def small_hub(new_ssh_hub: Any) -> Any:
+    """One with little room and patience."""
+    numbers = {"waiting": 4, "keys_tried": 3, "user_sessions": 2, "user_connections": 2, "login_seconds": 6, "idle_seconds": 6}
+    made = new_ssh_hub(limits=json.dumps({f"ssh_{name}": number for name, number in numbers.items()}))
+    made.key("alice")
+    return made
 
 
-def test_too_many_of_anything(new_ssh_hub: Any) -> None:
-    """Connections without a name, keys that are tried, sessions of a user; and what waits for nothing is ended."""
-    numbers = {"waiting": 4, "keys_tried": 3, "user_sessions": 2, "user_connections": 2, "login_seconds": 3, "idle_seconds": 2}
-    ssh_hub = new_ssh_hub(limits=json.dumps({f"ssh_{name}": number for name, number in numbers.items()}))
-    ssh_hub.key("alice")
-    name = ssh_hub.hub.repo()
-    waiting = [socket.create_connection(("127.0.0.1", ssh_hub.port), timeout=30) for _ in range(6)]
-    ends = [connection.makefile("rb").read() is not None for connection in waiting]  # the log-in time is over
-    close_all(waiting)
+def test_who_does_not_sign_in_makes_room_and_is_sent_away(small_hub: Any) -> None:
+    waiting = [socket.create_connection(("127.0.0.1", small_hub.port), timeout=30) for _ in range(6)]
+    for connection in waiting:
+        with connection, connection.makefile("rb") as file, suppress(ConnectionResetError):
+            file.read()  # to the end of the time to sign in
 
-    async def many_keys() -> None:
+    assert small_hub.hub.log.read_text().count("too many SSH connections") == 2
+    assert GREETING.encode() in small_hub.ssh().stderr
+
+
+def test_not_every_key_of_the_world_is_tried(small_hub: Any) -> None:
+    async def work() -> None:
         keys = [asyncssh.generate_private_key("ssh-ed25519") for _ in range(6)]
-        await asyncssh.connect("127.0.0.1", ssh_hub.port, username="git", client_keys=keys, known_hosts=None, config=None, agent_path=None)
+        await asyncssh.connect(
+            "127.0.0.1", small_hub.port, username="git", client_keys=keys, known_hosts=None, config=None, agent_path=None
+        )
 
-    async def many_sessions(connection: asyncssh.SSHClientConnection) -> tuple[str, list[int | None]]:
+    with pytest.raises(asyncssh.PermissionDenied, match="Too many keys"):
+        asyncio.run(asyncio.wait_for(work(), 60))
+
+
+def test_sessions_of_a_user_are_counted_and_silent_ones_end(small_hub: Any) -> None:
+    name = small_hub.hub.repo()
+
+    async def work(connection: asyncssh.SSHClientConnection) -> tuple[str, list[int | None]]:
         silent = [await connection.create_process(f"git-upload-pack '{name}'") for _ in range(2)]
         refused = await connection.run()
         return str(refused.stderr), [(await process.wait()).exit_status for process in silent]
 
-    async def many_connections(connection: asyncssh.SSHClientConnection) -> bool:
-        options: dict[str, Any] = {"username": "git", "client_keys": [str(ssh_hub.key("alice"))], "known_hosts": None, "config": None}
-        async with asyncssh.connect("127.0.0.1", ssh_hub.port, agent_path=None, **options):
-            third = await asyncssh.connect("127.0.0.1", ssh_hub.port, agent_path=None, **options)
-            await third.wait_closed()
-            return await greeted(connection)
+    refused, statuses = small_hub.talk(work)
 
-    async def idle(connection: asyncssh.SSHClientConnection) -> bool:
-        await connection.wait_closed()
-        return True
-
-    with pytest.raises(asyncssh.PermissionDenied, match="Too many keys"):
-        asyncio.run(asyncio.wait_for(many_keys(), 60))
-    refused, statuses = ssh_hub.talk(many_sessions)
-    assert ssh_hub.talk(many_connections)
-
-    assert ssh_hub.hub.log.read_text().count("too many SSH connections") == 2
-    assert ends == [True] * 6
     assert refused.startswith("ERROR: The hub is busy")
     assert statuses == [1, 1]
-    assert ssh_hub.talk(idle)
+
+
+def test_connections_of_a_user_are_counted_and_idle_ones_end(small_hub: Any) -> None:
+    options: dict[str, Any] = {"username": "git", "client_keys": [str(small_hub.key("alice"))], "known_hosts": None, "config": None}
+
+    async def work(connection: asyncssh.SSHClientConnection) -> bool:
+        async with asyncssh.connect("127.0.0.1", small_hub.port, agent_path=None, **options):
+            third = await asyncssh.connect("127.0.0.1", small_hub.port, agent_path=None, **options)
+            await third.wait_closed()
+            is_good = await greeted(connection)
+        await connection.wait_closed()
+        return is_good
+
+    assert small_hub.talk(work)
 
 
 def test_a_client_that_does_not_read_holds_up_itself_alone(ssh_hub: Any) -> None:

@@ -1,5 +1,6 @@
 """SSH as a part of the hub's processes: start, host key, several workers, stop."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import asyncssh
 import pytest
 
 from gitserver.pktline import FLUSH
+from tests.hub.test_serve import wait_for
 
 
 def test_several_workers_share_the_port_and_a_dead_one_is_replaced(new_ssh_hub: Any) -> None:
@@ -63,9 +65,7 @@ def test_a_running_session_ends_in_peace_after_sigterm(new_ssh_hub: Any) -> None
         process = await connection.create_process(f"git-upload-pack '{name}'")
         await process.stdout.readexactly(4)
         ssh_hub.hub.process.send_signal(signal.SIGTERM)
-        until = time.monotonic() + 30
-        while "stopping: 1 requests" not in ssh_hub.hub.log.read_text() and time.monotonic() < until:
-            pass
+        await asyncio.to_thread(wait_for, "stopping: 1 requests", ssh_hub.hub.log)
         refused = await connection.run()
         try:
             await asyncssh.connect("127.0.0.1", ssh_hub.port, known_hosts=None, config=None, agent_path=None)

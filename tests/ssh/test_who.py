@@ -23,6 +23,18 @@ def test_kinds_of_keys(ssh_hub: Any, kind: str) -> None:
     assert b"Hi bob!" in subprocess.run(line, capture_output=True, timeout=60, check=False).stderr
 
 
+def test_signatures_by_sha1_are_not_taken(ssh_hub: Any) -> None:
+    options: dict[str, Any] = {"username": "git", "client_keys": [str(ssh_hub.key("bob", "rsa"))], "known_hosts": None, "config": None}
+
+    async def work(algorithm: str) -> str:
+        async with asyncssh.connect("127.0.0.1", ssh_hub.port, agent_path=None, signature_algs=[algorithm], **options) as connection:
+            return str((await connection.run()).stderr)
+
+    assert asyncio.run(asyncio.wait_for(work("rsa-sha2-256"), 60)).startswith("Hi bob!")
+    with pytest.raises(asyncssh.PermissionDenied):
+        asyncio.run(asyncio.wait_for(work("ssh-rsa"), 60))
+
+
 def test_an_unknown_key_gets_nowhere(ssh_hub: Any) -> None:
     done = ssh_hub.ssh(user="nobody")
 

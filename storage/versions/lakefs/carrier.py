@@ -221,4 +221,4 @@ class Carrier:
 def _told(error: Exception) -> Unavailable:
     if isinstance(error, Unavailable):
         return error
-    return Unavailable(f"LakeFS refused a step of this update: {error}. Nothing was changed; the operator looks into LakeFS.")
+    return Unavailable(f"LakeFS refused a step of this update: {error}. Fetch to see what stands; the operator looks into LakeFS.")
