@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from accounts.endpoint import Endpoint
-from gitserver.mirror.mirrors import PULL, PUSH
+from gitserver.mirror.mirrors import PULL
 from gitserver.mirror.pull import Here, Puller
 from gitserver.mirror.push import PushMirror
 from gitserver.mirror.target_views import TargetViews
@@ -16,6 +16,7 @@ from hub.services import Services
 from lfs.store import LargeFiles
 from storage.errors import Conflict, Invalid, NotFound, Unavailable
 from storage.jobs.base import Fenced
+from storage.jobs.followers import PUSH
 from storage.jobs.queue import Jobs
 from storage.jobs.runner import JobRunner, Run, execute
 from storage.outbound.address import resolve

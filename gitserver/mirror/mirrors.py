@@ -9,11 +9,12 @@ from storage.database.base import Database, Row, Tx
 from storage.errors import AlreadyExists, Conflict, RepoNotFound
 from storage.jobs import queue
 from storage.jobs.base import JobKey
+from storage.jobs.followers import PUSH
 from storage.outbound.url import Login, Url, parse
 from storage.records import Principal, Repo
 from storage.sealed import Seal
 
-PULL, PUSH = "pull", "push"  # directions, and the kinds of their jobs
+PULL = "pull"  # as PUSH: a direction, and the kind of its jobs
 _MOST_TARGETS = 20  # of one repository
 _PULLS = "SELECT * FROM mirrors WHERE repo_id = :repo AND direction = 'pull'"
 _TARGETS = "SELECT * FROM mirrors WHERE repo_id = :repo AND direction = 'push' ORDER BY created_at, id"

@@ -125,11 +125,14 @@ def ask(tx: Tx, key: JobKey, repo_id: str, every: int = 0) -> None:
     )
 
 
-def wake(tx: Tx, repo_id: str, kind: str) -> None:
-    """In the caller's transaction: the same for every job of that kind that the repository has."""
-    row: dict[str, str | int] = {"repo": repo_id, "kind": kind, "now": _now()}
-    tx.run("UPDATE jobs SET is_asked = 1 WHERE repo_id = :repo AND kind = :kind AND state = 'running'", row)
-    tx.run("UPDATE jobs SET state = 'waiting', due_at = :now, tries = 0 WHERE repo_id = :repo AND kind = :kind AND state <> 'running'", row)
+def wake(tx: Tx, key: JobKey) -> None:
+    """In the caller's transaction: the same for a job that is there."""
+    tx.run(
+        "UPDATE jobs SET due_at = CASE WHEN state = 'running' THEN due_at ELSE :now END,"
+        " is_asked = CASE WHEN state = 'running' THEN 1 ELSE 0 END, tries = CASE WHEN state = 'running' THEN tries ELSE 0 END,"
+        " state = CASE WHEN state = 'running' THEN state ELSE 'waiting' END WHERE kind = :kind AND subject = :subject",
+        _named(key) | {"now": _now()},
+    )
 
 
 def drop(tx: Tx, key: JobKey) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from storage.database.base import Database, Row, Tx
 from storage.errors import Invalid, RepoNotFound
-from storage.jobs import queue
+from storage.jobs.followers import wake_followers
 from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo
 from storage.versions.base import Kept, Ref, RefResult, Refs
 
@@ -146,7 +146,7 @@ def move_refs(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], peeled: Mapping[
         _move(tx, repo, update, peeled)
     _adopt_head(tx, repo)
     _journal(tx, repo, updates, user_id, request)
-    queue.wake(tx, repo.id, "push")  # whoever is to have the same refs
+    wake_followers(tx, repo.id)
 
 
 def put_refs(tx: Tx, repo_id: str, refs: Iterable[Ref], head: bytes) -> None:

@@ -127,7 +127,7 @@ def test_what_is_asked_for_while_it_runs_runs_again(services: Any, repo: Repo, j
     lease = jobs.take(KINDS)
     assert lease is not None
     ask(services, repo)
-    services.database.write(lambda tx: queue.wake(tx, repo.id, "count"))
+    services.database.write(lambda tx: queue.wake(tx, KEY))
     assert jobs.take(KINDS) is None
     jobs.finish(lease)
     again = jobs.take(KINDS)
@@ -135,7 +135,7 @@ def test_what_is_asked_for_while_it_runs_runs_again(services: Any, repo: Repo, j
     assert again is not None
     jobs.finish(again)
     assert jobs.take(KINDS) is None
-    services.database.write(lambda tx: queue.wake(tx, repo.id, "count"))
+    services.database.write(lambda tx: queue.wake(tx, KEY))
     assert jobs.take(KINDS) is not None
 
 
