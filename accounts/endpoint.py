@@ -98,6 +98,9 @@ GIT_PATHS = (
     "/{kinds:models|datasets|spaces}/{ns}/{name}",
 )
 
+KINDS = "{kinds:models|datasets|spaces}"
+API_REPO = f"/api/{KINDS}/{{ns}}/{{name}}"
+
 STOPPING = web.AppKey("stopping", asyncio.Event)
 ASKER = web.RequestKey("asker", Asker)
 

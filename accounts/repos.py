@@ -68,6 +68,11 @@ class Repos:
         if not self._database.write(lambda tx: tx.run("UPDATE repos SET is_private = :private WHERE id = :id", row)):
             raise RepoNotFound(f"Repository {repo.name.full} is gone.")
 
+    def set_head(self, repo: Repo, head: bytes) -> None:
+        """Which branch is the default one. Raises RepoNotFound."""
+        if not self._database.write(lambda tx: tx.run("UPDATE repos SET head = :head WHERE id = :id", {"id": repo.id, "head": head})):
+            raise RepoNotFound(f"Repository {repo.name.full} is gone.")
+
     def readable(
         self,
         principal: Principal,

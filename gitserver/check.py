@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 
 from gitserver.objects import Kind, Objects, ObjectStores, RawObject, object_id
-from gitserver.receive.fsck import Fsck, References
+from gitserver.receive.fsck import Fsck, Profile, References
 from lfs.pointer import MOST_BYTES, parse
 from lfs.possession import Possession
 from storage.errors import BadPack, HubError, RepoNotFound
@@ -75,7 +75,7 @@ class _Check:
         return self._note(oid, raw)
 
     def _note(self, oid: Oid, raw: RawObject) -> str:
-        fsck = Fsck(Limits())
+        fsck = Fsck(Limits(), Profile.IMPORTED)  # a push was judged more strictly when it came; here it is about damage
         fsck.references = self._references
         try:
             fsck.check(raw.kind, oid, raw.data)

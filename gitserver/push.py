@@ -16,13 +16,15 @@ from gitserver.fetch.graph import peel
 from gitserver.merge.merger import Merger
 from gitserver.objects import Kind, Objects, ObjectStores
 from gitserver.receive.commands import PushRequest
+from gitserver.receive.fsck import Profile
 from gitserver.receive.ingest import Ingest, Ingested
+from gitserver.rules import Arriving, BranchRule, BranchRules, refusal
 from lfs.possession import Possession
 from storage.database.base import Tx
 from storage.errors import BadPack, Conflict, ObjectNotFound, TooLarge, Unavailable
 from storage.limits import Limits
 from storage.packs import PackStore
-from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo
+from storage.records import ZERO_OID, BlobRef, Oid, Principal, RefUpdate, Repo
 from storage.versions.base import RefResult, Refs, VersionStore
 
 _WRITABLE = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
@@ -38,26 +40,55 @@ class PushResult:
     refs: list[RefResult]
 
 
+def nobody_forbids(repo: Repo) -> str:
+    return ""
+
+
 class Pusher:
+    """`forbids` says why a repository takes no updates at all, empty when it does; `profile` is how strictly objects are judged."""
+
     def __init__(
-        self, objects: ObjectStores, packs: PackStore, merger: Merger, versions: VersionStore, possession: Possession, limits: Limits
+        self,
+        objects: ObjectStores,
+        packs: PackStore,
+        merger: Merger,
+        versions: VersionStore,
+        possession: Possession,
+        rules: BranchRules,
+        limits: Limits,
+        *,
+        forbids: Callable[[Repo], str] = nobody_forbids,
+        profile: Profile = Profile.PUSHED,
     ) -> None:
         self._objects = objects
         self._packs = packs
         self._merger = merger
         self._versions = versions
         self._possession = possession
+        self._rules = rules
         self._limits = limits
+        self._forbids = forbids
+        self._profile = profile
 
     def receive(
-        self, repo: Repo, principal: Principal, request: PushRequest, pack: Path | None, progress: Callable[[str], None]
+        self,
+        repo: Repo,
+        principal: Principal,
+        request: PushRequest,
+        pack: Path | None,
+        progress: Callable[[str], None],
+        bring: Callable[[list[BlobRef]], None] | None = None,
     ) -> PushResult:
-        """A client's push; `pack` is a file of the caller's, which is moved away or left to be dropped."""
+        """A client's push; `pack` is a file of the caller's, which is moved away or left to be dropped. `bring` is asked for the LFS
+        objects that it needs and the repository lacks, before any ref moves.
+        """
         try:
             ingested = self._ingest(repo, pack, progress) if pack is not None else None
         except (BadPack, TooLarge) as error:
             progress(f"{error.message}\n")
             return PushResult(error.message, [RefResult(update, "unpacker error") for update in request.updates])
+        if bring is not None and ingested is not None:
+            bring(self._possession.missing(repo.id, ingested.pointers))
         missing = self._missing_large(repo, ingested, progress)
         if missing:
             return PushResult("", [RefResult(update, missing) for update in request.updates])
@@ -85,7 +116,8 @@ class Pusher:
         return self._update(repo, principal, PushRequest(tuple(updates), _ATOMIC), None, None)
 
     def _ingest(self, repo: Repo, pack: Path, progress: Callable[[str], None]) -> Ingested:
-        return Ingest(self._objects.of(repo.id), self._limits, progress).run(pack)
+        keep = bool(self._rules.of(repo.id))
+        return Ingest(self._objects.of(repo.id), self._limits, progress, self._profile, keep_commits=keep).run(pack)
 
     def _missing_large(self, repo: Repo, ingested: Ingested | None, progress: Callable[[str], None]) -> str:
         """Why the push cannot be taken, after the list went to the client; empty when every LFS object is here."""
@@ -109,8 +141,10 @@ class Pusher:
         pack: Path | None,
         made_for: str = "",
     ) -> list[RefResult]:
+        if forbidden := self._forbids(repo):
+            return [RefResult(update, forbidden) for update in request.updates]
         objects = self._objects.of(repo.id)
-        judge = _Judge(objects, ingested, self._versions.refs(repo.id, fresh=False), self._limits)
+        judge = _Judge(objects, ingested, self._versions.refs(repo.id, fresh=False), self._rules.of(repo.id), self._limits)
         reasons = {update: judge.refusal(update) for update in request.updates}
         good = [update for update, reason in reasons.items() if not reason]
         if request.has(b"atomic") and len(good) < len(reasons):
@@ -137,11 +171,13 @@ class Pusher:
 class _Judge:
     """Decides on each command before anything is written; gathers what annotated tags lead to."""
 
-    def __init__(self, objects: Objects, ingested: Ingested | None, refs: Refs, limits: Limits) -> None:
+    def __init__(self, objects: Objects, ingested: Ingested | None, refs: Refs, rules: Sequence[BranchRule], limits: Limits) -> None:
         self._objects = objects
         self._kinds = ingested.kinds if ingested else {}
         self._tags = ingested.tags if ingested else {}
         self._refs = refs
+        self._rules = rules
+        self._commits = Arriving(objects, ingested.commits if ingested else {})
         self._limits = limits
         self._seen: set[bytes] = set()
         self.peeled: dict[Oid, Oid] = {}
@@ -157,8 +193,15 @@ class _Judge:
             return "this hub takes only refs/heads/, refs/tags/ and refs/notes/"
         if update.new == ZERO_OID:
             is_head = update.ref == self._refs.head and self._refs.get(update.ref) is not None
-            return "deletion of the current branch prohibited" if is_head else ""
-        return self._target(update)
+            return "deletion of the current branch prohibited" if is_head else refusal(self._rules, update, self._commits)
+        return self._target(update) or self._breach(update)
+
+    def _breach(self, update: RefUpdate) -> str:
+        """Of a rule; an old value that is not here is refused by the version store."""
+        try:
+            return refusal(self._rules, update, self._commits) if self._rules else ""
+        except ObjectNotFound:
+            return "missing necessary objects"
 
     def _target(self, update: RefUpdate) -> str:
         try:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, quote
 
 from aiohttp import web
 
+from accounts import endpoint
 from accounts.bodies import read_all, read_json
 from accounts.wire import iso
 from lfs.pointer import Pointer, serialize
@@ -16,8 +17,7 @@ from storage.limits import Limits
 from storage.records import Commit, FileEntry, Repo, RepoKind
 
 _TREE = 0o40000
-KINDS = "{kinds:models|datasets|spaces}"
-API_REPO = f"/api/{KINDS}/{{ns}}/{{name}}"
+KINDS, API_REPO = endpoint.KINDS, endpoint.API_REPO
 # A revision is one segment, slashes encoded; browsers and old clients also send these unencoded.
 REVISION = "{rev:refs/(?:pr|convert|heads|tags)/[^/]+|[^/{}]+}"
 

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 
 from gitserver.bridge.rebuild import Rebuild
 from gitserver.check import check_repository
+from gitserver.rules import BranchRule
+from hub.mirroring import Mirroring, Wish
 from hub.services import Services
 from lfs.check import check_pool
 from storage.errors import Invalid, NotFound
-from storage.records import Scope
+from storage.records import RepoKind, RepoName, Scope
 
 
 def create_user(services: Services, name: str, email: str, *, is_admin: bool) -> None:
@@ -49,6 +51,24 @@ def set_password(services: Services, name: str) -> None:
     print(f"{name} has a new password.")
 
 
+def protect(services: Services, name: str, pattern: str) -> None:
+    """Of the models, unless the name begins with `datasets/` or `spaces/`: no force push and no deletion of such branches."""
+    repo = services.repos.find(_repo_name(name))
+    if repo is None:
+        raise NotFound(f"There is no repository {name}.")
+    others = [rule for rule in services.rules.of(repo.id) if rule.pattern != pattern]
+    services.rules.set(repo.id, [*others, BranchRule(pattern, forbids_force=True, forbids_deletion=True, forbids_merges=False)])
+    print(f"{pattern} of {repo.name.path} is protected.")
+
+
+def import_repository(services: Services, url: str, name: str, kind: str, *, username: str, is_private: bool, every: int) -> None:
+    """With `username`, the password is the first line of standard input. Prints progress, and at the end where the repository is."""
+    namespace, _, short = name.partition("/")
+    wish = Wish(url, RepoName.parse(RepoKind(kind), namespace, short), username, _password() if username else "", is_private, every)
+    Mirroring(services).run_now(wish)
+    print(f"{wish.name.path} is here.")
+
+
 def rebuild(services: Services) -> None:
     """Print one line a repository."""
     parts = (services.packs, services.objects, services.possession, services.blobs, services.versions)
@@ -65,6 +85,13 @@ def check(services: Services) -> int:
         count += 1
     print(f"{count} findings." if count else "Everything is in order.", file=sys.stderr)
     return count
+
+
+def _repo_name(text: str) -> RepoName:
+    kind, _, rest = text.partition("/")
+    kinds = {known.plural: known for known in RepoKind}
+    namespace, _, name = (rest if kind in kinds else text).partition("/")
+    return RepoName.parse(kinds.get(kind, RepoKind.MODEL), namespace, name)
 
 
 def _password() -> str:

@@ -14,11 +14,13 @@ from accounts.errors import render_json
 from accounts.keys.views import KeyViews
 from accounts.views import AccountViews
 from gitserver.push_views import PushViews
+from gitserver.rule_views import RuleViews
 from gitserver.views import GitViews
 from hfcompat.views import HfViews
 from hub.health import HealthViews
 from hub.home import HomeViews
 from hub.log import log_request
+from hub.mirroring import Mirroring
 from hub.origin import Origin
 from hub.probe import ProbeViews
 from hub.services import Services
@@ -59,19 +61,6 @@ def endpoints(services: Services) -> list[Endpoint]:
         VERSION,
         may_register=services.settings.may_register,
     )
-    hf_views = HfViews(
-        services.repos,
-        services.packs,
-        services.objects,
-        services.browser,
-        services.versions,
-        services.pusher,
-        services.committer,
-        services.xet_tokens,
-        services.blobs,
-        limits,
-        origin.of,
-    )
     batch = Batch(services.possession, services.actions, services.blobs, limits)
     xet_views = XetViews(services.xet, services.xet_tokens, services.users, services.repos, limits)
     return [
@@ -81,12 +70,30 @@ def endpoints(services: Services) -> list[Endpoint]:
         *account_views.endpoints(),
         *KeyViews(services.keys, limits).endpoints(),
         *xet_views.endpoints(),
-        *hf_views.endpoints(),
+        *Mirroring(services).endpoints(),
+        *_hf_views(services, origin).endpoints(),
+        *RuleViews(services.rules, limits).endpoints(),
         *GitViews(services.objects, services.versions, limits).endpoints(),
         *PushViews(services.pusher, services.packs, limits).endpoints(),
         *LfsViews(batch, services.possession, services.actions, services.blobs, services.repos, limits, origin.of).endpoints(),
         *MultipartViews(services.multipart, services.actions, services.repos, limits).endpoints(),
     ]
+
+
+def _hf_views(services: Services, origin: Origin) -> HfViews:
+    return HfViews(
+        services.repos,
+        services.packs,
+        services.objects,
+        services.browser,
+        services.versions,
+        services.pusher,
+        services.committer,
+        services.xet_tokens,
+        services.blobs,
+        services.limits,
+        origin.of,
+    )
 
 
 def _origin(services: Services) -> Origin:

@@ -16,7 +16,9 @@ from hub.services import build
 from hub.serving import serve
 from hub.settings import Settings, problems
 from storage.errors import HubError
-from storage.records import Scope
+from storage.records import RepoKind, Scope
+
+_DATA = "data directory (default ./hub-data)"
 
 
 def main() -> None:
@@ -89,6 +91,11 @@ def _administer(options: argparse.Namespace, services: Any) -> int:
         admin.create_bucket(services)
     elif options.task == "set-password":
         admin.set_password(services, options.user)
+    elif options.task == "protect":
+        admin.protect(services, options.repository, options.branch)
+    elif options.task == "import":
+        given = {"username": options.username, "is_private": options.private, "every": options.every}
+        admin.import_repository(services, options.url, options.name, options.type, **given)
     elif options.task == "rebuild":
         admin.rebuild(services)
     else:
@@ -112,7 +119,12 @@ def make_parser() -> argparse.ArgumentParser:
     making.add_argument("--check", action="store_true", help="see whether the secrets in FILE are good instead (- for standard input)")
     looking = verbs.add_parser("doctor", help="look at a deployment and name what is wrong with the fix")
     looking.add_argument("url", metavar="URL", nargs="?", default="", help="the hub's public address (default: KOHAKU_HUB_BASE_URL)")
-    tasks = verbs.add_parser("admin", help="the operator's tasks").add_subparsers(dest="task", required=True, metavar="TASK")
+    _add_tasks(verbs.add_parser("admin", help="the operator's tasks").add_subparsers(dest="task", required=True, metavar="TASK"))
+    serving.add_argument("--data", type=Path, help=_DATA)
+    return parser
+
+
+def _add_tasks(tasks: Any) -> None:
     user = tasks.add_parser("create-user", help="make an account")
     user.add_argument("user", metavar="NAME")
     user.add_argument("--email", required=True)
@@ -130,8 +142,21 @@ def make_parser() -> argparse.ArgumentParser:
     password = tasks.add_parser("set-password", help="give an account another password")
     password.add_argument("user", metavar="NAME")
     password.add_argument("--password-stdin", action="store_true", required=True, help="read the password from standard input")
+    protect = tasks.add_parser("protect", help="no force push and no deletion of a branch")
+    protect.add_argument("repository", metavar="NAMESPACE/NAME")
+    protect.add_argument("branch", metavar="BRANCH", help="its name, or a pattern such as release/*")
     again = tasks.add_parser("rebuild", help="make lost rows again from LakeFS, packs and pool")
     check = tasks.add_parser("check", help="verify every repository and large object")
-    for verb in (serving, user, password, token, key, again, bucket, check):
-        verb.add_argument("--data", type=Path, help="data directory (default ./hub-data)")
-    return parser
+    for task in (user, token, key, bucket, password, protect, again, _add_import(tasks), check):
+        task.add_argument("--data", type=Path, help=_DATA)
+
+
+def _add_import(tasks: Any) -> argparse.ArgumentParser:
+    bring: argparse.ArgumentParser = tasks.add_parser("import", help="bring a repository from another git server")
+    bring.add_argument("url", metavar="URL", help="https://host/path")
+    bring.add_argument("name", metavar="NAME", help="namespace/name here")
+    bring.add_argument("--type", choices=[kind.value for kind in RepoKind], default=RepoKind.MODEL.value)
+    bring.add_argument("--private", action="store_true", help="a repository that is made for it is private")
+    bring.add_argument("--every", type=int, default=0, metavar="SECONDS", help="follow the source: look again so often")
+    bring.add_argument("--username", default="", metavar="USER", help="at the source; its password or token comes on standard input")
+    return bring

@@ -18,8 +18,10 @@ from accounts.users import Users
 from gitserver.browse import Browser
 from gitserver.commit.committer import Committer
 from gitserver.merge.merger import Merger
+from gitserver.mirror.mirrors import Mirrors
 from gitserver.objects import ObjectStores
 from gitserver.push import Pusher
+from gitserver.rules import BranchRules
 from hub.settings import Settings
 from hub.stores import Stores, open_stores
 from hub.versions import Around, open_versions
@@ -37,6 +39,7 @@ from storage.errors import HubError, Unavailable
 from storage.files import make_durable_dir, sync_dir, sync_file
 from storage.limits import Limits
 from storage.packs import PackStore
+from storage.sealed import Seal
 from storage.versions.base import VersionStore
 
 _SECRET_BYTES = 32
@@ -58,6 +61,7 @@ class Services:
     repos: Repos
     objects: ObjectStores
     merger: Merger
+    rules: BranchRules
     possession: Possession
     actions: Actions
     multipart: Multipart
@@ -66,6 +70,7 @@ class Services:
     committer: Committer
     xet: XetIngest
     xet_tokens: XetTokens
+    mirrors: Mirrors
 
     @property
     def blobs(self) -> BlobStore:
@@ -80,19 +85,17 @@ class Services:
 
 def build(settings: Settings) -> Services:
     """Make the data directory if need be, bring the schema up to date, and construct everything."""
-    data = prepare_data(settings.data)
+    data, limits = prepare_data(settings.data), settings.make_limits()
     database = open_database(settings, data)
-    limits = settings.make_limits()
     stores = open_stores(settings, data, limits)
     packs = PackStore(stores.packs, data / "incoming", database)
     users, tokens, sessions = Users(database, Passwords()), Tokens(database), Sessions(database, limits.session_seconds)
-    objects = ObjectStores(packs)
-    merger = Merger(packs, objects, limits)
-    possession, repos = Possession(database, stores.blobs), Repos(database)
-    secret = signing_key(settings, data)
+    objects, possession = ObjectStores(packs), Possession(database, stores.blobs)
+    repos, rules, secret = Repos(database), BranchRules(database), signing_key(settings, data)
     versions = open_versions(settings, limits, Around(database, stores, packs, objects, possession, repos))
-    pusher = Pusher(objects, packs, merger, versions, possession, limits)
-    browser = Browser(objects, versions, possession)
+    merger, mirrors = Merger(packs, objects, limits), Mirrors(database, Seal(secret))
+    pusher = Pusher(objects, packs, merger, versions, possession, rules, limits, forbids=mirrors.forbids)
+    browser, large = Browser(objects, versions, possession), LargeFiles(database, stores.blobs, possession)
     xet = XetIngest(XetIndex(database), stores.staging, stores.blobs, limits)
     return Services(
         settings=settings,
@@ -109,14 +112,16 @@ def build(settings: Settings) -> Services:
         repos=repos,
         objects=objects,
         merger=merger,
+        rules=rules,
         possession=possession,
         actions=Actions(secret, limits.action_seconds),
         multipart=Multipart(stores.parts, possession, limits.body_seconds),
         pusher=pusher,
         browser=browser,
-        committer=Committer(objects, browser, pusher, versions, LargeFiles(database, stores.blobs, possession), limits),
+        committer=Committer(objects, browser, pusher, versions, large, limits),
         xet=xet,
         xet_tokens=XetTokens(secret, xet.index.epoch(), limits.action_seconds),
+        mirrors=mirrors,
     )
 
 

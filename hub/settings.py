@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     session_secret: SecretStr = SecretStr("")
     registration: bool = True
     invitation_only: bool = False
+    import_private: bool = False
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     s3_endpoint: str = ""

@@ -86,6 +86,21 @@ class Limits:
     lakefs_commit_seconds: int = 600  # a commit or merge of very many paths
     lakefs_look_seconds: int = 2  # a reader waits so long at most for what was committed directly in LakeFS
     ref_wait_seconds: int = 60  # for another update of the same ref
+    # jobs
+    job_lease_seconds: int = 60  # a job whose worker died is taken up by another one after that
+    job_tries: int = 5
+    job_back_off_seconds: int = 30  # before the second try; twice as long before each further one
+    # imports and mirrors
+    outbound_connect_seconds: int = 10
+    outbound_read_seconds: int = 60  # without a byte
+    outbound_redirects: int = 3
+    import_seconds: int = 12 * 3600  # one run
+    import_refs: int = 10_000
+    import_refs_bytes: int = 64 * MIB  # the list of them on the wire, with those that are not taken
+    import_haves: int = 512  # commits that the source is told of
+    import_lfs_bytes: int = 1 << 42  # fetched in one run
+    import_lfs_at_once: int = 4
+    mirror_seconds: int = 600  # shortest time between two looks at the source
     # guesses of passwords and tokens
     guesses_account: int = 10
     guesses_address: int = 100

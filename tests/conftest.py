@@ -17,6 +17,7 @@ import pytest
 
 from hub.services import Services, build
 from hub.settings import Settings
+from tests.deployment.stack import behind, start_gunicorn, start_nginx
 from tests.servers import lakefs as lakefs_server
 from tests.servers import nginx as nginx_server
 from tests.servers.lakefs import LakeFSServer
@@ -148,7 +149,7 @@ def wait_for_url(log: Path, process: subprocess.Popen[bytes]) -> str:
 
 
 @pytest.fixture(scope="session")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+def embedded_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """One hub for the whole run, with the guard against blocking views."""
     yield from run_guarded(Launcher(tmp_path_factory.mktemp("hub") / "data"), {})
 
@@ -175,9 +176,9 @@ def s3_link_hub(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -
 
 
 @pytest.fixture(scope="session")
-def embedded_hub(hub: Hub) -> Hub:
-    """`hub` for modules whose own `hub` is this one and then another."""
-    return hub
+def hub(embedded_hub: Hub) -> Hub:
+    """The usual one; some folders and modules have this one and then another."""
+    return embedded_hub
 
 
 @pytest.fixture(scope="session")
@@ -259,9 +260,16 @@ def new_cluster(
 
 
 @pytest.fixture(scope="session")
-def cluster_hub(new_cluster: Callable[..., Launcher]) -> Iterator[Hub]:
-    """Two worker processes on PostgreSQL, S3 and LakeFS."""
-    yield from run_guarded(new_cluster(), {}, "--workers", "2")
+def cluster_hub(new_cluster: Callable[..., Launcher], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """As it is deployed: PostgreSQL, S3, LakeFS, two workers of gunicorn, and nginx with the shipped configuration in front."""
+    launcher = new_cluster()
+    launcher.users()
+    running = start_gunicorn(launcher)
+    nginx = start_nginx(tmp_path_factory.mktemp("nginx") / "nginx", running.url)
+    yield behind(running, nginx)
+    nginx.stop()
+    assert running.stop() == 0
+    check_log(running)
 
 
 @pytest.fixture(scope="session")
@@ -284,7 +292,11 @@ def run_guarded(launcher: Launcher, environment: dict[str, str], *options: str) 
     running = launcher.start(*options, environment=environment)
     yield running
     assert running.stop() == 0
-    unexpected = [line for line in running.log.read_text("utf-8").splitlines() if "unexpected error" in line or "BlockingError" in line]
+    check_log(running)
+
+
+def check_log(hub: Hub) -> None:
+    unexpected = [line for line in hub.log.read_text("utf-8").splitlines() if "unexpected error" in line or "BlockingError" in line]
     assert not unexpected, unexpected
 
 

@@ -8,6 +8,7 @@ from dulwich.refs import Ref, check_ref_format
 
 from gitserver.bridge.difference import Changed, differences
 from gitserver.bridge.intake import Intake
+from gitserver.bridge.outside import KEY_BYTES, fits
 from gitserver.objects import Kind, Objects, ObjectStores
 from gitserver.parse import TreeItem
 from lfs.pointer import MOST_BYTES, Pointer, parse
@@ -16,8 +17,6 @@ from storage.errors import ObjectNotFound
 from storage.records import BlobRef, Oid, Repo
 from storage.versions.contents import Changes, Foreign, GitCommit, Placed
 
-_KEY_BYTES = 1024  # of a path in LakeFS
-_ACTIONS = b"_lakefs_actions/"  # files there are programs for LakeFS to run
 _NEAR = 2000
 
 
@@ -27,13 +26,13 @@ class GitContents:
         self._possession = possession
         self._intake = intake
 
-    def changes(self, repo: Repo, before: Oid | None, after: Oid) -> Changes:
+    def changes(self, repo: Repo, before: Oid | None, after: Oid | None) -> Changes:
         objects = self._objects.of(repo.id)
         objects.refresh()
-        old = objects.commit(before).tree if before is not None else None
-        changed = list(differences(objects, old, objects.commit(after).tree, _KEY_BYTES))
-        placed = [(path, item) for path, item in ((one.path, one.new) for one in changed) if item is not None and _fits(path, item)]
-        removed = [one.path.decode() for one in changed if one.new is None and one.old is not None and _fits(one.path, one.old)]
+        old, new = (objects.commit(oid).tree if oid is not None else None for oid in (before, after))
+        changed = list(differences(objects, old, new, KEY_BYTES))
+        placed = [(path, item) for path, item in ((one.path, one.new) for one in changed) if item is not None and fits(path, item)]
+        removed = [one.path.decode() for one in changed if one.new is None and one.old is not None and fits(one.path, one.old)]
         left_out = sum(one.new is not None for one in changed) - len(placed)
         removed += [one.path.decode() for one in changed if _is_now_out(one)]
         return Changes(tuple(self._placed(repo, objects, placed)), tuple(removed), left_out)
@@ -84,17 +83,6 @@ def _data(objects: Objects, oid: Oid) -> bytes:
     return raw.data
 
 
-def _fits(path: bytes, item: TreeItem) -> bool:
-    """Whether LakeFS may and can hold it."""
-    if item.is_gitlink or item.is_tree or len(path) > _KEY_BYTES or path.startswith(_ACTIONS):
-        return False
-    try:
-        path.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _is_now_out(one: Changed) -> bool:
     """A file that LakeFS has became what it cannot hold."""
-    return one.old is not None and one.new is not None and _fits(one.path, one.old) and not _fits(one.path, one.new)
+    return one.old is not None and one.new is not None and fits(one.path, one.old) and not fits(one.path, one.new)

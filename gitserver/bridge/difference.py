@@ -17,7 +17,7 @@ class Changed:
     new: TreeItem | None
 
 
-def differences(objects: Objects, before: Oid | None, after: Oid, most_bytes: int) -> Iterator[Changed]:
+def differences(objects: Objects, before: Oid | None, after: Oid | None, most_bytes: int) -> Iterator[Changed]:
     """None stands for the empty tree. What lies deeper than paths of `most_bytes` can reach comes as one change of the folder there."""
     waiting: list[tuple[bytes, Oid | None, Oid | None]] = [(b"", before, after)]
     while waiting:

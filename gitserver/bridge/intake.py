@@ -6,10 +6,11 @@ Large files become LFS pointers. Keys that no tree of git may hold are left out 
 import logging
 import shutil
 
+from gitserver.bridge.outside import carry_over
 from gitserver.bridge.taking import Taking
 from gitserver.commit.draft import Draft
 from gitserver.commit.packfile import PackWriter
-from gitserver.objects import ObjectStores
+from gitserver.objects import Objects, ObjectStores
 from gitserver.receive.ingest import Ingest
 from gitserver.synthesis import make_commit
 from lfs.possession import Possession
@@ -43,7 +44,7 @@ class Intake:
             pack = folder / "taken.pack"
             writer = PackWriter(pack)
             try:
-                oid = self._fill(repo, Draft(objects, writer, objects.commit(foreign.base).tree if foreign.base else None), foreign)
+                oid = self._fill(repo, Draft(objects, writer, _tree(objects, foreign.base)), objects, foreign)
             finally:
                 writer.close()
             ingested = Ingest(objects, self._limits, lambda text: None).run(pack)
@@ -55,12 +56,18 @@ class Intake:
         objects.refresh()
         return oid
 
-    def _fill(self, repo: Repo, draft: Draft, foreign: Foreign) -> Oid:
+    def _fill(self, repo: Repo, draft: Draft, objects: Objects, foreign: Foreign) -> Oid:
         taking = Taking(draft, foreign.reader, self._blobs, lambda blob: self._possession.link(repo.id, blob))
         skipped = taking.apply(foreign.differences)
+        if foreign.joined is not None:
+            carry_over(draft, objects, _tree(objects, foreign.joined_on), objects.commit(foreign.joined).tree)
         if skipped:
             log.warning("LakeFS: %d keys of commit %s in %s cannot be in git and are left out", skipped, foreign.commit.id, repo.name.full)
         return draft.add(make_commit(draft.finish(), foreign.parents, _author(foreign), _message(foreign, skipped)))
+
+
+def _tree(objects: Objects, commit: Oid | None) -> Oid | None:
+    return objects.commit(commit).tree if commit is not None else None
 
 
 def _author(foreign: Foreign) -> Signature:

@@ -12,7 +12,7 @@ from gitserver.objects import Objects
 from storage.records import Oid
 
 # Only trees that passed fsck are stored, so the matches follow each other without gaps.
-_ENTRIES = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
+_ENTRIES = re.compile(rb"0*([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)  # old trees have zeros in front of modes
 _TREE = b"40000"
 _GITLINK = b"160000"
 

@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from typing import Protocol
 
 from gitserver.objects import Kind, Objects
 from gitserver.parse import CommitNode, parse_tag_target
@@ -26,6 +27,13 @@ def peel(objects: Objects, oid: Oid) -> tuple[list[Oid], Oid, Kind]:
     return tags, oid, kind
 
 
+class Commits(Protocol):
+    """Where a walk reads commits."""
+
+    def commit(self, oid: Oid) -> CommitNode:
+        """Raises ObjectNotFound."""
+
+
 class Difference:
     """Commits that lead from `wants` and not from `haves`; `commits` holds them, parents first, after `run` is exhausted.
 
@@ -33,7 +41,7 @@ class Difference:
     A wrong clock may leave a few commits in that the client has already; never one out that it lacks.
     """
 
-    def __init__(self, objects: Objects, cut: AbstractSet[Oid] = frozenset(), client_cut: AbstractSet[Oid] = frozenset()) -> None:
+    def __init__(self, objects: Commits, cut: AbstractSet[Oid] = frozenset(), client_cut: AbstractSet[Oid] = frozenset()) -> None:
         self._objects = objects
         self._cut = cut
         self._client_cut = client_cut
@@ -82,7 +90,7 @@ class Difference:
         return self._objects.commit(oid), known
 
 
-def unreachable(objects: Objects, wanted: AbstractSet[Oid], tips: Iterable[Oid]) -> set[Oid]:
+def unreachable(objects: Commits, wanted: AbstractSet[Oid], tips: Iterable[Oid]) -> set[Oid]:
     """Which commits of `wanted` do not lead from the commits `tips`; stops as soon as all are met."""
     missing = set(wanted)
     seen = set(tips)

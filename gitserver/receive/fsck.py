@@ -5,6 +5,7 @@ Odd but legal objects pass byte for byte: signatures, encodings, mergetags, unkn
 
 import re
 from dataclasses import dataclass, field
+from enum import Enum
 
 from gitserver.objects import Kind
 from gitserver.receive.names import is_dotgit, is_dotgit_file
@@ -20,6 +21,20 @@ _ENTRY = re.compile(rb"([0-7]+) ([^\0]*)\0(.{20})", re.DOTALL)
 _MODE = re.compile(rb"100[0-7]{3}|120000|40000|160000")
 _SUSPECT = re.compile(rb"git|[^\x00-\x7f]|\\", re.IGNORECASE)  # only such names can stand for .git
 _KINDS = {kind.text: kind for kind in Kind}
+# What old programs wrote into people's lines (missingEmail, missingSpaceBeforeDate, badDate, badTimezone …), and modes like 040000.
+_LINE = rb" (?![^\n]*[0-9]{19})[^\n\0]*\n"
+_OLD_COMMIT = re.compile(rb"tree ([0-9a-f]{40})\n((?:parent [0-9a-f]{40}\n)*)author" + _LINE + rb"committer" + _LINE)
+_OLD_TAG = re.compile(rb"object ([0-9a-f]{40})\ntype (commit|tree|blob|tag)\ntag ([^\n\0]*)\n(?:tagger" + _LINE + rb")?(?=[^\n]*\n|\Z)")
+_OLD_MODE = re.compile(rb"0{0,2}(?:100[0-7]{3}|120000|40000|160000)")
+
+
+class Profile(Enum):
+    """How strict: PUSHED is git's own `--strict`; IMPORTED also takes what old histories are known to hold and no program trips over:
+    odd lines about people (author, committer, tagger) and zero-padded modes. All that is a danger stays refused.
+    """
+
+    PUSHED = 0
+    IMPORTED = 1
 
 
 @dataclass(slots=True)
@@ -39,8 +54,10 @@ class References:
 class Fsck:
     """Checks objects one by one and gathers their references. Raises BadPack that names the object and the fault as git does."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, profile: Profile = Profile.PUSHED) -> None:
         self._limits = limits
+        is_old = profile is Profile.IMPORTED
+        self._commit_form, self._tag_form, self._mode = (_OLD_COMMIT, _OLD_TAG, _OLD_MODE) if is_old else (_COMMIT, _TAG, _MODE)
         self.references = References()
 
     def check(self, kind: Kind, oid: Oid, data: bytes) -> None:
@@ -52,7 +69,7 @@ class Fsck:
             self._tag(oid, data)
 
     def _commit(self, oid: Oid, data: bytes) -> None:
-        match = _COMMIT.match(data)
+        match = self._commit_form.match(data)
         if match is None:
             raise _bad(Kind.COMMIT, oid, _commit_fault(data))
         if b"\0" in data:
@@ -65,7 +82,7 @@ class Fsck:
             self.references.commits.add(bytes.fromhex(parents[start : start + 40].decode()))
 
     def _tag(self, oid: Oid, data: bytes) -> None:
-        match = _TAG.match(data)
+        match = self._tag_form.match(data)
         if match is None:
             raise _bad(Kind.TAG, oid, "its header is not object, type, tag and tagger (missingObject, badType, missingTag or badTagger)")
         header = data[: data.find(b"\n\n")] if b"\n\n" in data else data
@@ -79,10 +96,11 @@ class Fsck:
         references = self.references
         names: set[bytes] = set()
         last, length = b"", 0
-        for mode, name, target in _ENTRY.findall(data):
-            length += len(mode) + len(name) + 22
-            if not _MODE.fullmatch(mode) or target == ZERO_OID or name in names:
-                raise _bad(Kind.TREE, oid, _entry_fault(mode, name, target, is_duplicate=name in names))
+        for written, name, target in _ENTRY.findall(data):
+            length += len(written) + len(name) + 22
+            if not self._mode.fullmatch(written) or target == ZERO_OID or name in names:
+                raise _bad(Kind.TREE, oid, _entry_fault(written, name, target, is_duplicate=name in names))
+            mode = written.lstrip(b"0")
             is_tree = mode == b"40000"
             key = name + b"/" if is_tree else name
             if key <= last:

@@ -11,8 +11,9 @@ from pathlib import Path
 from dulwich.pack import write_pack_index_v2
 
 from gitserver.objects import Kind, Objects, RawObject, object_id
+from gitserver.parse import CommitNode, parse_commit_node
 from gitserver.receive.deltas import Deltas
-from gitserver.receive.fsck import Fsck, check_gitmodules
+from gitserver.receive.fsck import Fsck, Profile, check_gitmodules
 from gitserver.receive.scan import Entry, PackScan
 from lfs.pointer import MOST_BYTES, parse
 from storage.errors import BadPack, ObjectNotFound
@@ -24,26 +25,39 @@ _TICK = 5000
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """A pack that may be stored; `pointers` are the LFS objects that its blobs name, `tags` its tag objects with what they point to."""
+    """A pack that may be stored; `pointers` are the LFS objects that its blobs name, `tags` its tag objects with what they point to,
+    `commits` its commits where they were asked for.
+    """
 
     info: PackInfo
     index: Path
     kinds: dict[Oid, Kind]
     pointers: list[BlobRef]
     tags: dict[Oid, Oid] = field(default_factory=dict)
+    commits: dict[Oid, CommitNode] = field(default_factory=dict)
 
 
 class Ingest:
     """One push's pack against one repository."""
 
-    def __init__(self, objects: Objects, limits: Limits, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        objects: Objects,
+        limits: Limits,
+        progress: Callable[[str], None],
+        profile: Profile = Profile.PUSHED,
+        *,
+        keep_commits: bool = False,
+    ) -> None:
         self._objects = objects
         self._limits = limits
         self._progress = progress
-        self._fsck = Fsck(limits)
+        self._fsck = Fsck(limits, profile)
         self._kinds: dict[Oid, Kind] = {}
         self._pointers: dict[str, BlobRef] = {}
         self._tags: dict[Oid, Oid] = {}
+        self._keep_commits = keep_commits
+        self._commits: dict[Oid, CommitNode] = {}
 
     def run(self, pack: Path) -> Ingested:
         """Check `pack` (a file of our own), complete it if it is thin, and write its index beside it.
@@ -67,7 +81,7 @@ class Ingest:
         with index.open("wb") as out:
             write_pack_index_v2(out, sorted(rows), trailer)
         info = PackInfo(trailer.hex(), len(rows), pack.stat().st_size)
-        return Ingested(info, index, self._kinds, list(self._pointers.values()), self._tags)
+        return Ingested(info, index, self._kinds, list(self._pointers.values()), self._tags, self._commits)
 
     def _read(self, scan: PackScan) -> tuple[list[Entry], dict[Oid, RawObject]]:
         scan.read_header()
@@ -106,6 +120,8 @@ class Ingest:
         if entry.kind is Kind.BLOB:
             if len(data) <= MOST_BYTES and data.startswith(b"version ") and (pointer := parse(data)):
                 self._pointers[pointer.oid] = pointer.blob
+        elif entry.kind is Kind.COMMIT and self._keep_commits:
+            self._commits[oid] = parse_commit_node(oid, data)
         elif entry.kind is Kind.TAG:
             self._tags[oid] = bytes.fromhex(data[7:47].decode("ascii"))
         if self._objects.peek(oid) is not None and self._objects.get(oid) != RawObject(entry.kind, data):

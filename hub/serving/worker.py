@@ -13,6 +13,7 @@ from aiohttp import web
 
 from accounts.endpoint import STOPPING
 from hub.app import LEAVING, RUNNING, make_app
+from hub.mirroring import Mirroring
 from hub.services import Services, build
 from hub.serving.housekeeping import keep_house
 from hub.serving.memory import return_large_blocks
@@ -58,9 +59,12 @@ async def _work(services: Services, listeners: Sequence[socket.socket], beat: Be
     shell = await open_ssh(services, ssh, listeners[0], app[RUNNING]) if ssh is not None else None
     beating = asyncio.create_task(_beat(beat, told))
     house = asyncio.create_task(keep_house(services, told))
+    jobs = Mirroring(services).runner()
+    jobs.start()
     await told.wait()
     if shell is not None:
         shell.stop()
+    leaving = asyncio.create_task(asyncio.to_thread(jobs.stop, services.limits.stop_seconds))
     if beat is None:
         app[STOPPING].set()
     else:
@@ -69,6 +73,7 @@ async def _work(services: Services, listeners: Sequence[socket.socket], beat: Be
     await _drain(app, services.limits.stop_seconds)
     if shell is not None:
         await shell.close()
+    await leaving
     await runner.cleanup()
     beating.cancel()
     with suppress(asyncio.CancelledError):

@@ -47,17 +47,22 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A LakeFS commit that was not made by the hub as it stands. `base` is the commit whose tree `differences` start from."""
+    """A LakeFS commit that was not made by the hub as it stands. `base` is the commit whose tree `differences` start from.
+
+    `joined` is the commit of a push that was made on `joined_on` and met somebody else's changes; what only git holds comes from there.
+    """
 
     commit: LakeCommit
     parents: tuple[Oid, ...]
     base: Oid | None
     differences: Iterable[Difference]
     reader: Reader
+    joined: Oid | None = None
+    joined_on: Oid | None = None
 
 
 class Contents(Protocol):
-    def changes(self, repo: Repo, before: Oid | None, after: Oid) -> Changes:
+    def changes(self, repo: Repo, before: Oid | None, after: Oid | None) -> Changes:
         """What LakeFS must be told; None stands for the empty tree."""
 
     def commit(self, repo: Repo, oid: Oid) -> GitCommit | None:

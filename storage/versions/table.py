@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from storage.database.base import Database, Row, Tx
 from storage.errors import Invalid, RepoNotFound
+from storage.jobs import queue
 from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo
 from storage.versions.base import Kept, Ref, RefResult, Refs
 
@@ -145,6 +146,7 @@ def move_refs(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], peeled: Mapping[
         _move(tx, repo, update, peeled)
     _adopt_head(tx, repo)
     _journal(tx, repo, updates, user_id, request)
+    queue.wake(tx, repo.id, "push")  # whoever is to have the same refs
 
 
 def put_refs(tx: Tx, repo_id: str, refs: Iterable[Ref], head: bytes) -> None:
@@ -152,6 +154,13 @@ def put_refs(tx: Tx, repo_id: str, refs: Iterable[Ref], head: bytes) -> None:
     rows = [{"repo": repo_id, "name": ref.name, "oid": ref.oid, "peeled": ref.peeled} for ref in refs]
     tx.many(_PUT, rows)
     tx.run("UPDATE repos SET head = :head WHERE id = :repo", {"repo": repo_id, "head": head})
+
+
+def is_newest(repo_id: str, update: RefUpdate, tx: Tx) -> bool:
+    """Whether the ref was moved by this very update, and not since."""
+    row = {"repo": repo_id, "ref": update.ref}
+    last = tx.one("SELECT old, new FROM ref_log WHERE repo_id = :repo AND name = :ref ORDER BY at DESC LIMIT 1", row)
+    return last is not None and (bytes(last["old"]), bytes(last["new"])) == (update.old, update.new)
 
 
 def deletions_first(updates: Sequence[RefUpdate]) -> list[RefUpdate]:

@@ -86,6 +86,12 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
+@pytest.fixture(scope="module", params=["embedded_hub", "cluster_hub"])
+def hub(request: pytest.FixtureRequest) -> Any:
+    """What the clients can do they can do on the embedded default, and on the cluster as it is deployed."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture
 def machine(hub: Any, tmp_path: Path) -> Machine:
     return Machine(tmp_path / "machine", hub)

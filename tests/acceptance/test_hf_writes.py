@@ -27,7 +27,7 @@ def combinations(group: str = "") -> list[Any]:
     made = []
     for number, (client, is_xet) in enumerate((client, is_xet) for client in CLIENTS for is_xet in (True, False)):
         name = f"{client}-{'xet' if is_xet else 'lfs'}"
-        made.append(pytest.param((client, is_xet, number, "hub"), id=name, marks=pytest.mark.xdist_group(group or name)))
+        made.append(pytest.param((client, is_xet, number, "embedded_hub"), id=name, marks=pytest.mark.xdist_group(group or name)))
     return made
 
 
@@ -66,7 +66,13 @@ def new_world(machine: Any, param: tuple[str, bool, int, str]) -> World:
 ON_POSTGRES = pytest.param(("newest", True, 6, "postgres_hub"), id="newest-postgres", marks=pytest.mark.xdist_group("newest-postgres"))
 
 
-@pytest.fixture(scope="module", params=[*combinations(), ON_POSTGRES])
+ON_CLUSTER = [
+    pytest.param((client, is_xet, number, "cluster_hub"), id=f"{client}-cluster", marks=pytest.mark.xdist_group(f"{client}-cluster"))
+    for client, is_xet, number in (("newest", True, 7), ("0.36", False, 8))
+]
+
+
+@pytest.fixture(scope="module", params=[*combinations(), ON_POSTGRES, *ON_CLUSTER])
 def world(request: pytest.FixtureRequest, make_machine: Callable[[Any], Any]) -> Iterator[World]:
     world = new_world(make_machine(request.getfixturevalue(request.param[3])), request.param)
     yield world

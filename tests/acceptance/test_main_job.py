@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture(scope="module", params=["embedded_hub", "postgres_hub"])
+@pytest.fixture(scope="module", params=["embedded_hub", "postgres_hub", "cluster_hub"])
 def hub(request: pytest.FixtureRequest) -> Any:
     """Everything here holds for the embedded default, and for two processes on PostgreSQL."""
     return request.getfixturevalue(request.param)

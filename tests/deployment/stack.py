@@ -16,12 +16,15 @@ GUNICORN = (str(Path(sys.executable).parent / "gunicorn"), "-c", str(ROOT / "doc
 def start_nginx(folder: Path, hub_url: str, text: str = SHIPPED) -> NginxServer:
     """With `text` as its default.conf, in which the two addresses are replaced and nothing else."""
     need(missing())
-    assert text.count("hub-api:48888") == text.count("listen 80;") == 1
-    server = NginxServer(
-        folder, text, {"hub-api:48888": hub_url.removeprefix("http://"), "listen 80;": "listen 127.0.0.1:@PORT@;"}, workers=2
-    )
+    server = shipped_nginx(folder, hub_url, text)
     server.start()
     return server
+
+
+def shipped_nginx(folder: Path, hub_url: str, text: str = SHIPPED, port: int = 0) -> NginxServer:
+    assert text.count("hub-api:48888") == text.count("listen 80;") == 1
+    here = {"hub-api:48888": hub_url.removeprefix("http://"), "listen 80;": "listen 127.0.0.1:@PORT@;"}
+    return NginxServer(folder, text, here, port, workers=2)
 
 
 def start_gunicorn(launcher: Any, **settings: str) -> Any:

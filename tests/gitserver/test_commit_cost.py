@@ -51,7 +51,8 @@ class Bench:
         self.services = services
         self.stores = CountingStores(services.packs)
         browser = Browser(self.stores, services.versions, services.possession)
-        pusher = Pusher(self.stores, services.packs, services.merger, services.versions, services.possession, services.limits)
+        rest = (services.merger, services.versions, services.possession, services.rules, services.limits)
+        pusher = Pusher(self.stores, services.packs, *rest)
         large = LargeFiles(services.database, services.blobs, services.possession)
         self.committer = Committer(self.stores, browser, pusher, services.versions, large, services.limits)
         self.commit(*[Put(b"f%d/g/x.txt" % number, 0, 1) for number in range(FOLDERS)])

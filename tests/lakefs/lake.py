@@ -14,8 +14,12 @@ _FINE = (200, 201, 204)
 
 
 class Lake:
-    def __init__(self, server: LakeFSServer, hub: Any, name: str) -> None:
+    def __init__(self, server: LakeFSServer, hub: Any, name: str, known: str = "") -> None:
+        """`known` is LakeFS's id of the repository; without it all are looked through."""
         self.server = server
+        if known:
+            self.id = known
+            return
         answer = hub.call("GET", f"/api/models/{name}").json()
         self.id = next(row["id"] for row in self._all("/repositories?prefix=h-") if self._is(row["id"], answer["id"]))
 

@@ -1,4 +1,4 @@
-"""`make cluster`: PostgreSQL, S3, LakeFS and the hub on loopback, for a person to try. Ctrl-C stops all; the data stays.
+"""`make cluster`: PostgreSQL, S3, LakeFS, the hub by gunicorn, and nginx on loopback, to be tried. Ctrl-C stops all; the data stays.
 
 Ports and secrets are made at the first start and kept beside the data. The servers run in a session of their own, so that Ctrl-C
 does not reach them all at once: they are stopped one after the other, the hub first.
@@ -20,14 +20,15 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers import lakefs, postgres, s3
+from tests.deployment.stack import GUNICORN, shipped_nginx
+from tests.servers import lakefs, nginx, postgres, s3
 from tests.servers.lakefs import LakeFSServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.s3 import S3Server, SeaweedFS
 
 BUCKET = "hub-storage"
 _START_SECONDS = 120
-_DOORS = ("postgres", "lakefs", "hub", *(f"s3-{number}" for number in range(SeaweedFS.PORTS)))
+_DOORS = ("postgres", "lakefs", "api", "hub", *(f"s3-{number}" for number in range(SeaweedFS.PORTS)))
 _SECRETS = ("postgres", "s3_access", "s3_secret")
 
 
@@ -80,7 +81,7 @@ class Program:
 
 
 class Cluster:
-    """`parts` in the order of their start. What comes before the hub later, or in its place, is another row."""
+    """`parts` in the order of their start."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,8 +94,9 @@ class Cluster:
         keys = (passwords["s3_access"], passwords["s3_secret"])
         self._bytes = SeaweedFS(s3.find_program() or "", self.folder / "s3", doors, keys)
         self._lakefs = LakeFSServer.cluster(self.folder / "lakefs", self._database.url("lakefs"), self._bytes.server, self._ports["lakefs"])
+        self._api_url = f"http://127.0.0.1:{self._ports['api']}"
         self._hub_url = f"http://127.0.0.1:{self._ports['hub']}"
-        self.parts = [self._postgres_part(), self._s3_part(), self._lakefs_part(), self._hub_part()]
+        self.parts = [self._postgres_part(), self._s3_part(), self._lakefs_part(), self._hub_part(), self._nginx_part()]
 
     def environment(self) -> dict[str, str]:
         """The settings of a hub on this cluster, with which the admin verbs reach it too."""
@@ -155,10 +157,15 @@ class Cluster:
         return Part("LakeFS", self._lakefs.url, start, self._lakefs.stop, self._lakefs.running, self._lakefs.log)
 
     def _hub_part(self) -> Part:
-        command = [str(Path(sys.executable).parent / "kohakuhub"), "serve", "--port", str(self._ports["hub"])]
+        own = {"HOST": "127.0.0.1", "PORT": str(self._ports["api"]), "WORKERS": "2", "TRUST_PROXY": "true"}
+        environment = self.environment() | {f"KOHAKU_HUB_{name}": value for name, value in own.items()}
         log = self.folder / "hub.log"
-        program = Program(command, self.environment(), f"{self._hub_url}/healthz", log)
-        return Part("hub", self._hub_url, program.start, program.stop, program.running, log)
+        program = Program(list(GUNICORN), environment, f"{self._api_url}/healthz", log)
+        return Part("hub", f"{self._api_url}, behind nginx", program.start, program.stop, program.running, log)
+
+    def _nginx_part(self) -> Part:
+        server = shipped_nginx(self.folder / "nginx", self._api_url, port=self._ports["hub"])
+        return Part("nginx", f"{self._hub_url}  <- here", server.start, server.stop, server.running, server.folder / "log")
 
 
 _HOW_ON = """
@@ -214,7 +221,7 @@ def _is_free(port: int) -> bool:
 
 def _refuse(folder: Path) -> str:
     """Why it cannot run; empty when it can."""
-    if reasons := [reason for reason in (postgres.missing(), s3.missing(), lakefs.missing()) if reason]:
+    if reasons := [reason for reason in (postgres.missing(), s3.missing(), lakefs.missing(), nginx.missing()) if reason]:
         return "\n".join(reasons)
     closed = [path for path in (folder.resolve(), *folder.resolve().parents) if path.exists() and not path.stat().st_mode & 0o001]
     if os.geteuid() == 0 and closed:

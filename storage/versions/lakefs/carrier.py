@@ -6,11 +6,11 @@ nothing can be merged from them any more; then each branch is asked how far the 
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from storage.database.base import Database, Tx
 from storage.errors import Unavailable
-from storage.records import ZERO_OID, RefUpdate, Repo
+from storage.records import ZERO_OID, Repo
 from storage.versions.contents import Contents
 from storage.versions.lakefs import journal
 from storage.versions.lakefs.client import Denied, LakeFS
@@ -18,8 +18,8 @@ from storage.versions.lakefs.journal import Done, Fenced, Operation, Step
 from storage.versions.lakefs.lease import Leases
 from storage.versions.lakefs.names import branch_id, repository_id
 from storage.versions.lakefs.reconcile import Reconciler
-from storage.versions.lakefs.records import OPERATION, LakeCommit
-from storage.versions.lakefs.writer import Overtaken, Start, Writer
+from storage.versions.lakefs.records import OPERATION
+from storage.versions.lakefs.writer import Overtaken, Start, Writer, undoing
 
 log = logging.getLogger(__name__)
 _LOOKED_AT = 1000  # commits after the one that is looked for
@@ -31,6 +31,7 @@ class Outcome:
     """What LakeFS has of an operation, and why the rest was refused."""
 
     done: list[Done] = field(default_factory=list)
+    undone: list[Done] = field(default_factory=list)  # where the branches stand now
     reasons: dict[Step, str] = field(default_factory=dict)
 
 
@@ -52,14 +53,14 @@ class Carrier:
                 outcome = self._run(repo, operation)
             except (Denied, Unavailable) as error:
                 outcome = self._end(repo, operation, error)
-                self._finish(repo, operation, outcome.done)
+                self._finish(repo, operation, outcome.done + outcome.undone)
                 if len(outcome.done) < len(operation.steps):
                     raise _told(error) from error
                 return outcome
             except BaseException:
                 self._let_go(operation)
                 raise
-            self._finish(repo, operation, outcome.done)
+            self._finish(repo, operation, outcome.done + outcome.undone)
         return outcome
 
     def drop_scratch(self, repo: Repo, operation: Operation) -> None:
@@ -74,7 +75,7 @@ class Carrier:
         log.warning("LakeFS: an update of %s was cut short and is ended now", repo.name.full)
         with self._leases.hold(operation):
             outcome = self._end(repo, operation, None)
-            self._finish(repo, operation, outcome.done)
+            self._finish(repo, operation, outcome.done + outcome.undone)
 
     def _run(self, repo: Repo, operation: Operation) -> Outcome:
         outcome = Outcome()
@@ -84,9 +85,9 @@ class Carrier:
             except Overtaken as error:
                 outcome.reasons[step] = error.reason
                 if operation.is_atomic:
-                    self._undo(repo, operation, outcome.done)
+                    undone = self._undo(repo, operation, outcome.done)
                     others = dict.fromkeys(operation.steps, "atomic push failed: another ref was refused")
-                    return Outcome([], others | outcome.reasons)
+                    return Outcome([], undone, others | outcome.reasons)
         outcome.done += [Done(step, "", step.update.new) for step in operation.steps if not step.branch]
         return outcome
 
@@ -105,7 +106,10 @@ class Carrier:
         """LakeFS keeps its default branch: it counts as absent until its head moves."""
         if step.branch == DEFAULT_BRANCH:
             return Done(step, step.base, ZERO_OID)
-        self._lakefs.delete_branch(repository_id(repo.id), step.branch)
+        name = repository_id(repo.id)
+        if self._lakefs.branch(name, step.branch) not in (step.base, None):  # as late as can be: LakeFS deletes whatever is there
+            raise Overtaken("fetch first: the branch was changed in LakeFS")
+        self._lakefs.delete_branch(name, step.branch)
         return Done(step, "", ZERO_OID)
 
     def _start(self, repo: Repo, commit: str) -> Start:
@@ -132,30 +136,29 @@ class Carrier:
             found = self._start(repo, head)
         return found
 
-    def _undo(self, repo: Repo, operation: Operation, done: Iterable[Done]) -> None:
-        """LakeFS's history only grows: what was there before is put on top. Git never saw what is undone."""
+    def _undo(self, repo: Repo, operation: Operation, done: Iterable[Done]) -> list[Done]:
+        """What was there before each step comes back. Git never saw what is undone."""
+        undone = []
         for one in done:
             step = one.step
-            back = replace(
-                step, update=RefUpdate(step.update.ref, step.update.new, step.update.old), base=one.commit, place=step.place + 10_000
-            )
             if step.is_deletion or not step.base:
                 self._undo_existence(repo, step, one.commit)
                 continue
             self._database.write(lambda tx, one=one: journal.note_commit(tx, repo.id, one.commit, one.oid))  # type: ignore[misc]
-            made = self._writer.update(repo, operation, back, Start(one.commit, one.oid))
-            self._database.write(lambda tx, step=step, made=made: self._note(tx, repo, step, made))  # type: ignore[misc]
+            before = self._start(repo, self._lakefs.get_commit(repository_id(repo.id), one.commit).parents[0])
+            commit = self._writer.undo(repo, operation, step, Start(one.commit, one.oid), before)
+            oid = self._reconciler.git_of(repo, commit)
+            undone.append(Done(step, commit, oid if before.commit != step.base else step.update.old))
+        return undone
 
     def _undo_existence(self, repo: Repo, step: Step, commit: str) -> None:
+        """A branch that somebody has worked on meanwhile stays as it is."""
         name = repository_id(repo.id)
-        if not step.is_deletion:
+        head = self._lakefs.branch(name, step.branch)
+        if not step.is_deletion and head == commit:
             self._lakefs.delete_branch(name, step.branch)
-        elif step.branch != DEFAULT_BRANCH:
+        elif step.is_deletion and head is None:
             self._lakefs.create_branch(name, step.branch, step.base)
-
-    def _note(self, tx: Tx, repo: Repo, step: Step, made: LakeCommit) -> None:
-        journal.note_branch(tx, repo.id, step.branch, step.update.ref, made.id)
-        journal.note_commit(tx, repo.id, made.id, step.update.old)
 
     def _end(self, repo: Repo, operation: Operation, error: Exception | None) -> Outcome:
         """How far it came, once nothing of it can go on. Lets go of it and raises Unavailable when LakeFS cannot be asked."""
@@ -164,9 +167,9 @@ class Carrier:
             done = [one for step in operation.on_branches if (one := self._found(repo, operation, step)) is not None]
             is_whole = len(done) == len(operation.on_branches)
             if operation.is_atomic and not is_whole:
-                self._undo(repo, operation, done)
+                undone = self._undo(repo, operation, done)
                 self._writer.drop_scratch(repo, operation)
-                return Outcome()
+                return Outcome([], undone)
         except (Denied, Unavailable) as failure:
             self._let_go(operation)
             raise _told(error or failure) from failure
@@ -185,6 +188,8 @@ class Carrier:
         if head is None or head == step.base:
             return None
         for commit in self._lakefs.log(name, head, _LOOKED_AT):
+            if commit.metadata.get(OPERATION) == undoing(operation):
+                return None
             if commit.metadata.get(OPERATION) == operation.id:
                 return Done(step, commit.id, self._reconciler.git_of(repo, commit.id))
             if commit.id == step.base:

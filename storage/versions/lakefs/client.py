@@ -178,11 +178,11 @@ class LakeFS:
         names = {"repository": repository, "branch": branch}
         return str(self._send("POST", _BRANCH + "/commits", names, body=body, slow=True)["id"])
 
-    def merge(self, repository: str, source: str, branch: str, message: str, metadata: Mapping[str, str]) -> str:
-        """One commit on `branch` with all that `source` changed; its id. Raises Denied: 409 when both changed the same path, 400
-        when something is staged on `branch`, 404 when one of them is gone. Nothing moves then.
+    def merge(self, repository: str, source: str, branch: str, message: str, metadata: Mapping[str, str], strategy: str = "") -> str:
+        """One commit on `branch` with all that `source` changed; its id. Raises Denied: 409 when both changed the same path (not with
+        the strategy `dest-wins`), 400 when something is staged on `branch`, 404 when one of them is gone. Nothing moves then.
         """
-        body = {"message": message, "metadata": dict(metadata), "allow_empty": True, "squash_merge": True}
+        body = {"message": message, "metadata": dict(metadata), "allow_empty": True, "squash_merge": True, "strategy": strategy}
         names = {"repository": repository, "source": source, "branch": branch}
         return str(self._send("POST", "/repositories/{repository}/refs/{source}/merge/{branch}", names, body=body, slow=True)["reference"])
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 
 from storage.database.base import Database
+from storage.errors import Unavailable
 from storage.records import Repo
 from storage.versions.lakefs import journal
 from storage.versions.lakefs.carrier import Carrier
@@ -13,6 +14,7 @@ from storage.versions.lakefs.repositories import Repositories
 from storage.versions.lakefs.writer import scratch_owner
 
 log = logging.getLogger(__name__)
+_REPOSITORIES = "SELECT repo_id FROM lakefs_repos UNION SELECT id FROM repos"  # gone here, or not there yet
 
 
 class Janitor:
@@ -31,20 +33,32 @@ class Janitor:
         self._find_repo = find_repo
 
     def tidy(self) -> None:
-        """Raises Unavailable when LakeFS does not answer; the rest is left to the next time."""
-        for operation, repo_id in self._overdue():
-            repo = self._find_repo(repo_id)
-            if repo is not None:
-                self._carrier.recover(repo, operation)
-        for row in self._database.all("SELECT repo_id FROM lakefs_repos"):
-            try:
-                self._drop_scratch(row["repo_id"])
-                self._repositories.settle(row["repo_id"])
-            except Denied as error:
-                log.warning("LakeFS: repository %s was not put in order: %s", repository_id(row["repo_id"]), error)
+        """Raises Unavailable when LakeFS does not answer; the rest is left to the next time. One repository that is out of order does
+        not keep the others waiting.
+        """
+        for operation, repo_id in self._database.read(journal.overdue):
+            self._each(repo_id, lambda repo_id, operation=operation: self._recover(repo_id, operation))  # type: ignore[misc]
+        for row in self._database.all(_REPOSITORIES):
+            self._each(row["repo_id"], self._put_in_order)
 
-    def _overdue(self) -> list[tuple[str, str]]:
-        return self._database.read(journal.overdue)
+    def _each(self, repo_id: str, work: Callable[[str], None]) -> None:
+        try:
+            work(repo_id)
+        except (Denied, Unavailable) as error:
+            self._lakefs.health()
+            log.warning("LakeFS: repository %s was not put in order: %s", repository_id(repo_id), error)
+        except Exception:
+            log.exception("LakeFS: repository %s was not put in order", repository_id(repo_id))
+
+    def _recover(self, repo_id: str, operation: str) -> None:
+        repo = self._find_repo(repo_id)
+        if repo is not None:
+            self._carrier.recover(repo, operation)
+
+    def _put_in_order(self, repo_id: str) -> None:
+        self._repositories.settle(repo_id)
+        if self._database.read(lambda tx: journal.description(tx, repo_id)) is not None:
+            self._drop_scratch(repo_id)
 
     def _drop_scratch(self, repo_id: str) -> None:
         """A private branch lives as long as the row of its operation, which is written before it and removed after its last use."""

@@ -19,7 +19,7 @@ from storage.versions.lakefs.client import Denied, LakeFS
 from storage.versions.lakefs.journal import Done, Operation
 from storage.versions.lakefs.lease import Leases
 from storage.versions.lakefs.names import branch_ref, repository_id
-from storage.versions.lakefs.records import OID, OPERATION, TREE, LakeCommit, LakeObject
+from storage.versions.lakefs.records import BASE, OID, OPERATION, TREE, LakeCommit, LakeObject
 from storage.versions.table import clash
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class Reconciler:
             at = waiting[-1]
             if self._known(repo, at) is None:
                 found = read[at] = read.get(at) or self._lakefs.get_commit(repository_id(repo.id), at)
-                unknown = [] if self._is_sound(repo, found) else [p for p in found.parents if self._known(repo, p) is None]
+                unknown = [one for one in self._needed(repo, found) if self._known(repo, one) is None]
                 if unknown:
                     waiting += reversed(unknown)
                     continue
@@ -147,8 +147,9 @@ class Reconciler:
             return bytes.fromhex(commit.metadata[OID])
         parents = [self._known(repo, parent) for parent in commit.parents]
         base = parents[0] if parents[0] != ZERO_OID else None
-        if OPERATION in commit.metadata and (ours := self._named(repo, commit)) is not None:
-            parents = [parents[0], ours]
+        joined, joined_on = self._joined(repo, commit)
+        if joined is not None:
+            parents = [parents[0], joined]
         name = repository_id(repo.id)
         foreign = Foreign(
             commit,
@@ -156,19 +157,37 @@ class Reconciler:
             base,
             self._lakefs.diff(name, commit.parents[0], commit.id),
             _Reader(self._lakefs, self._address, name, commit.id),
+            joined if joined != ZERO_OID else None,
+            joined_on,
         )
         return self._contents.take_in(repo, foreign)
+
+    def _needed(self, repo: Repo, commit: LakeCommit) -> tuple[str, ...]:
+        """The commits of LakeFS that must be known in git before this one."""
+        if self._is_sound(repo, commit):
+            return ()
+        is_joined = self._joined(repo, commit)[0] is not None
+        return (*commit.parents, commit.metadata[BASE]) if is_joined else commit.parents
+
+    def _joined(self, repo: Repo, commit: LakeCommit) -> tuple[Oid | None, Oid | None]:
+        """The commit of ours that somebody else's changes came before, and what it was made on in git."""
+        if OPERATION not in commit.metadata or BASE not in commit.metadata:
+            return None, None
+        on = self._known(repo, commit.metadata[BASE])
+        return self._named(repo, commit), on if on != ZERO_OID else None
 
     def _is_sound(self, repo: Repo, commit: LakeCommit) -> bool:
         """Whether it is a commit of ours as we made it, and git has it."""
         return commit.is_ours and self._named(repo, commit) is not None
 
     def _named(self, repo: Repo, commit: LakeCommit) -> Oid | None:
-        """The commit that the metadata names, if it is stored and has the tree that they say."""
+        """The commit that the metadata names, if it is stored and has the tree that they say; ZERO_OID where a first push was undone."""
         try:
             oid = bytes.fromhex(commit.metadata.get(OID, ""))
         except ValueError:
             return None
+        if oid == ZERO_OID and commit.metadata.get(TREE) == "":
+            return ZERO_OID
         found = self._contents.commit(repo, oid) if len(oid) == len(ZERO_OID) else None
         return oid if found is not None and found.tree.hex() == commit.metadata.get(TREE) else None
 

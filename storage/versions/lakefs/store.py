@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from storage.blobs.base import BlobStore
 from storage.blobs.s3 import key_of
@@ -24,7 +25,7 @@ from storage.versions.lakefs.repositories import Repositories
 from storage.versions.lakefs.tags import Tags
 from storage.versions.lakefs.watch import Watch
 from storage.versions.lakefs.writer import Writer
-from storage.versions.table import Refused, TableVersionStore, put_refs
+from storage.versions.table import Refused, TableVersionStore, is_newest, put_refs
 
 log = logging.getLogger(__name__)
 _VERSIONS = ("1.84.", "1.85.", "1.86.")
@@ -162,10 +163,11 @@ class LakeFSVersionStore:
                 self._watch.check(repo, heads)
             operation, results = self._begin(repo, updates, Asked(actor.user_id, request, atomic, peeled), rows)
         except Refused as refused:
-            return refused.results
+            return self._arrived(repo, refused.results, atomic=atomic)
         except Denied as error:
             raise Unavailable(f"LakeFS refused what an update needs: {error}. The operator looks into LakeFS.") from error
         outcome = self._carrier.carry_out(repo, operation)
+        results = self._arrived(repo, results, atomic=False)
         made = {one.step.update: one.oid for one in outcome.done}
         reasons = {step.update: reason for step, reason in outcome.reasons.items()}
         self._watch.afterwards(lambda: self._tidy(repo, operation))
@@ -193,6 +195,11 @@ class LakeFSVersionStore:
                 else:
                     time.sleep(pause)
                     pause = min(pause * 1.5, _LAST_WAIT)
+
+    def _arrived(self, repo: Repo, results: list[RefResult], *, atomic: bool) -> list[RefResult]:
+        """What was refused only because it was made before: a client tries again whose first try was cut short after it stood."""
+        arrived = [RefResult(r.update) if r.reason and self._database.read(partial(is_newest, repo.id, r.update)) else r for r in results]
+        return results if atomic and any(r.reason for r in arrived) else arrived
 
     def _tidy(self, repo: Repo, operation: Operation) -> None:
         """What nobody waits for."""

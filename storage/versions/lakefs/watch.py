@@ -104,15 +104,22 @@ class Watch:
             self._carrier.recover(repo, operation)
         name = repository_id(repo.id)
         heads = {head.id: head.commit for head in self._lakefs.branches(name) if not head.id.startswith(SCRATCH)}
+        broken: list[Unavailable] = []
         for branch, commit in heads.items():
             row = known.get(branch)
             if row is None or row["commit_id"] != commit:
-                self._follow(repo, branch, bytes(row["ref"]) if row else self._reconciler.ref_for(repo, branch, commit))
+                try:
+                    self._follow(repo, branch, bytes(row["ref"]) if row else self._reconciler.ref_for(repo, branch, commit))
+                except Unavailable as error:
+                    self._lakefs.health()
+                    broken.append(error)  # the other branches do not wait for this one
             elif row["missing_since"] is not None:
                 self._database.write(lambda tx, branch=branch: journal.miss_branch(tx, repo.id, branch, None))  # type: ignore[misc]
         for branch in known.keys() - heads.keys() - {DEFAULT_BRANCH}:
             self._miss(repo, branch, known[branch])
         self._tags.take_in(repo, self._lakefs.tags(name))
+        if broken:
+            raise broken[0]
 
     def afterwards(self, work: Callable[[], None]) -> None:
         """What nobody waits for; a failure is logged, and the next one makes up for it."""
@@ -139,13 +146,20 @@ class Watch:
                 self.bring_up(repo)
         except Unavailable as error:
             log.warning("%s Reads go on with what is known.", error.message)
-            with self._lock:
-                self._paused_until = time.monotonic() + _PAUSE_SECONDS
+            self._pause()
         except Exception:
             log.exception("LakeFS's commits in repository %s were not taken in", repo_id)
         finally:
             with self._lock:
                 self._looked.keep(repo_id, self._running.pop(repo_id).started)
+
+    def _pause(self) -> None:
+        """Leave LakeFS alone for a while if it is down; it may also be one repository that is out of order."""
+        try:
+            self._lakefs.health()
+        except (Unavailable, Denied):
+            with self._lock:
+                self._paused_until = time.monotonic() + _PAUSE_SECONDS
 
     def _follow(self, repo: Repo, branch: str, ref: bytes) -> None:
         try:

@@ -4,14 +4,17 @@ The calls are 6 + p for p changed paths. Each is safe to repeat under another op
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 
 from storage.blobs.base import BlobStore
+from storage.errors import Unavailable
 from storage.recent import Recent
-from storage.records import BlobRef, Oid, Repo
+from storage.records import ZERO_OID, BlobRef, Oid, RefUpdate, Repo
 from storage.versions.contents import Changes, Contents, Placed
 from storage.versions.lakefs.client import Denied, LakeFS
 from storage.versions.lakefs.journal import Operation, Step
@@ -21,6 +24,7 @@ from storage.versions.lakefs.records import BASE, OID, OPERATION, TREE, LakeComm
 log = logging.getLogger(__name__)
 _IN_FLIGHT = 16  # more made it slower on two cores
 _DELETES = 1000
+_LARGE = 2 << 20  # of these one at a time is in memory
 _MESSAGE_BYTES = 8192
 _KEPT = 50_000
 _UNLOCK_TRIES, _UNLOCK_SECONDS = 40, 0.5
@@ -54,6 +58,7 @@ class Writer:
         self._protected = protected
         self._pooled: Recent[str, bool] = Recent(_KEPT)
         self._threads = ThreadPoolExecutor(_IN_FLIGHT, "lakefs")
+        self._large = threading.Lock()
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -75,7 +80,7 @@ class Writer:
         """A new branch; at `start` itself where that shows the same commit, else with one commit more."""
         name = repository_id(repo.id)
         if start.oid == step.update.new:
-            self._lakefs.create_branch(name, step.branch, start.commit)
+            self._appear(name, step.branch, start.commit)
             return self._lakefs.get_commit(name, start.commit)
         scratch = scratch_branch(operation, step)
         message, metadata = self._told(repo, operation, step, start)
@@ -84,8 +89,29 @@ class Writer:
         self._stage(name, scratch, changes)
         metadata["hub.unprojected"] = str(changes.unprojected)
         made = self._lakefs.commit(name, scratch, message, metadata)
-        self._lakefs.create_branch(name, step.branch, made)
+        self._appear(name, step.branch, made)
         return LakeCommit(made, (start.commit,), message, "", 0, metadata)
+
+    def undo(self, repo: Repo, operation: Operation, step: Step, made: Start, before: Start) -> str:
+        """Put what was there `before` the step on top of what it made: LakeFS's history only grows. What others changed meanwhile stays.
+
+        The id of the commit. It may be begun again. Raises Denied, Unavailable.
+        """
+        name = repository_id(repo.id)
+        scratch = scratch_branch(operation, step) + "-undo"
+        back = replace(step, update=RefUpdate(step.update.ref, step.update.new, before.oid or ZERO_OID))
+        message, metadata = self._told(repo, operation, back, made)
+        metadata[OPERATION] = undoing(operation)
+        self._lakefs.delete_branch(name, scratch)
+        self._lakefs.create_branch(name, scratch, made.commit, hidden=True)
+        self._stage(name, scratch, self._contents.changes(repo, made.oid, before.oid))
+        self._lakefs.commit(name, scratch, message, {"hub.tx": operation.id})
+        try:
+            undone = self._merge(name, scratch, step.branch, message, metadata, "dest-wins")
+        except Overtaken as error:
+            raise Unavailable(f"An update that was refused cannot be taken back yet: {error.reason}.") from error
+        self._lakefs.delete_branch(name, scratch)
+        return undone
 
     def drop_scratch(self, repo: Repo, operation: Operation) -> None:
         """Nothing can be merged from it any more. Raises Unavailable."""
@@ -126,7 +152,8 @@ class Writer:
     def _pool(self, blob: BlobRef, read: Callable[[], bytes]) -> None:
         """Bytes before the name that leads to them (I4)."""
         if not self._pooled.get(blob.sha256):
-            self._blobs.keep(read())
+            with self._large if blob.size > _LARGE else nullcontext():
+                self._blobs.keep(read())
             self._pooled.keep(blob.sha256, True)
 
     def _all(self, work: Callable[[Placed], None], things: Iterable[Placed]) -> None:
@@ -144,10 +171,18 @@ class Writer:
         finally:
             wait(running)
 
-    def _merge(self, name: str, scratch: str, branch: str, message: str, metadata: dict[str, str]) -> str:
+    def _appear(self, name: str, branch: str, commit: str) -> None:
+        try:
+            self._lakefs.create_branch(name, branch, commit)
+        except Denied as error:
+            if error.status != 409:
+                raise
+            raise Overtaken(f"LakeFS has a branch or a tag {branch} already; fetch first, or take another name") from error
+
+    def _merge(self, name: str, scratch: str, branch: str, message: str, metadata: dict[str, str], strategy: str = "") -> str:
         for _ in range(_MERGE_TRIES):
             try:
-                return self._lakefs.merge(name, scratch, branch, message, metadata)
+                return self._lakefs.merge(name, scratch, branch, message, metadata, strategy)
             except Denied as error:
                 if error.status == 409:
                     raise Overtaken("fetch first: the same files were changed in LakeFS") from error
@@ -180,6 +215,11 @@ class Writer:
 
 def scratch_branch(operation: Operation, step: Step) -> str:
     return f"{SCRATCH}{operation.id}-{step.place}"
+
+
+def undoing(operation: Operation) -> str:
+    """What the commits that take an operation back are known by."""
+    return f"{operation.id}-undo"
 
 
 def scratch_owner(branch: str) -> str:

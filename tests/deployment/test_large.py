@@ -1,0 +1,112 @@
+"""Large things on the cluster as it is deployed: git, LFS and the Hugging Face client through nginx, in flat memory of all processes."""
+
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.acceptance.conftest import Machine
+from tests.deployment.stack import behind, start_gunicorn, start_nginx
+
+MIB = 1 << 20
+MOST_GROWTH = 200 * MIB  # of one process, whatever passes through it
+
+
+@pytest.fixture(scope="module", params=["proxy", "links"])
+def place(request: pytest.FixtureRequest, new_cluster: Any, s3_server: Any, tmp_path_factory: Any) -> Iterator[Any]:
+    """A hub through which all bytes go, and one whose clients read large objects from S3 by signed URLs; with its nginx."""
+    more = {"KOHAKU_HUB_S3_PUBLIC_ENDPOINT": s3_server.endpoint} if request.param == "links" else {}
+    launcher = new_cluster(**more)
+    launcher.users()
+    running = start_gunicorn(launcher)
+    nginx = start_nginx(tmp_path_factory.mktemp("large") / "nginx", running.url)
+    yield behind(running, nginx), nginx
+    nginx.stop()
+    assert running.stop() == 0
+    assert "unexpected error" not in running.log.read_text("utf-8")
+
+
+@pytest.fixture
+def hub(place: Any) -> Any:
+    return place[0]
+
+
+def anonymous(pid: int) -> int:
+    """Memory that no file stands behind, in bytes: packs are mapped, and the kernel takes those pages back as it likes."""
+    found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("utf-8"))
+    return int(found[1]) * 1024 if found else 0
+
+
+@contextmanager
+def flat(*parents: int) -> Iterator[None]:
+    """No process of these families grows by more than MOST_GROWTH meanwhile."""
+    family = [process for pid in parents for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))]
+    before = {process.pid: anonymous(process.pid) for process in family}
+    most = dict(before)
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.05):
+            for pid in before:
+                most[pid] = max(most[pid], anonymous(pid))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+    grown = {f"{process.name()} {process.pid}": (most[process.pid] - before[process.pid]) // MIB for process in family}
+    assert max(grown.values()) < MOST_GROWTH // MIB, grown
+
+
+def write(path: Path, size: int) -> str:
+    """Random bytes; their SHA-256."""
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for _ in range(size // MIB):
+            data = os.urandom(MIB)
+            digest.update(data)
+            file.write(data)
+    return digest.hexdigest()
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@pytest.mark.timeout(600)
+def test_git_and_lfs_and_hugging_face(place: Any, machine: Machine) -> None:
+    hub, nginx = place
+    name = hub.repo()
+    work = machine.home / "work"
+    machine.run("git", "clone", "-q", hub.git_url(name), str(work))
+    machine.git(work, "lfs", "track", "*.bin")
+    sums = {f"part-{n}": write(work / f"part-{n}", 10 * MIB) for n in range(20)}
+    sums["one.bin"] = write(work / "one.bin", 1024 * MIB)
+    source = machine.home / "hf.safetensors"
+    sums["hf.safetensors"] = write(source, 200 * MIB)
+    with flat(hub.process.pid, nginx.running().pid):
+        machine.git(work, "add", "-A")
+        machine.git(work, "commit", "-q", "-m", "Large")
+        machine.git(work, "push", "-q", "origin", "HEAD")
+        machine.hf("upload", name, str(source), source.name)
+        clone = machine.home / "clone"
+        machine.run("git", "clone", "-q", hub.git_url(name), str(clone))
+        assert {path: sha256(clone / path) for path in sums} == sums
+        target = machine.home / "target"
+        machine.hf("download", name, "--local-dir", str(target))
+        assert {path: sha256(target / path) for path in sums} == sums
+    assert not any(path.is_file() for path in nginx.folder.rglob("*_temp/*"))
+    log = (nginx.folder / "log").read_text("utf-8")
+    is_direct = "KOHAKU_HUB_S3_PUBLIC_ENDPOINT" in hub.launcher.environment
+    assert bool(re.search(r'"GET /[^"]*lfs[^"]*" 200 1073741824', log)) != is_direct  # one of both ways

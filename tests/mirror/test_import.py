@@ -1,0 +1,223 @@
+"""Repositories come from C git elsewhere, with everything; they follow it; they go on after a death."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.mirror.source import Elsewhere, git, refs
+
+NAME = "alice/brought"
+PATH = f"/api/models/{NAME}/import"
+
+
+def wait(hub: Any, *states: str, path: str = PATH) -> dict[str, Any]:
+    """The job's answer, once it is in one of the states."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        answer = hub.call("GET", path)
+        assert answer.status == 200, answer
+        shown: dict[str, Any] = answer.json()
+        if shown["state"] in states:
+            return shown
+        time.sleep(0.05)
+    raise AssertionError(f"the import ended in {shown}")
+
+
+def wait_for(found: Callable[[], bool], what: str) -> None:
+    until = time.monotonic() + 60
+    while not found():
+        assert time.monotonic() < until, what
+        time.sleep(0.05)
+
+
+def served(hub: Any, folder: Path, name: str = NAME) -> dict[str, str]:
+    """The refs of a mirror clone from the hub, checked whole."""
+    git(folder.parent, "clone", "-q", "--mirror", hub.git_url(name), str(folder))
+    git(folder, "fsck", "--full", "--strict")
+    return refs(folder)
+
+
+def expected(there: Elsewhere) -> dict[str, str]:
+    return {name: oid for name, oid in refs(there.bare).items() if not name.startswith("refs/pull/")}
+
+
+def test_everything_comes(follower: Any, elsewhere: Elsewhere, tmp_path: Path) -> None:
+    begun = follower.call("POST", PATH, {"url": elsewhere.repository, "private": True})
+    assert begun.status == 202, begun
+    done = wait(follower, "done", "failed")
+
+    assert (done["state"], done["message"]) == ("done", "")
+    assert "1 of other kinds left out" in done["progress"]["text"]
+    assert served(follower, tmp_path / "copy.git") == expected(elsewhere)
+    assert follower.call("GET", f"/api/models/{NAME}", token=follower.token2).status == 404
+    git(tmp_path, "clone", "-q", follower.git_url(NAME), "checkout")
+    assert git(tmp_path / "checkout", "branch", "--show-current").stdout == b"trunk\n"
+    assert (tmp_path / "checkout" / "file1.txt").read_bytes() == (elsewhere.work / "file1.txt").read_bytes()
+    large = follower.call("GET", f"/{NAME}/resolve/trunk/large3.bin")
+    assert large.body == (elsewhere.work / "large3.bin").read_bytes()
+
+
+def test_an_import_takes_pushes_and_is_not_done_twice(follower: Any, elsewhere: Elsewhere, tmp_path: Path) -> None:
+    follower.call("POST", PATH, {"url": elsewhere.repository})
+    assert wait(follower, "done", "failed")["state"] == "done"
+    git(elsewhere.work, "commit", "-q", "--allow-empty", "-m", "mine")
+    git(elsewhere.work, "push", "-q", follower.git_url(NAME), "trunk")
+
+    again = follower.call("POST", PATH, {"url": elsewhere.repository})
+    assert again.status == 409
+    assert "new repository" in again.json()["error"]
+
+
+def test_a_mirror_follows_its_source(follower: Any, elsewhere: Elsewhere, tmp_path: Path) -> None:
+    begun = follower.call("POST", PATH, {"url": elsewhere.repository, "mirror": True, "interval_seconds": 1})
+    assert begun.status == 202, begun
+    wait_for(lambda: follower.call("GET", PATH).json()["ended_at"] is not None, "the first look")
+    assert served(follower, tmp_path / "first.git") == expected(elsewhere)
+
+    git(elsewhere.work, "checkout", "-q", "--orphan", "other")
+    elsewhere.commit("new.bin", b"new large bytes" * 1000)
+    git(elsewhere.work, "branch", "-D", "side")
+    git(elsewhere.work, "branch", "-f", "trunk", "trunk~2")
+    git(elsewhere.work, "branch", "side/below", "other")
+    elsewhere.push()
+    git(elsewhere.bare, "symbolic-ref", "HEAD", "refs/heads/other")
+    follows = lambda: git(tmp_path, "ls-remote", follower.git_url(NAME), "side/below").stdout != b""  # noqa: E731
+    wait_for(follows, "the branch comes")
+    wait_for(lambda: follower.call("GET", PATH).json()["state"] == "waiting", "the end of the look")
+
+    assert served(follower, tmp_path / "second.git") == expected(elsewhere)
+    assert follower.call("GET", f"/{NAME}/resolve/other/new.bin").body == b"new large bytes" * 1000
+    assert b"refs/heads/other\tHEAD" in git(tmp_path, "ls-remote", "--symref", follower.git_url(NAME), "HEAD").stdout
+
+
+def test_a_mirror_takes_no_pushes_until_it_ends(follower: Any, elsewhere: Elsewhere, tmp_path: Path) -> None:
+    follower.call("POST", PATH, {"url": elsewhere.repository, "mirror": True})
+    wait_for(lambda: follower.call("GET", PATH).json()["ended_at"] is not None, "the first look")
+    git(elsewhere.work, "commit", "-q", "--allow-empty", "-m", "mine")
+    refused = git(elsewhere.work, "push", follower.git_url(NAME), "trunk", check=False)
+    branch = follower.call("POST", f"/api/models/{NAME}/branch/mine", {})
+
+    assert refused.returncode == 1
+    assert b"is a mirror and follows its source" in refused.stderr
+    assert branch.status == 409
+    assert follower.call("DELETE", PATH, token=follower.token2).status == 403
+    assert follower.call("DELETE", PATH).status == 200
+    assert follower.call("GET", PATH).status == 404
+    git(elsewhere.work, "push", follower.git_url(NAME), "trunk")
+
+
+def test_killed_in_the_middle_it_goes_on(start_follower: Callable[..., Any], elsewhere: Elsewhere, tmp_path: Path) -> None:
+    elsewhere.hold_after = 3
+    hub = start_follower()
+    hub.call("POST", PATH, {"url": elsewhere.repository})
+    assert elsewhere.held.wait(60)
+    hub.process.kill()
+    hub.process.wait(30)
+    before = dict(elsewhere.asked)
+    assert git(tmp_path, "ls-remote", str(elsewhere.bare)).stdout
+    elsewhere.gate.set()
+    again = start_follower()
+    done = wait(again, "done", "failed")
+
+    assert (done["state"], done["message"]) == ("done", "")
+    assert served(again, tmp_path / "copy.git") == expected(elsewhere)
+    twice = [what for what, number in elsewhere.asked.items() if what.startswith("lfs/") and number > 1]
+    assert len(twice) == 1, "only the object that was on its way comes again"
+    assert elsewhere.asked["fetch"] == before["fetch"] == 1
+    assert not list((again.data / "incoming").glob("import-*")), "the kept pack went when it was part of the repository"
+
+
+def test_missing_large_files_are_named_and_no_ref_moves(start_follower: Callable[..., Any], elsewhere: Elsewhere) -> None:
+    gone = git(elsewhere.work, "lfs", "ls-files", "-l", "-I", "large2.bin").stdout.split()[0].decode()
+    kept = elsewhere.lfs_path(gone).read_bytes()
+    elsewhere.lfs_path(gone).unlink()
+    hub = start_follower()
+    hub.call("POST", PATH, {"url": elsewhere.repository})
+    failed = wait(hub, "done", "failed")
+
+    assert failed["state"] == "failed"
+    assert gone in failed["message"]
+    assert git(elsewhere.folder, "ls-remote", hub.git_url(NAME)).stdout == b""
+    elsewhere.lfs_path(gone).write_bytes(kept)
+    assert hub.call("POST", PATH, {"url": elsewhere.repository}).status == 202
+    assert wait(hub, "done", "failed")["state"] == "done"
+    assert elsewhere.asked[f"lfs/{gone}"] == 1
+
+
+def test_a_large_file_that_is_another_one_is_not_taken(start_follower: Callable[..., Any], elsewhere: Elsewhere) -> None:
+    wrong = git(elsewhere.work, "lfs", "ls-files", "-l", "-I", "large2.bin").stdout.split()[0].decode()
+    elsewhere.lfs_path(wrong).write_bytes(b"x" * 300_002)
+    hub = start_follower()
+    hub.call("POST", PATH, {"url": elsewhere.repository})
+    failed = wait(hub, "done", "failed")
+
+    assert failed["state"] == "failed"
+    assert wrong in failed["message"]
+    assert not [path for path in (hub.data / "pool").rglob(f"*{wrong}*") if path.is_file()]
+
+
+def test_a_pack_over_the_limit_is_refused_clearly(start_follower: Callable[..., Any], elsewhere: Elsewhere) -> None:
+    hub = start_follower(pack_bytes=1000)
+    hub.call("POST", PATH, {"url": elsewhere.repository})
+    failed = wait(hub, "failed")
+
+    assert "more than 1000 bytes" in failed["message"]
+    assert "pack_bytes" in failed["message"]
+
+
+def test_old_odd_histories_come_as_they_are(start_follower: Callable[..., Any], elsewhere: Elsewhere, tmp_path: Path) -> None:
+    """A zero-padded mode, a person without a blank before the date, and one without an address: git fsck names all three."""
+    blob = git(elsewhere.bare, "hash-object", "-w", "--stdin", stdin=b"text\n").stdout.strip().decode()
+    entry = b"100644 file\0" + bytes.fromhex(blob)
+    write = ("hash-object", "-w", "--stdin", "--literally", "-t")
+    inner = git(elsewhere.bare, *write, "tree", stdin=entry).stdout.strip()
+    tree = git(elsewhere.bare, *write, "tree", stdin=b"040000 folder\0" + bytes.fromhex(inner.decode())).stdout.strip()
+    odd = b"tree %s\nauthor A <a@example.org>1112911993 -0700\ncommitter nobody 1112911993 -0700\n\nold\n" % tree
+    commit = git(elsewhere.bare, *write, "commit", stdin=odd).stdout.strip().decode()
+    git(elsewhere.bare, "update-ref", "refs/heads/old", commit)
+    hub = start_follower()
+    hub.call("POST", PATH, {"url": elsewhere.repository})
+    assert wait(hub, "done", "failed")["message"] == ""
+
+    git(tmp_path, "clone", "-q", "--bare", hub.git_url(NAME), "copy.git")
+    assert refs(tmp_path / "copy.git")["refs/heads/old"] == commit
+    assert git(tmp_path / "copy.git", "show", "old:folder/file").stdout == b"text\n"
+    assert hub.call("GET", f"/{NAME}/resolve/old/folder/file").body == b"text\n"
+    assert hub.call("GET", f"/api/models/{NAME}/commits/old").status == 200
+    assert hub.admin("check").returncode == 0
+    pushed = git(tmp_path / "copy.git", "push", hub.git_url(hub.repo()), "old", check=False)
+    assert pushed.returncode == 1, "a push of the same is refused as ever"
+
+
+def test_the_operator_imports_in_the_foreground(
+    start_follower: Callable[..., Any], launcher: Any, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    elsewhere.login = "reader:a-word-for-the-source"
+    launcher.environment = {"KOHAKU_HUB_IMPORT_PRIVATE": "true"}
+    refused = launcher.admin("import", elsewhere.repository, NAME, "--type", "dataset")
+    done = launcher.admin(
+        "import", elsewhere.repository, NAME, "--type", "dataset", "--private", "--username", "reader", stdin="a-word-for-the-source\n"
+    )
+    hub = start_follower()
+
+    assert refused.returncode == 1
+    assert "401" in refused.stderr
+    assert done.returncode == 0, done.stderr
+    assert "Fetching large files" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"datasets/{NAME} is here."
+    assert served(hub, tmp_path / "copy.git", f"datasets/{NAME}") == expected(elsewhere)
+
+
+def test_from_another_hub_with_its_large_files(start_follower: Callable[..., Any], hub: Any, elsewhere: Elsewhere, tmp_path: Path) -> None:
+    name = hub.repo(private=True)
+    git(elsewhere.work, "lfs", "push", "--all", hub.git_url(name))
+    git(elsewhere.work, "push", "-q", hub.git_url(name), "trunk")
+    here = start_follower()
+    begun = here.call("POST", PATH, {"url": f"{hub.url}/{name}", "username": "alice", "password": hub.token})
+    assert begun.status == 202
+    done = wait(here, "done", "failed")
+
+    assert (done["state"], done["message"]) == ("done", "")
+    assert served(here, tmp_path / "copy.git") == {"refs/heads/trunk": refs(elsewhere.bare)["refs/heads/trunk"]}
+    assert here.call("GET", f"/{NAME}/resolve/trunk/large4.bin").body == (elsewhere.work / "large4.bin").read_bytes()
