@@ -54,7 +54,7 @@ class Pusher:
         merger: Merger,
         versions: VersionStore,
         possession: Possession,
-        rules: BranchRules,
+        rules: BranchRules | None,
         limits: Limits,
         *,
         forbids: Callable[[Repo], str] = nobody_forbids,
@@ -116,8 +116,12 @@ class Pusher:
         return self._update(repo, principal, PushRequest(tuple(updates), _ATOMIC), None, None)
 
     def _ingest(self, repo: Repo, pack: Path, progress: Callable[[str], None]) -> Ingested:
-        keep = bool(self._rules.of(repo.id))
+        keep = bool(self._rules_of(repo))
         return Ingest(self._objects.of(repo.id), self._limits, progress, self._profile, keep_commits=keep).run(pack)
+
+    def _rules_of(self, repo: Repo) -> Sequence[BranchRule]:
+        """None where the pusher has none: a mirror does what its source did."""
+        return self._rules.of(repo.id) if self._rules is not None else ()
 
     def _missing_large(self, repo: Repo, ingested: Ingested | None, progress: Callable[[str], None]) -> str:
         """Why the push cannot be taken, after the list went to the client; empty when every LFS object is here."""
@@ -144,7 +148,7 @@ class Pusher:
         if forbidden := self._forbids(repo):
             return [RefResult(update, forbidden) for update in request.updates]
         objects = self._objects.of(repo.id)
-        judge = _Judge(objects, ingested, self._versions.refs(repo.id, fresh=False), self._rules.of(repo.id), self._limits)
+        judge = _Judge(objects, ingested, self._versions.refs(repo.id, fresh=False), self._rules_of(repo), self._limits)
         reasons = {update: judge.refusal(update) for update in request.updates}
         good = [update for update, reason in reasons.items() if not reason]
         if request.has(b"atomic") and len(good) < len(reasons):
