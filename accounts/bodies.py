@@ -4,14 +4,17 @@ import asyncio
 import json
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any, BinaryIO
 
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
 
 from storage.errors import Invalid, TooLarge, Unsupported
 from storage.limits import MIB
 
 CHUNK = 256 * 1024
+_DRAINED_BYTES = MIB
+_DRAINED_SECONDS = 2
 
 
 async def chunks(request: web.Request, limit: int) -> AsyncIterator[bytes]:
@@ -71,6 +74,19 @@ async def spool(request: web.Request, file: BinaryIO, limit: int) -> int:
 async def read_all(request: web.Request, limit: int) -> bytes:
     """A small body in memory."""
     return b"".join([data async for data in chunks(request, limit)])
+
+
+async def drain(request: web.Request) -> None:
+    """Read on what a refused request still sends, if that is little and comes soon.
+
+    nginx, which streams bodies, closes the client's connection when it is answered before it has passed on the whole body, and has told
+    the client by then that the connection stays.
+    """
+    left = _DRAINED_BYTES
+    with suppress(TimeoutError, ConnectionError, ClientPayloadError, web.RequestPayloadError):
+        async with asyncio.timeout(_DRAINED_SECONDS):
+            while left > 0 and not request.content.at_eof():
+                left -= len(await request.content.readany())
 
 
 async def read_json(request: web.Request, limit: int) -> Any:

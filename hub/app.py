@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from accounts.bodies import drain
 from accounts.endpoint import ASKER, STOPPING, Endpoint, add_endpoints
 from accounts.errors import render_json
 from accounts.keys.views import KeyViews
@@ -114,6 +115,8 @@ async def _around(request: web.Request, handler: Callable[[web.Request], Awaitab
     try:
         response = await _answer(request, handler)
         status = response.status
+        if status >= 400 and not response.prepared:
+            await drain(request)
         return response
     except ConnectionError:
         status = 499  # the client went away; nobody reads this answer

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -138,3 +139,21 @@ def test_one_address_cannot_hold_every_connection(make_nginx: Callable[..., Ngin
         status, _ = ask(url, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 
     assert status.split()[1] == "429"
+
+
+def test_a_refused_body_does_not_cost_the_connection(hub: Any) -> None:
+    """Clients send the head, then the body, and use the connection again: it must still be there."""
+    host, port = hub.url.removeprefix("http://").split(":")
+    head = b"POST /api/repos/create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 20000\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=30) as connection, connection.makefile("rb") as answers:
+        for _ in range(5):
+            connection.sendall(head)
+            time.sleep(0.2)
+            connection.sendall(b" " * 20000)
+            status = answers.readline()
+            assert status.split()[1:2] == [b"401"], status
+            length = 0
+            while line := answers.readline().strip():
+                name, _, value = line.lower().partition(b":")
+                length = int(value) if name == b"content-length" else length
+            answers.read(length)
