@@ -70,9 +70,11 @@ class Place:
         self.hub.process.send_signal(signal.SIGKILL)
         self.hub.process.wait(30)
 
-    def kill_at_all(self, cases: Sequence[Case]) -> None:
-        """Every client does its act until its call is reached; when all are there, the hub dies."""
+    def kill_at_all(self, cases: Sequence[Case], *, again: bool = False) -> None:
+        """Every client does its act until its call is reached; when all are there, the hub dies. `again`: not for the first time."""
         dead = threading.Event()
+        for case in cases if not again else ():
+            case.lake.wait_until_tidy()
         for case in cases:
             self.proxy.arm(_trap(case, dead))
         with ThreadPoolExecutor(len(cases)) as pool:

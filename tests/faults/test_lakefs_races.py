@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -52,14 +51,7 @@ class Ours:
         self.start = self.work.write({"a": b"1", "b": b"2"})
         self.work.push("main", "main:side")
         self.lake: Lake = lake_of(place.rows, place.lakefs, place.hub, self.name)
-        self.wait_until_tidy()
-
-    def wait_until_tidy(self) -> None:
-        """The first push drops its private branches in the background; those calls are not the ones that are waited for."""
-        until = time.monotonic() + 30
-        while any(branch.startswith("_tx-") for branch in self.lake.branches()):
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        self.lake.wait_until_tidy()
 
     def when(self, call: str, act: Callable[[], Any], *, number: int = 1, moment: Moment = Moment.BEFORE, drop: bool = False) -> Trap:
         method, path = call.split(" ", 1)

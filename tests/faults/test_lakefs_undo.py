@@ -37,7 +37,7 @@ def test_a_push_that_is_being_taken_back(place: Place, tmp_path: Path, recovery:
             case.held.clear()
             case.act = lambda case: case.work.run("ls-remote", "origin").returncode == 0
         place.rows.end_leases()
-        place.kill_at_all([case for case in cases if "merge" in case.stop.pattern and case.stop.moment is Moment.BEFORE])
+        place.kill_at_all([case for case in cases if "merge" in case.stop.pattern and case.stop.moment is Moment.BEFORE], again=True)
     if recovery == "janitor":
         place.rows.end_leases()
     place.start()

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 import urllib.parse
 import urllib.request
 import uuid
@@ -31,6 +32,13 @@ class Lake:
     def branches(self) -> dict[str, str]:
         """Hidden ones too."""
         return {row["id"]: row["commit_id"] for row in self._all(f"/repositories/{self.id}/branches?show_hidden=true")}
+
+    def wait_until_tidy(self) -> None:
+        """The hub drops its private branches in the background; who counts or stops calls waits for that."""
+        until = time.monotonic() + 60
+        while any(branch.startswith("_tx-") for branch in self.branches()):
+            assert time.monotonic() < until
+            time.sleep(0.05)
 
     def tags(self) -> dict[str, str]:
         return {row["id"]: row["commit_id"] for row in self._all(f"/repositories/{self.id}/tags?prefix=")}

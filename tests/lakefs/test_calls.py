@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.lakefs.lake import Work
+from tests.lakefs.lake import Lake, Work
 from tests.lakefs.test_bridge import hf_commit, resolve
 from tests.servers.lakeproxy import Call, LakeProxy
 
@@ -32,12 +32,13 @@ def hub(proxy: LakeProxy, new_cluster: Callable[..., Any]) -> Iterator[Any]:
 
 
 @pytest.fixture
-def work(hub: Any, tmp_path: Path) -> Work:
+def work(hub: Any, lakefs: Any, tmp_path: Path) -> Work:
     """A repository with one commit, known to LakeFS."""
     made = Work(tmp_path / "work", hub.git_url(hub.repo()))
     made.write({f"f{number}": b"%d" % number for number in range(10)})
     made.push()
     made.remote()
+    Lake(lakefs, hub, name_of(made)).wait_until_tidy()
     return made
 
 

@@ -163,7 +163,7 @@ class Carrier:
     def _end(self, repo: Repo, operation: Operation, error: Exception | None) -> Outcome:
         """How far it came, once nothing of it can go on. Lets go of it and raises Unavailable when LakeFS cannot be asked."""
         try:
-            self._writer.drop_scratch(repo, operation)
+            self._writer.drop_scratch(repo, operation, with_undo=operation.is_atomic)
             done = [one for step in operation.on_branches if (one := self._found(repo, operation, step)) is not None]
             is_whole = len(done) == len(operation.on_branches)
             if operation.is_atomic and not is_whole:

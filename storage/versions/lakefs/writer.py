@@ -98,7 +98,7 @@ class Writer:
         The id of the commit. It may be begun again. Raises Denied, Unavailable.
         """
         name = repository_id(repo.id)
-        scratch = scratch_branch(operation, step) + "-undo"
+        scratch = undo_branch(operation, step)
         back = replace(step, update=RefUpdate(step.update.ref, step.update.new, before.oid or ZERO_OID))
         message, metadata = self._told(repo, operation, back, made)
         metadata[OPERATION] = undoing(operation)
@@ -113,10 +113,12 @@ class Writer:
         self._lakefs.delete_branch(name, scratch)
         return undone
 
-    def drop_scratch(self, repo: Repo, operation: Operation) -> None:
-        """Nothing can be merged from it any more. Raises Unavailable."""
+    def drop_scratch(self, repo: Repo, operation: Operation, *, with_undo: bool = False) -> None:
+        """Nothing can be merged from it any more; `with_undo`: nor from what was to take the operation back. Raises Unavailable."""
         for step in operation.on_branches:
             self._lakefs.delete_branch(repository_id(repo.id), scratch_branch(operation, step))
+            if with_undo:
+                self._lakefs.delete_branch(repository_id(repo.id), undo_branch(operation, step))
 
     def _told(self, repo: Repo, operation: Operation, step: Step, start: Start) -> tuple[str, dict[str, str]]:
         commit = self._contents.commit(repo, step.update.new)
@@ -215,6 +217,10 @@ class Writer:
 
 def scratch_branch(operation: Operation, step: Step) -> str:
     return f"{SCRATCH}{operation.id}-{step.place}"
+
+
+def undo_branch(operation: Operation, step: Step) -> str:
+    return scratch_branch(operation, step) + "-undo"
 
 
 def undoing(operation: Operation) -> str:
