@@ -98,7 +98,7 @@ def test_connections_that_the_server_ended_are_not_used_again(database: Postgres
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             ).fetchall()
-        assert ended == [(True,)]
+        assert (True,) in ended  # the one before that we looked with may just be going, too
 
 
 def test_an_error_leaves_a_connection_that_works(database: PostgresDatabase) -> None:
