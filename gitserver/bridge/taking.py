@@ -67,10 +67,8 @@ class Taking:
                 wanted.append(path)
             else:
                 self._skipped += 1
-        first = [path for path in wanted if path.rpartition(b"/")[2] == _ATTRIBUTES]
-        self._put_all(first)  # they say which of the others are large
-        attributes = Attributes(self._attributes, _LIMITS)
-        self._put_all([path for path in wanted if path not in set(first)], attributes)
+        self._put_all([path for path in wanted if _says_attributes(path)])  # they say which of the others are large
+        self._put_all([path for path in wanted if not _says_attributes(path)], Attributes(self._attributes, _LIMITS))
         return self._skipped
 
     def _remove(self, path: bytes) -> None:
@@ -100,7 +98,7 @@ class Taking:
         if file.large is not None:
             self._own(file.large)
         data = file.data if file.data is not None else _pointer(file.large)
-        oid = self._draft.add(RawObject(Kind.BLOB, data), remember=file.path.rpartition(b"/")[2] == _ATTRIBUTES)
+        oid = self._draft.add(RawObject(Kind.BLOB, data), remember=_says_attributes(file.path))
         self._draft.edit.put(file.path, oid, file.mode)
 
     def _stat(self, path: bytes) -> LakeObject:
@@ -149,6 +147,10 @@ class Taking:
     def _attributes(self, folder: bytes) -> bytes | None:
         item = self._draft.edit.find(folder + b"/" + _ATTRIBUTES if folder else _ATTRIBUTES)
         return self._draft.blob(item.oid) if item is not None and not item.is_tree and not item.is_gitlink else None
+
+
+def _says_attributes(path: bytes) -> bool:
+    return path.rpartition(b"/")[2] == _ATTRIBUTES
 
 
 def _mode(found: LakeObject) -> int | None:
