@@ -167,9 +167,7 @@ class Carrier:
             done = [one for step in operation.on_branches if (one := self._found(repo, operation, step)) is not None]
             is_whole = len(done) == len(operation.on_branches)
             if operation.is_atomic and not is_whole:
-                undone = self._undo(repo, operation, done)
-                self._writer.drop_scratch(repo, operation)
-                return Outcome([], undone)
+                return Outcome([], self._undo(repo, operation, done))
         except (Denied, Unavailable) as failure:
             self._let_go(operation)
             raise _told(error or failure) from failure
