@@ -15,6 +15,7 @@ from dulwich.pack import apply_delta
 
 from gitserver.parse import CommitNode, TreeItem, parse_commit_node, parse_tree
 from storage.errors import ObjectNotFound, Unavailable
+from storage.filecache import FileCache
 from storage.limits import MIB
 from storage.packs import PackFile, PackStore
 from storage.packs.once import Once
@@ -261,10 +262,11 @@ class Objects:
 
 
 class ObjectStores:
-    """The Objects of each repository in use, kept for the next request."""
+    """The Objects of each repository in use, kept for the next request; `prepared` holds what is made of them ahead, by repository."""
 
-    def __init__(self, packs: PackStore, keep: int = 16) -> None:
+    def __init__(self, packs: PackStore, prepared: FileCache | None = None, keep: int = 16) -> None:
         self._packs = packs
+        self.prepared = prepared
         self._keep = keep
         self._bases = BaseCache()
         self._stores: OrderedDict[str, Objects] = OrderedDict()
@@ -283,8 +285,11 @@ class ObjectStores:
             return store
 
     def forget(self, repo_id: str) -> None:
+        """The repository is deleted."""
         with self._lock:
             self._stores.pop(repo_id, None)
+        if self.prepared is not None:
+            self.prepared.remove_folder(repo_id)
 
 
 def _locate(packs: list[PackFile], oid: Oid) -> Location | None:

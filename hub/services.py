@@ -36,6 +36,7 @@ from storage.blobs.base import BlobStore
 from storage.database.base import Database
 from storage.database.sqlite import SQLiteDatabase
 from storage.errors import HubError, Unavailable
+from storage.filecache import FileCache
 from storage.files import make_durable_dir, sync_dir, sync_file
 from storage.limits import Limits
 from storage.packs import PackStore
@@ -90,7 +91,7 @@ def build(settings: Settings) -> Services:
     stores = open_stores(settings, data, limits)
     packs = PackStore(stores.packs, data / "incoming", database)
     users, tokens, sessions = Users(database, Passwords()), Tokens(database), Sessions(database, limits.session_seconds)
-    objects, possession = ObjectStores(packs), Possession(database, stores.blobs)
+    objects, possession = ObjectStores(packs, open_prepared(settings, data)), Possession(database, stores.blobs)
     repos, rules, secret = Repos(database), BranchRules(database), signing_key(settings, data)
     versions = open_versions(settings, limits, Around(database, stores, packs, objects, possession, repos))
     merger, mirrors = Merger(packs, objects, limits), Mirrors(database, Seal(secret))
@@ -125,6 +126,11 @@ def build(settings: Settings) -> Services:
     )
 
 
+def open_prepared(settings: Settings, data: Path) -> FileCache:
+    """What is made from packs ahead of those who ask for it, shared by the processes of this machine."""
+    return FileCache(data / "prepared", settings.prepared_bytes)
+
+
 def open_database(settings: Settings, data: Path) -> Database:
     """The rows, with an up-to-date schema: PostgreSQL where the settings name one, else SQLite in the data directory."""
     database = connect_database(settings) if settings.database_url.get_secret_value() else SQLiteDatabase(data / "hub.sqlite3")
@@ -152,7 +158,7 @@ def prepare_data(data: Path) -> Path:
     data = data.absolute()
     make_durable_dir(data)
     data.chmod(0o700)
-    for name in ("git", "pool", "staged", "incoming"):
+    for name in ("git", "pool", "staged", "incoming", "prepared"):
         make_durable_dir(data / name)
     return data
 

@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     lfs_multipart_chunk_size_bytes: int | None = Field(default=None, gt=0)
     session_expire_hours: int | None = Field(default=None, gt=0)
     pack_cache_bytes: int = Field(default=10 * GIB, ge=0)
+    prepared_bytes: int = Field(default=4 * GIB, ge=0)
     limits: dict[str, int] = {}
 
     @field_validator("limits")

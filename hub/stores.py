@@ -10,10 +10,10 @@ from storage.blobs.base import BlobStore, StagingStore
 from storage.blobs.disk import DiskBlobStore
 from storage.blobs.staging import DiskStaging
 from storage.errors import Unavailable
+from storage.filecache import FileCache
 from storage.files import make_durable_dir
 from storage.limits import Limits
 from storage.packs.base import PackFiles
-from storage.packs.cache import PackCache
 from storage.packs.disk import DiskPackFiles
 from storage.parts.base import PartStore
 from storage.parts.disk import DiskPartStore
@@ -92,5 +92,5 @@ def _open_s3(settings: Settings, data: Path, limits: Limits) -> Stores:
     parts = S3PartStore(bucket, data / "incoming", blobs)
     cached = data / "pack-cache"  # not `git`: what a hub without S3 put there is no copy, and must not be dropped
     make_durable_dir(cached)
-    packs = S3PackFiles(bucket, PackCache(cached, settings.pack_cache_bytes), data / "incoming")
+    packs = S3PackFiles(bucket, FileCache(cached, settings.pack_cache_bytes), data / "incoming")
     return Stores(blobs, S3Staging(bucket, data / "incoming"), parts, packs, Remote(bucket, parts))

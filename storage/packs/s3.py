@@ -12,9 +12,9 @@ from typing import BinaryIO
 from storage.blobs.bucket import Bucket
 from storage.blobs.s3 import RangedObject, pieces_of
 from storage.errors import ObjectNotFound, Unavailable
+from storage.filecache import FileCache
 from storage.limits import MIB
 from storage.packs.base import COUNT_AT, COUNT_END, ENDINGS, Ending, count_of, file_name, old_ids, whole_packs
-from storage.packs.cache import PackCache
 from storage.packs.packfile import file_size, is_sound
 from storage.recent import Recent
 from storage.records import PackInfo
@@ -29,7 +29,7 @@ class S3PackFiles:
 
     at_once = 8  # most of the time is waiting
 
-    def __init__(self, bucket: Bucket, cache: PackCache, incoming: Path) -> None:
+    def __init__(self, bucket: Bucket, cache: FileCache, incoming: Path) -> None:
         self.place = f"bucket {bucket.config.bucket}"
         self._bucket = bucket
         self._cache = cache

@@ -11,9 +11,9 @@ import pytest
 
 from hub.services import Services
 from storage.errors import Unavailable
+from storage.filecache import FileCache
 from storage.packs import PackStore
 from storage.packs.base import PackFiles, old_ids
-from storage.packs.cache import PackCache
 from storage.packs.disk import DiskPackFiles
 from storage.packs.s3 import S3PackFiles
 from storage.records import RepoKind, RepoName, Scope
@@ -35,7 +35,7 @@ def machine(request: pytest.FixtureRequest, services: Services, tmp_path: Path) 
             (folder / name).mkdir(parents=True)
         files: PackFiles = DiskPackFiles(services.settings.data / "git")
         if bucket is not None:
-            files = S3PackFiles(bucket, PackCache(folder / "cache", 1 << 30), folder / "incoming")
+            files = S3PackFiles(bucket, FileCache(folder / "cache", 1 << 30), folder / "incoming")
         made.append(PackStore(files, folder / "incoming", services.database))
         return made[-1]
 

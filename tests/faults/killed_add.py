@@ -12,7 +12,7 @@ from gitserver.objects import Kind, RawObject, object_id
 from hub.services import build
 from hub.settings import Settings
 from storage.blobs.bucket import Bucket
-from storage.packs.cache import PackCache
+from storage.filecache import FileCache
 from storage.packs.store import PackStore
 from storage.records import ZERO_OID, RefUpdate, RepoKind, RepoName, Scope
 
@@ -58,7 +58,7 @@ def die_at(step: int) -> None:
 
         return run
 
-    for owner, name in ((Bucket, "put"), (PackCache, "keep"), (PackStore, "record")):
+    for owner, name in ((Bucket, "put"), (FileCache, "keep"), (PackStore, "record")):
         setattr(owner, name, stepping(getattr(owner, name)))
 
 

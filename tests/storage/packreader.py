@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from storage.blobs.bucket import Bucket, S3Config
-from storage.packs.cache import PackCache
+from storage.filecache import FileCache
 from storage.packs.packfile import PackFile
 from storage.packs.s3 import S3PackFiles
 from storage.records import PackInfo
@@ -22,7 +22,7 @@ def task(config: S3Config, folder: Path, limit: int, repo_id: str, infos: list[P
 def main() -> None:
     config, folder, limit, repo_id, packs, seed = json.load(sys.stdin)
     bucket = Bucket(S3Config(**config))
-    files = S3PackFiles(bucket, PackCache(Path(folder) / "cache", limit), Path(folder) / "incoming")
+    files = S3PackFiles(bucket, FileCache(Path(folder) / "cache", limit), Path(folder) / "incoming")
     dice, held = random.Random(seed), list[PackFile]()
     for _ in range(150):
         held = [*held[-3:], open_pack(files, repo_id, PackInfo(*dice.choice(packs)))]

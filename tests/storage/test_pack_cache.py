@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.packs.cache import PackCache
+from storage.filecache import FileCache
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def put(cache: PackCache, tmp_path: Path, name: str, size: int, used: int | None = None) -> None:
+def put(cache: FileCache, tmp_path: Path, name: str, size: int, used: int | None = None) -> None:
     """`used` seconds ago; now, if it is not given."""
     source = tmp_path / "aside"
     source.write_bytes(b"x" * size)
@@ -30,7 +30,7 @@ def kept(root: Path) -> set[str]:
 
 
 def test_the_longest_unused_go_first(root: Path, tmp_path: Path) -> None:
-    cache = PackCache(root, 300)
+    cache = FileCache(root, 300)
     for number, name in enumerate(("r/a", "s/b", "r/c")):
         put(cache, tmp_path, name, 100, used=1000 - number)
     assert kept(root) == {"r/a", "s/b", "r/c"}
@@ -49,21 +49,21 @@ def test_the_longest_unused_go_first(root: Path, tmp_path: Path) -> None:
 
 def test_what_is_larger_than_the_cache_is_not_kept(root: Path, tmp_path: Path) -> None:
     for limit in (0, 99):
-        cache = PackCache(root, limit)
+        cache = FileCache(root, limit)
         put(cache, tmp_path, "r/a", 100)
         assert kept(root) == set()
         assert cache.open("r/a") is None
 
 
 def test_what_other_processes_added_counts(root: Path, tmp_path: Path) -> None:
-    one, two = PackCache(root, 25_600), PackCache(root, 25_600)
+    one, two = FileCache(root, 25_600), FileCache(root, 25_600)
     for number in range(300):
         put(one if number % 2 else two, tmp_path, f"r/{number}", 99)
         assert sum(path.stat().st_size for path in root.glob("*/*")) <= 25_600 + 2 * 200
 
 
 def test_small_files_are_not_counted_one_by_one(root: Path, tmp_path: Path) -> None:
-    cache = PackCache(root, 1 << 20)
+    cache = FileCache(root, 1 << 20)
     put(cache, tmp_path, "r/first", 1)
     (root / "r" / "foreign").write_bytes(bytes(2 << 20))
     os.utime(root / "r" / "foreign", (0, 0))
@@ -74,7 +74,7 @@ def test_small_files_are_not_counted_one_by_one(root: Path, tmp_path: Path) -> N
 
 
 def test_a_removed_folder_is_made_again(root: Path, tmp_path: Path) -> None:
-    cache = PackCache(root, 1000)
+    cache = FileCache(root, 1000)
     put(cache, tmp_path, "r/a", 10)
     cache.remove_folder("r")
     cache.remove_folder("r")

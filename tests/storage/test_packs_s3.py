@@ -14,8 +14,8 @@ import pytest
 
 from storage.blobs.bucket import Body, Bucket
 from storage.errors import Unavailable
+from storage.filecache import FileCache
 from storage.packs.base import ENDINGS
-from storage.packs.cache import PackCache
 from storage.packs.s3 import S3PackFiles
 from storage.packs.store import PackStore
 from storage.records import PackInfo
@@ -59,7 +59,7 @@ def make_files(watched: WatchedBucket, tmp_path: Path) -> Callable[[int], S3Pack
     def make(limit: int) -> S3PackFiles:
         for name in ("cache", "incoming", "made"):
             (tmp_path / name).mkdir(exist_ok=True)
-        return S3PackFiles(watched, PackCache(tmp_path / "cache", limit), tmp_path / "incoming")
+        return S3PackFiles(watched, FileCache(tmp_path / "cache", limit), tmp_path / "incoming")
 
     return make
 

@@ -24,7 +24,7 @@ class _Kept(NamedTuple):
     path: str
 
 
-class PackCache:
+class FileCache:
     """`root` is there, and on the same file system as what is kept. Names are `<folder>/<file>`."""
 
     def __init__(self, root: Path, limit: int) -> None:
