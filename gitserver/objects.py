@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from mmap import mmap
+from typing import Protocol
 
 from dulwich.pack import apply_delta
 
 from gitserver.parse import CommitNode, TreeItem, parse_commit_node, parse_tree
+from gitserver.reach.table import LARGE_OBJECTS, Reach, open_reach
 from storage.errors import ObjectNotFound, Unavailable
 from storage.filecache import FileCache
 from storage.limits import MIB
-from storage.packs import PackFile, PackStore
+from storage.packs import PackFile, Packs, PackStore
 from storage.packs.once import Once
 from storage.records import Oid
 
@@ -122,11 +124,26 @@ class BaseCache:
                 self._held -= len(self._raws.popitem(last=False)[1].data)
 
 
-class Objects:
-    """One repository's objects. Safe for threads; packs that other workers add are found by a look at the rows on a miss."""
+class PackSource(Protocol):
+    """Where a repository's packs come from: `storage.packs.PackStore`, or some that are open already."""
 
-    def __init__(self, repo_id: str, packs: PackStore, bases: "BaseCache | None" = None) -> None:
-        self._repo_id = repo_id
+    def open_listed(self, repo_id: str, held: Packs) -> Packs:
+        """All packs, newest first; `held` itself when nothing changed."""
+
+    def lost(self, repo_id: str) -> Iterator[str]:
+        """A line for each pack that is not stored whole."""
+
+
+class Objects:
+    """One repository's objects. Safe for threads; packs that other workers add are found by a look at the rows on a miss.
+
+    `prepared` may have the reachability of the largest pack: then commits are read from there.
+    """
+
+    def __init__(self, repo_id: str, packs: PackSource, bases: "BaseCache | None" = None, prepared: FileCache | None = None) -> None:
+        self.repo_id = repo_id
+        self.reach: Reach | None = None
+        self._prepared = prepared
         self._store = packs
         self._packs: list[PackFile] = []
         self._bases = bases or BaseCache()
@@ -140,7 +157,7 @@ class Objects:
 
     def lost_packs(self) -> Iterator[str]:
         """A line for each pack that is not stored whole, though it may be open here."""
-        return self._store.lost(self._repo_id)
+        return self._store.lost(self.repo_id)
 
     def refresh(self) -> None:
         """Look at the rows again. One thread at a time: an older look must not end after a newer one.
@@ -153,7 +170,8 @@ class Objects:
             if failed > came:
                 raise Unavailable(message)
             try:
-                self._packs = self._store.open_listed(self._repo_id, self._packs)
+                self._packs = self._store.open_listed(self.repo_id, self._packs)
+                self._find_reach()
             except Unavailable as error:
                 self._failure = time.monotonic(), error.message
                 raise
@@ -192,14 +210,17 @@ class Objects:
         """What a walk needs of a commit. Raises ObjectNotFound, also for an object that is no commit."""
         node = self._commits.get(oid)
         if node is None:
-            raw = self.get(oid)
-            if raw.kind is not Kind.COMMIT:
-                raise ObjectNotFound(f"{oid.hex()} is a {raw.kind.text.decode()}, not a commit.")
-            node = parse_commit_node(oid, raw.data)
+            node = (self.reach.commit(oid) if self.reach is not None else None) or self._commit(oid)
             if len(self._commits) >= _COMMIT_CACHE:
                 self._commits.clear()
             self._commits[oid] = node
         return node
+
+    def _commit(self, oid: Oid) -> CommitNode:
+        raw = self.get(oid)
+        if raw.kind is not Kind.COMMIT:
+            raise ObjectNotFound(f"{oid.hex()} is a {raw.kind.text.decode()}, not a commit.")
+        return parse_commit_node(oid, raw.data)
 
     def tree(self, oid: Oid) -> tuple[TreeItem, ...]:
         raw = self.get(oid)
@@ -229,6 +250,13 @@ class Objects:
     def entry_end(self, place: Location) -> int:
         """Where the entry's compressed bytes end."""
         return place.pack.end(place.offset)
+
+    def _find_reach(self) -> None:
+        largest = max(self._packs, key=lambda pack: pack.info.objects, default=None)
+        if largest is None or (self.reach is not None and self.reach.pack is not largest):
+            self.reach = None
+        if largest is not None and self.reach is None and self._prepared is not None and largest.info.objects >= LARGE_OBJECTS:
+            self.reach = open_reach(self._prepared, self.repo_id, largest)
 
     def _location(self, oid: Oid) -> Location:
         place = self.find(oid)
@@ -276,7 +304,9 @@ class ObjectStores:
     def of(self, repo_id: str) -> Objects:
         store = self._stores.get(repo_id)
         if store is None:
-            store = self._opening.run(repo_id, lambda: Objects(repo_id, self._packs, self._bases))  # files may come from afar
+            store = self._opening.run(
+                repo_id, lambda: Objects(repo_id, self._packs, self._bases, self.prepared)
+            )  # files may come from afar
         with self._lock:
             store = self._stores.setdefault(repo_id, store)
             self._stores.move_to_end(repo_id)

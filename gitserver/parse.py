@@ -1,8 +1,14 @@
 """What git objects say, read without building more than a walk needs. Only objects that passed fsck come here."""
 
+import re
 from dataclasses import dataclass
 
 from storage.records import Oid
+
+# Mode, name and id of each entry of a tree. Only trees that passed fsck are stored, so the matches follow each other without gaps.
+TREE_ENTRIES = re.compile(rb"0*([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)  # old trees have zeros in front of modes
+TREE = b"40000"
+GITLINK = b"160000"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,13 @@
 A tree is read once; against what the client has, only the differing subtrees are read: the cost follows the change.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 
 from gitserver.fetch.filters import Filter
 from gitserver.fetch.graph import TICK, Difference
 from gitserver.objects import Objects
+from gitserver.parse import GITLINK, TREE, TREE_ENTRIES
 from storage.records import Oid
-
-# Only trees that passed fsck are stored, so the matches follow each other without gaps.
-_ENTRIES = re.compile(rb"0*([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)  # old trees have zeros in front of modes
-_TREE = b"40000"
-_GITLINK = b"160000"
 
 
 class Enumeration:
@@ -66,21 +61,21 @@ class Enumeration:
         sent.add(tree)
         below = []
         without_blobs = self._blob_limit == 0
-        for mode, name, oid in _ENTRIES.findall(self._objects.get(tree).data):
-            if (without_blobs and mode != _TREE) or oid in sent or oid in known:
+        for mode, name, oid in TREE_ENTRIES.findall(self._objects.get(tree).data):
+            if (without_blobs and mode != TREE) or oid in sent or oid in known:
                 continue
-            if mode == _TREE:
+            if mode == TREE:
                 below.append((oid, olds.get(name, ())))
-            elif mode != _GITLINK and self._keeps(oid):
+            elif mode != GITLINK and self._keeps(oid):
                 sent.add(oid)
         return below
 
     def _old_subtrees(self, trees: tuple[Oid, ...]) -> dict[bytes, tuple[Oid, ...]]:
         found: dict[bytes, tuple[Oid, ...]] = {}
         for tree in dict.fromkeys(trees):
-            for mode, name, oid in _ENTRIES.findall(self._objects.get(tree).data):
+            for mode, name, oid in TREE_ENTRIES.findall(self._objects.get(tree).data):
                 self.known.add(oid)
-                if mode == _TREE:
+                if mode == TREE:
                     found[name] = (*found.get(name, ()), oid)
         return found
 
@@ -95,10 +90,10 @@ class Enumeration:
             self.sent.add(tree)
             if depth + 1 >= limit:
                 continue
-            for mode, _, oid in _ENTRIES.findall(self._objects.get(tree).data):
-                if mode == _TREE:
+            for mode, _, oid in TREE_ENTRIES.findall(self._objects.get(tree).data):
+                if mode == TREE:
                     stack.append((oid, depth + 1))
-                elif mode != _GITLINK and oid not in self.known and self._keeps(oid):
+                elif mode != GITLINK and oid not in self.known and self._keeps(oid):
                     self.sent.add(oid)
 
     def _keeps(self, blob: Oid) -> bool:

@@ -13,9 +13,12 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import compress
 from typing import TypeAlias
 
+from gitserver.fetch.objectset import ObjectSet
 from gitserver.objects import OFS_DELTA, REF_DELTA, EntryHeader, Objects, read_entry_header
+from gitserver.reach.table import BY_ID, NOTHING, Reach
 from storage.errors import ObjectNotFound
 from storage.packs import PackFile
 from storage.records import Oid
@@ -38,7 +41,7 @@ class Rules:
 class Packing:
     """The pack of `sent`, as a stream of pieces. `known` are objects that the client has."""
 
-    def __init__(self, objects: Objects, sent: AbstractSet[Oid], known: AbstractSet[Oid], rules: Rules) -> None:
+    def __init__(self, objects: Objects, sent: ObjectSet, known: ObjectSet, rules: Rules) -> None:
         self._objects = objects
         self._sent = sent
         self._known = known
@@ -47,10 +50,15 @@ class Packing:
         self._position = 0
         self.total = len(sent)
         self.rewritten = 0
-        self._parts = [_Part(pack, places) for pack, places in _choose(objects, sent)]
+        singles = sent.others if rules.ofs_delta else set(sent)
+        self._marked = sent.reach if rules.ofs_delta else None
+        self._parts = [_Part(pack, places) for pack, places in _choose(objects, singles)]
 
     def pieces(self) -> Iterator[Piece]:
         yield self._count(b"PACK" + struct.pack(">II", 2, self.total))
+        if self._marked is not None:
+            for piece in self._large(self._marked):
+                yield self._count(piece)
         for part in self._parts:
             for piece in self._part(part):
                 yield self._count(piece)
@@ -60,6 +68,47 @@ class Packing:
         self._hash.update(piece)
         self._position += len(piece)
         return piece
+
+    def _large(self, reach: Reach) -> Iterator[Piece]:
+        """What is marked in the large pack. Its table tells each entry's base, so that headers are not read."""
+        marks, data = self._sent.marks, memoryview(reach.pack.data)
+        if marks.count(1) == reach.size:
+            yield data[_HEADER:-_TRAILER]
+            return
+        offsets, bases, kinds = reach.offsets, reach.bases, reach.kinds
+        placed = array("Q", bytes(8 * reach.size))
+        start = end = 0
+        for position in compress(range(reach.size), marks):
+            offset = offsets[position]
+            if offset != end:
+                if end > start:
+                    yield data[start:end]
+                start = end = offset
+            placed[position] = self._position + offset - start
+            base = bases[position]
+            if base == NOTHING or (marks[base] and (kinds[position] & BY_ID or placed[position] - placed[base] == offset - offsets[base])):
+                end = offsets[position + 1]
+                continue
+            if end > start:
+                yield data[start:end]
+            yield from self._rebased(reach, position, self._position - placed[base] if marks[base] else 0)
+            start = end = offsets[position + 1]
+        if end > start:
+            yield data[start:end]
+
+    def _rebased(self, reach: Reach, position: int, distance: int) -> Iterator[Piece]:
+        """A delta of the large pack whose base lies at another distance now, or is not sent."""
+        head = read_entry_header(reach.pack.data, reach.offsets[position])
+        compressed = memoryview(reach.pack.data)[head.data_offset : reach.offsets[position + 1]]
+        if distance:
+            yield entry_header(OFS_DELTA, head.size) + offset_bytes(distance)
+            yield compressed
+        elif self._rules.thin and (base := reach.oid(reach.bases[position])) in self._known:
+            yield entry_header(REF_DELTA, head.size) + base
+            yield compressed
+        else:
+            self.rewritten += 1
+            yield from _deflated(self._objects, reach.oid(position))
 
     def _part(self, part: "_Part") -> Iterator[Piece]:
         data = memoryview(part.pack.data)
@@ -121,10 +170,10 @@ class Packing:
         return part.others.get(base) if base is not None else None
 
     def _others(self, part: "_Part") -> dict[int, Oid]:
-        sent, known = self._sent, self._known if self._rules.thin else frozenset[Oid]()
+        sent, known = self._sent, self._known if self._rules.thin else ObjectSet()
         if part.pack.info.objects <= len(sent) + len(known):
             return {at: oid for at, oid in part.pack.oids() if at not in part.places and (oid in sent or oid in known)}
-        candidates = known if len(self._parts) == 1 else [*known, *sent]
+        candidates = known if len(self._parts) == 1 and self._marked is None else [*known, *sent]
         found = ((part.pack.offset(oid), oid) for oid in candidates)
         return {at: oid for at, oid in found if at is not None and at not in part.places}
 

@@ -1,20 +1,27 @@
 """One fetch of one repository: which wants are allowed, which haves are common, and the pack that answers."""
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
+from gitserver.fetch.closure import Closure
 from gitserver.fetch.enumerate import Enumeration
 from gitserver.fetch.filters import Filter
-from gitserver.fetch.graph import Difference, all_lead_to, peel, unreachable
+from gitserver.fetch.graph import TICK, Difference, all_lead_to, peel, unreachable
+from gitserver.fetch.objectset import ObjectSet
 from gitserver.fetch.packing import Packing, Piece, Rules
 from gitserver.fetch.shallow import Deepen, ShallowPlan, plan_shallow
 from gitserver.objects import Kind, Objects
+from gitserver.reach.marks import both
+from gitserver.reach.table import Reach
 from storage.errors import Invalid, ObjectNotFound
 from storage.records import Oid
 from storage.versions.base import Ref, Refs
 
 _MOST_EDGES = 4
+_NEAR = 4 * TICK  # a walk of fewer steps is no more work than to look up what is known ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,12 @@ class PackOrder:
     filter: Filter
     include_tag: bool
     rules: Rules
+
+    @property
+    def is_plain(self) -> bool:
+        """Whole histories, whole trees."""
+        shallow = self.shallow
+        return not (shallow.cut or shallow.client or shallow.extra) and self.filter.tree_depth is None
 
 
 class FetchSession:
@@ -122,32 +135,79 @@ class PackJob:
         self._objects = objects
         self._refs = refs
         self._order = order
+        self._wants = (*order.wanted.commits, *order.shallow.extra)
         self._haves = haves
-        self._found = Enumeration(objects, order.filter)
+        self._sent, self._known = ObjectSet(), ObjectSet()
         self.packing: Packing | None = None
 
     def run(self) -> Iterator[int]:
-        order, shallow = self._order, self._order.shallow
-        walk = Difference(self._objects, shallow.cut, shallow.client)
-        yield from walk.run((*order.wanted.commits, *shallow.extra), self._haves)
-        edges = heapq.nlargest(_MOST_EDGES, self._haves, key=lambda oid: self._objects.commit(oid).time)
-        yield from self._found.commits(walk, edges)
+        order = self._order
+        reach = self._objects.reach if order.is_plain else None
+        walk = Difference(self._objects, order.shallow.cut, order.shallow.client)
+        is_clone = bool(self._wants) and not self._haves
+        if reach is not None and (is_clone or not (yield from self._walk(walk, _NEAR))):
+            yield from self._look_up(reach)
+        else:
+            if reach is None:
+                yield from self._walk(walk, math.inf)
+            yield from self._enumerate(walk)
         self._single()
         rules = Rules(order.rules.ofs_delta, order.rules.thin and not order.filter.is_active)
-        self.packing = Packing(self._objects, self._found.sent, self._found.known, rules)
+        self.packing = Packing(self._objects, self._sent, self._known, rules)
 
     def pieces(self) -> Iterator[Piece]:
         if self.packing is None:
             raise RuntimeError("PackJob.run must be exhausted before PackJob.pieces")
         return self.packing.pieces()
 
+    def _walk(self, walk: Difference, most: float) -> Generator[int, None, bool]:
+        """Whether it ended within `most` steps."""
+        for steps in walk.run(self._wants, self._haves):
+            yield steps
+            if steps >= most:
+                return False
+        return True
+
+    def _enumerate(self, walk: Difference) -> Iterator[int]:
+        """What is new, commit by commit: the cost follows the change."""
+        found = Enumeration(self._objects, self._order.filter)
+        edges = heapq.nlargest(_MOST_EDGES, self._haves, key=lambda oid: self._objects.commit(oid).time)
+        yield from found.commits(walk, edges)
+        self._sent, self._known = ObjectSet(found.sent), ObjectSet(found.known)
+
+    def _look_up(self, reach: Reach) -> Iterator[int]:
+        """The same for a client that lacks much, from what was worked out ahead."""
+        with_blobs = self._order.filter.blob_limit != 0
+        sent = Closure(self._objects, reach, with_blobs=with_blobs)
+        yield from sent.add(self._wants)
+        self._sent = sent.reached
+        if self._haves:
+            known = Closure(self._objects, reach, with_blobs=with_blobs)
+            yield from known.add(self._haves)
+            self._known = known.reached
+            self._sent.remove_all(self._known)
+        self._drop_large(reach)
+
+    def _drop_large(self, reach: Reach) -> None:
+        """With a limit for blobs: those that are as large."""
+        limit = self._order.filter.blob_limit
+        if limit:
+            marks, header = self._sent.marks, self._objects.header
+            for position in compress(range(reach.size), both(marks, reach.blobs)):
+                marks[position] = header(reach.oid(position))[1] < limit
+            heads = ((oid, header(oid)) for oid in self._sent.others)
+            self._sent.others = {oid for oid, (kind, size) in heads if kind is not Kind.BLOB or size < limit}
+
     def _single(self) -> None:
         """What was wanted by itself, filter or not, and the tags that follow their commits."""
-        wanted, sent = self._order.wanted, self._found.sent
+        wanted, sent = self._order.wanted, self._sent
         haves = set(self._order.common)
         sent.update(oid for oid in wanted.tags if oid not in haves)
-        for oid in wanted.trees:
-            self._found.tree(oid, is_wanted=True)
+        if wanted.trees:
+            found = Enumeration(self._objects, self._order.filter)
+            for oid in wanted.trees:
+                found.tree(oid, is_wanted=True)
+            sent.update(found.sent)
         sent.update(wanted.blobs)
         if self._order.include_tag:
             for ref in self._refs.refs:

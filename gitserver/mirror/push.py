@@ -9,6 +9,7 @@ from accounts.access import decide
 from gitserver.fetch.enumerate import Enumeration
 from gitserver.fetch.filters import Filter
 from gitserver.fetch.graph import Difference, peel
+from gitserver.fetch.objectset import ObjectSet
 from gitserver.fetch.packing import Packing, Rules
 from gitserver.fetch.session import FetchSession
 from gitserver.mirror.batch import PAGE, TYPE, Item, LfsServer, action_of, fault_of
@@ -72,7 +73,9 @@ class PushMirror:
         _Uploads(self._here, self._outbound, target, check).send(large, run)
         with self._here.packs.spool() as spool:
             run.tell(f"Sending {len(found.sent)} objects")
-            for piece in Packing(objects, found.sent, found.known, Rules(b"ofs-delta" in shown.capabilities, False)).pieces():
+            for piece in Packing(
+                objects, ObjectSet(found.sent), ObjectSet(found.known), Rules(b"ofs-delta" in shown.capabilities, False)
+            ).pieces():
                 run.check()
                 spool.write(piece)
             needs_pack = any(update.new != ZERO_OID for update in updates)

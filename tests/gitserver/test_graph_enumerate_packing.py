@@ -6,6 +6,7 @@ import pytest
 
 from gitserver.fetch.filters import Filter
 from gitserver.fetch.graph import Difference, all_lead_to, unreachable
+from gitserver.fetch.objectset import ObjectSet
 from gitserver.fetch.packing import Packing, Rules, entry_header, offset_bytes
 from gitserver.fetch.session import FetchSession, PackOrder
 from gitserver.fetch.shallow import ShallowPlan
@@ -89,10 +90,12 @@ def test_ofs_deltas_only_where_the_client_reads_them(fetch_hub, tangle):
     everything = {oid for _, oid in objects.packs()[0].oids()}
     stored = objects.packs()[0]
     for sent in (everything, everything - {min(everything)}):
-        packing = Packing(objects, sent, set(), Rules(ofs_delta=False, thin=False))
+        packing = Packing(objects, ObjectSet(sent), ObjectSet(), Rules(ofs_delta=False, thin=False))
         data = b"".join(bytes(piece) for piece in packing.pieces())
         assert packing.total == len(sent) == int.from_bytes(data[8:12], "big")
-    whole = b"".join(bytes(piece) for piece in Packing(objects, everything, set(), Rules(ofs_delta=True, thin=False)).pieces())
+    whole = b"".join(
+        bytes(piece) for piece in Packing(objects, ObjectSet(everything), ObjectSet(), Rules(ofs_delta=True, thin=False)).pieces()
+    )
     assert whole == bytes(stored.data)
 
 

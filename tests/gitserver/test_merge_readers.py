@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gitserver.fetch.objectset import ObjectSet
 from gitserver.fetch.packing import Packing, Rules
 from gitserver.merge.plan import FULL
 from gitserver.objects import ObjectStores
@@ -64,7 +65,7 @@ def test_a_listing_that_did_not_change_costs_no_file(shelf: Any) -> None:
 def test_a_clone_goes_on_while_its_packs_are_merged(shelf: Any, work: Any) -> None:
     shelf.fill(FULL)
     objects = shelf.services.objects.of(shelf.repo.id)
-    pieces = Packing(objects, set(shelf.made), set(), Rules(ofs_delta=True, thin=False)).pieces()
+    pieces = Packing(objects, ObjectSet(set(shelf.made)), ObjectSet(), Rules(ofs_delta=True, thin=False)).pieces()
     start = [bytes(next(pieces)) for _ in range(3)]
     shelf.merge()
     objects.refresh()

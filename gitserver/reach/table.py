@@ -1,0 +1,146 @@
+"""The file of one pack's reachability: made by `build`, read as mapped arrays. It lies among the prepared files and may go at any time.
+
+Objects are named by their position in the pack's order. The numbers are in this machine's own byte order: a file is never moved.
+"""
+
+import mmap
+import os
+import struct
+import zlib
+from array import array
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import BinaryIO, Literal
+
+from gitserver.parse import CommitNode
+from gitserver.reach.marks import Marks
+from storage.filecache import FileCache
+from storage.packs import PackFile
+from storage.records import Oid
+
+_MAGIC = b"KHREACH1"
+_HEAD = struct.Struct("=8s5Q")
+LARGE_OBJECTS = 2000  # packs of fewer are walked as fast
+NOTHING = 0xFFFFFFFF  # no base
+KIND, BY_ID = 7, 8  # of `kinds`: the object's kind; the entry is a delta that names its base by id
+_Code = Literal["B", "I", "Q", "q"]
+
+
+@dataclass(slots=True)
+class Arrays:
+    """What the file holds, in its order. `bases`: the position of a delta's base. Of commits (by rank among the pack's commits):
+    position, tree, time, generation, and where in `parents` (ranks) its own begin. Of selected commits: rank, and where in `marks`
+    their compressed marks begin.
+    """
+
+    offsets: "array[int]" = field(default_factory=lambda: array("Q"))
+    bases: "array[int]" = field(default_factory=lambda: array("I"))
+    kinds: bytearray = field(default_factory=bytearray)
+    oids: bytearray = field(default_factory=bytearray)
+    commits: "array[int]" = field(default_factory=lambda: array("I"))
+    trees: "array[int]" = field(default_factory=lambda: array("I"))
+    times: "array[int]" = field(default_factory=lambda: array("q"))
+    generations: "array[int]" = field(default_factory=lambda: array("I"))
+    firsts: "array[int]" = field(default_factory=lambda: array("I"))
+    parents: "array[int]" = field(default_factory=lambda: array("I"))
+    selected: "array[int]" = field(default_factory=lambda: array("I"))
+    starts: "array[int]" = field(default_factory=lambda: array("Q"))
+    marks: bytearray = field(default_factory=bytearray)
+
+    def write(self, out: BinaryIO) -> None:
+        counted = (self.kinds, self.commits, self.parents, self.selected, self.marks)
+        out.write(_HEAD.pack(_MAGIC, *map(len, counted)))
+        for name in self.__slots__:
+            data = memoryview(getattr(self, name)).cast("B")
+            out.write(data)
+            out.write(bytes(-len(data) % 8))
+
+
+class Reach:
+    """The file of `pack`, which holds everything that its objects name. Positions are below `size`."""
+
+    def __init__(self, pack: PackFile, file: BinaryIO) -> None:
+        """Raises ValueError for a file that is none, or not this pack's."""
+        self.pack = pack
+        with file:
+            self._view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        magic, self.size, commits, parents, selected, marks = _HEAD.unpack_from(self._view)
+        if magic != _MAGIC or self.size != pack.info.objects:
+            raise ValueError("not a file of this pack's reachability")
+        self._at = _HEAD.size
+        self.offsets = self._next("Q", self.size + 1)
+        self.bases = self._next("I", self.size)
+        self.kinds = self._next("B", self.size)
+        self._oids = self._next("B", self.size * 20)
+        self.commits = self._next("I", commits)
+        self._trees = self._next("I", commits)
+        self._times = self._next("q", commits)
+        self.generations = self._next("I", commits)
+        self._firsts = self._next("I", commits + 1)
+        self._parents = self._next("I", parents)
+        self._selected = self._next("I", selected)
+        self._starts = self._next("Q", selected + 1)
+        self._marks = self._next("B", marks)
+        self.blobs = bytes(self.kinds).translate(_BLOBS)
+
+    def position(self, oid: Oid) -> int | None:
+        offset = self.pack.offset(oid)
+        return None if offset is None else bisect_left(self.offsets, offset)
+
+    def oid(self, position: int) -> Oid:
+        return bytes(self._oids[position * 20 : position * 20 + 20])
+
+    def rank(self, position: int) -> int | None:
+        """Of a commit among the commits; None for another object."""
+        rank = bisect_left(self.commits, position)
+        return rank if rank < len(self.commits) and self.commits[rank] == position else None
+
+    def node(self, rank: int) -> CommitNode:
+        oid = self.oid
+        parents = tuple(oid(self.commits[parent]) for parent in self.parents(rank))
+        return CommitNode(oid(self.commits[rank]), oid(self._trees[rank]), parents, self._times[rank])
+
+    def commit(self, oid: Oid) -> CommitNode | None:
+        position = self.position(oid)
+        rank = self.rank(position) if position is not None else None
+        return self.node(rank) if rank is not None else None
+
+    def tree(self, rank: int) -> int:
+        """The position of a commit's tree."""
+        return int(self._trees[rank])
+
+    def parents(self, rank: int) -> list[int]:
+        """The ranks of a commit's parents."""
+        return self._parents[self._firsts[rank] : self._firsts[rank + 1]].tolist()
+
+    def reached(self, rank: int) -> Marks | None:
+        """Marks of all that the commit leads to, itself too; None unless it is a selected one."""
+        at = bisect_left(self._selected, rank)
+        if at == len(self._selected) or self._selected[at] != rank:
+            return None
+        return bytearray(zlib.decompress(self._marks[self._starts[at] : self._starts[at + 1]], bufsize=self.size))
+
+    def _next(self, code: _Code, count: int) -> memoryview:
+        size = count * struct.calcsize(code)
+        found = self._view[self._at : self._at + size].cast(code)
+        if len(found) != count:
+            raise ValueError("the file is cut off")
+        self._at += size + -size % 8
+        return found
+
+
+def open_reach(prepared: FileCache, repo_id: str, pack: PackFile) -> Reach | None:
+    """The file of `pack`; None while there is none, or where the pack does not hold all that it names."""
+    file = prepared.open(reach_name(repo_id, pack))
+    try:
+        return Reach(pack, file) if file is not None and os.fstat(file.fileno()).st_size else None
+    except (ValueError, struct.error):
+        return None
+
+
+def reach_name(repo_id: str, pack: PackFile) -> str:
+    """Among the prepared files. The file is empty where the pack does not hold all that it names."""
+    return f"{repo_id}/reach-{pack.info.id}"
+
+
+_BLOBS = bytes(int(value & KIND == 3) for value in range(256))
