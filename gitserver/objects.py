@@ -155,6 +155,10 @@ class Objects:
     def packs(self) -> list[PackFile]:
         return self._packs
 
+    def largest(self) -> PackFile | None:
+        """The pack of the most objects, the first of them by id."""
+        return min(self._packs, key=lambda pack: (-pack.info.objects, pack.info.id), default=None)
+
     def lost_packs(self) -> Iterator[str]:
         """A line for each pack that is not stored whole, though it may be open here."""
         return self._store.lost(self.repo_id)
@@ -252,7 +256,7 @@ class Objects:
         return place.pack.end(place.offset)
 
     def _find_reach(self) -> None:
-        largest = max(self._packs, key=lambda pack: pack.info.objects, default=None)
+        largest = self.largest()
         if largest is None or (self.reach is not None and self.reach.pack is not largest):
             self.reach = None
         if largest is not None and self.reach is None and self._prepared is not None and largest.info.objects >= LARGE_OBJECTS:

@@ -1,4 +1,4 @@
-"""Git Smart HTTP, the reading side: `GitViews(objects, versions, limits)`. Pushes are received in push_views."""
+"""Git Smart HTTP, the reading side: `GitViews(objects, versions, limits, supply)`. Pushes are received in push_views."""
 
 import asyncio
 import tempfile
@@ -11,7 +11,7 @@ from accounts import bodies
 from accounts.access import require
 from accounts.endpoint import GIT_PATHS, Call, Endpoint
 from gitserver.errors import NO_CACHE, render_git
-from gitserver.fetch.session import FetchSession
+from gitserver.fetch.session import FetchSession, PackSupply
 from gitserver.objects import ObjectStores
 from gitserver.pktline import FLUSH, pkt
 from gitserver.protocol import capabilities, v0, v2
@@ -28,9 +28,10 @@ RECEIVE = "git-receive-pack"
 class GitViews:
     """Advertisements for both services, and upload-pack."""
 
-    def __init__(self, objects: ObjectStores, versions: VersionStore, limits: Limits) -> None:
+    def __init__(self, objects: ObjectStores, versions: VersionStore, limits: Limits, supply: PackSupply | None = None) -> None:
         self._objects = objects
         self._versions = versions
+        self._supply = supply
         self._limits = limits
 
     def endpoints(self) -> list[Endpoint]:
@@ -91,9 +92,9 @@ class GitViews:
         objects = self._objects.of(repo.id)
         refs = self._versions.refs(repo.id)
         if version == 2:
-            yield from v2.Command(objects, refs, body, self._limits).answer()
+            yield from v2.Command(objects, refs, body, self._limits, self._supply).answer()
             return
-        yield from v0.UploadPack(FetchSession(objects, refs), body, self._limits).answer()
+        yield from v0.UploadPack(FetchSession(objects, refs, self._supply), body, self._limits).answer()
 
 
 def protocol_version(request: web.Request) -> int:

@@ -74,7 +74,7 @@ def endpoints(services: Services) -> list[Endpoint]:
         *Mirroring(services).endpoints(),
         *_hf_views(services, origin).endpoints(),
         *RuleViews(services.rules, limits).endpoints(),
-        *GitViews(services.objects, services.versions, limits).endpoints(),
+        *GitViews(services.objects, services.versions, limits, services.preparer).endpoints(),
         *PushViews(services.pusher, services.packs, limits).endpoints(),
         *LfsViews(batch, services.possession, services.actions, services.blobs, services.repos, limits, origin.of).endpoints(),
         *MultipartViews(services.multipart, services.actions, services.repos, limits).endpoints(),

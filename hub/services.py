@@ -20,6 +20,8 @@ from gitserver.commit.committer import Committer
 from gitserver.merge.merger import Merger
 from gitserver.mirror.mirrors import Mirrors
 from gitserver.objects import ObjectStores
+from gitserver.prepare.preparer import Preparer
+from gitserver.prepare.workshop import Workshop
 from gitserver.push import Pusher
 from gitserver.rules import BranchRules
 from hub.settings import Settings
@@ -61,6 +63,7 @@ class Services:
     gatekeeper: Gatekeeper
     repos: Repos
     objects: ObjectStores
+    preparer: Preparer
     merger: Merger
     rules: BranchRules
     possession: Possession
@@ -79,6 +82,7 @@ class Services:
 
     def close(self) -> None:
         self.merger.close()
+        self.preparer.close()
         self.versions.close()
         self.database.close()
         self.stores.close()
@@ -87,14 +91,13 @@ class Services:
 def build(settings: Settings) -> Services:
     """Make the data directory if need be, bring the schema up to date, and construct everything."""
     data, limits = prepare_data(settings.data), settings.make_limits()
-    database = open_database(settings, data)
-    stores = open_stores(settings, data, limits)
-    packs = PackStore(stores.packs, data / "incoming", database)
+    database, stores = open_database(settings, data), open_stores(settings, data, limits)
+    packs, preparer = PackStore(stores.packs, data / "incoming", database), open_preparer(settings, data)
     users, tokens, sessions = Users(database, Passwords()), Tokens(database), Sessions(database, limits.session_seconds)
-    objects, possession = ObjectStores(packs, open_prepared(settings, data)), Possession(database, stores.blobs)
+    objects, possession = ObjectStores(packs, preparer.files), Possession(database, stores.blobs)
     repos, rules, secret = Repos(database), BranchRules(database), signing_key(settings, data)
     versions = open_versions(settings, limits, Around(database, stores, packs, objects, possession, repos))
-    merger, mirrors = Merger(packs, objects, limits), Mirrors(database, Seal(secret))
+    merger, mirrors = Merger(packs, objects, limits, preparer.note), Mirrors(database, Seal(secret))
     pusher = Pusher(objects, packs, merger, versions, possession, rules, limits, forbids=mirrors.forbids)
     browser, large = Browser(objects, versions, possession), LargeFiles(database, stores.blobs, possession)
     xet = XetIngest(XetIndex(database), stores.staging, stores.blobs, limits)
@@ -112,6 +115,7 @@ def build(settings: Settings) -> Services:
         gatekeeper=Gatekeeper(users, tokens, sessions, Throttle(database, limits)),
         repos=repos,
         objects=objects,
+        preparer=preparer,
         merger=merger,
         rules=rules,
         possession=possession,
@@ -126,9 +130,9 @@ def build(settings: Settings) -> Services:
     )
 
 
-def open_prepared(settings: Settings, data: Path) -> FileCache:
-    """What is made from packs ahead of those who ask for it, shared by the processes of this machine."""
-    return FileCache(data / "prepared", settings.prepared_bytes)
+def open_preparer(settings: Settings, data: Path) -> Preparer:
+    files = FileCache(data / "prepared", settings.prepared_bytes)
+    return Preparer(files, data / "incoming", Workshop(settings.workshop_processes))
 
 
 def open_database(settings: Settings, data: Path) -> Database:

@@ -1,6 +1,7 @@
 """Settings: `KOHAKU_HUB_*` in the environment, and the options of the command line above them. docs/settings.md describes each."""
 
 import dataclasses
+import os
 import re
 from pathlib import Path
 from typing import Literal
@@ -32,6 +33,7 @@ class Settings(BaseSettings):
     ssh_host_key: Path | None = None
     workers: int = Field(default=1, ge=1, le=64)
     threads: int = Field(default=32, ge=2, le=512)
+    workshop_processes: int = Field(default=min(4, os.cpu_count() or 1), ge=1, le=64)
     base_url: str = ""
     trust_proxy: bool = False
     session_secret: SecretStr = SecretStr("")

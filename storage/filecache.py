@@ -28,7 +28,7 @@ class FileCache:
     """`root` is there, and on the same file system as what is kept. Names are `<folder>/<file>`."""
 
     def __init__(self, root: Path, limit: int) -> None:
-        self._root = root
+        self.root = root
         self._limit = limit
         self._uncounted = limit  # the first file has the folder counted
         self._lock = threading.Lock()
@@ -36,18 +36,21 @@ class FileCache:
     def open(self, name: str) -> BinaryIO | None:
         """None when it is not here; it is in use from now on."""
         try:
-            file = (self._root / name).open("rb")
+            file = (self.root / name).open("rb")
         except FileNotFoundError:
             return None
         os.utime(file.fileno())
         return file
 
+    def has(self, name: str) -> bool:
+        return (self.root / name).exists()
+
     def keep(self, source: Path, name: str) -> None:
         """Move a whole file of the caller's in. It may be gone again at once, as when it is larger than the cache."""
         size = source.stat().st_size
         try:
-            self.folder((self._root / name).parent.name)
-            source.replace(self._root / name)
+            self.folder((self.root / name).parent.name)
+            source.replace(self.root / name)
         except FileNotFoundError:  # its folder was removed at this moment
             source.unlink(missing_ok=True)
             return
@@ -59,17 +62,17 @@ class FileCache:
 
     def touch(self, name: str) -> None:
         with suppress(FileNotFoundError):
-            os.utime(self._root / name)
+            os.utime(self.root / name)
 
     def remove(self, name: str) -> None:
-        (self._root / name).unlink(missing_ok=True)
+        (self.root / name).unlink(missing_ok=True)
 
     def remove_folder(self, folder: str) -> None:
-        shutil.rmtree(self._root / folder, ignore_errors=True)
+        shutil.rmtree(self.root / folder, ignore_errors=True)
 
     def folder(self, folder: str) -> Path:
         """Made if need be."""
-        path = self._root / folder
+        path = self.root / folder
         path.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -83,7 +86,7 @@ class FileCache:
             held -= kept.size
 
     def _kept(self) -> Iterator[_Kept]:
-        for folder in _listed(self._root):
+        for folder in _listed(self.root):
             for entry in _listed(folder.path):
                 with suppress(FileNotFoundError):
                     stat = entry.stat(follow_symlinks=False)

@@ -2,9 +2,10 @@
 
 import heapq
 import math
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
+from typing import Protocol
 
 from gitserver.fetch.closure import Closure
 from gitserver.fetch.enumerate import Enumeration
@@ -52,11 +53,35 @@ class PackOrder:
         return not (shallow.cut or shallow.client or shallow.extra) and self.filter.tree_depth is None
 
 
+class Job(Protocol):
+    """A pack to be sent: `run` first (it yields numbers while it works), then the others."""
+
+    @property
+    def total(self) -> int:
+        """How many objects the pack holds."""
+
+    @property
+    def rewritten(self) -> int:
+        """How many of the objects sent so far were deflated anew."""
+
+    def run(self) -> Iterator[int]: ...
+
+    def pieces(self) -> Iterator[Piece]: ...
+
+
+class PackSupply(Protocol):
+    """May have packs ready: gitserver.prepare."""
+
+    def pack(self, objects: Objects, refs: Refs, order: PackOrder, here: "Callable[[], PackJob]") -> Job:
+        """The pack of `order`; `here` makes the job to be done at once."""
+
+
 class FetchSession:
     """`refs` is the state that the client is answered from; packs of other workers are looked up once, at the start."""
 
-    def __init__(self, objects: Objects, refs: Refs) -> None:
+    def __init__(self, objects: Objects, refs: Refs, supply: PackSupply | None = None) -> None:
         self._objects = objects
+        self._supply = supply
         self.refs = refs
         self._named = {ref.name: ref for ref in refs.refs}
         objects.refresh()
@@ -98,8 +123,11 @@ class FetchSession:
     def ref(self, name: bytes) -> Ref | None:
         return self._named.get(self.refs.head if name == b"HEAD" else name)
 
-    def pack(self, order: PackOrder) -> "PackJob":
-        return PackJob(self._objects, self.refs, order, self._commits(order.common))
+    def pack(self, order: PackOrder) -> Job:
+        def here() -> PackJob:
+            return PackJob(self._objects, self.refs, order, self._commits(order.common))
+
+        return here() if self._supply is None else self._supply.pack(self._objects, self.refs, order, here)
 
     def _peeled(self, want: Oid) -> tuple[list[Oid], Oid, Kind]:
         try:
@@ -138,7 +166,7 @@ class PackJob:
         self._wants = (*order.wanted.commits, *order.shallow.extra)
         self._haves = haves
         self._sent, self._known = ObjectSet(), ObjectSet()
-        self.packing: Packing | None = None
+        self._packing: Packing | None = None
 
     def run(self) -> Iterator[int]:
         order = self._order
@@ -153,12 +181,26 @@ class PackJob:
             yield from self._enumerate(walk)
         self._single()
         rules = Rules(order.rules.ofs_delta, order.rules.thin and not order.filter.is_active)
-        self.packing = Packing(self._objects, self._sent, self._known, rules)
+        self._packing = Packing(self._objects, self._sent, self._known, rules)
 
     def pieces(self) -> Iterator[Piece]:
-        if self.packing is None:
-            raise RuntimeError("PackJob.run must be exhausted before PackJob.pieces")
-        return self.packing.pieces()
+        return self._made.pieces()
+
+    @property
+    def total(self) -> int:
+        """How many objects the pack holds."""
+        return self._made.total
+
+    @property
+    def rewritten(self) -> int:
+        """How many of the objects sent so far were deflated anew."""
+        return self._made.rewritten
+
+    @property
+    def _made(self) -> Packing:
+        if self._packing is None:
+            raise RuntimeError("PackJob.run must be exhausted first")
+        return self._packing
 
     def _walk(self, walk: Difference, most: float) -> Generator[int, None, bool]:
         """Whether it ended within `most` steps."""

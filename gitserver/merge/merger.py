@@ -7,13 +7,13 @@ the sources' files go. Whatever stops it leaves a repository that is whole, and 
 import logging
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gitserver.merge.joined import Source, write_joined
 from gitserver.merge.plan import choose
-from gitserver.objects import ObjectStores
+from gitserver.objects import Objects, ObjectStores
 from storage.errors import Unavailable
 from storage.limits import Limits
 from storage.packs import PackStore
@@ -24,10 +24,15 @@ _ROUNDS = 1000  # of one merge; a next push goes on where it stopped
 
 
 class Merger:
-    def __init__(self, packs: PackStore, objects: ObjectStores, limits: Limits) -> None:
+    """`prepare` is told of the objects of a repository that got a pack, merged or not."""
+
+    def __init__(
+        self, packs: PackStore, objects: ObjectStores, limits: Limits, prepare: Callable[[Objects], None] = lambda objects: None
+    ) -> None:
         self._packs = packs
         self._objects = objects
         self._limits = limits
+        self._prepare = prepare
         self._waiting: set[str] = set()
         self._is_closed = False
         self._lock = threading.Lock()
@@ -35,7 +40,9 @@ class Merger:
 
     def note(self, repo_id: str) -> None:
         """A pack was added: merge soon, if that made a tier full. Costs the caller next to nothing."""
-        packs = [pack.info for pack in self._objects.of(repo_id).packs()]
+        objects = self._objects.of(repo_id)
+        self._prepare(objects)
+        packs = [pack.info for pack in objects.packs()]
         if not choose(packs, self._limits):
             return
         with self._lock:

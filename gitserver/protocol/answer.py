@@ -35,10 +35,10 @@ def send_pack(session: FetchSession, order: PackOrder, bands: Bands) -> Iterator
         job = session.pack(order)
         for count in job.run():
             yield from bands.alive(f"Enumerating objects: {count}")
-        if (packing := job.packing) is not None:
-            yield from bands.say(f"Enumerating objects: {packing.total}, done.\n")
-            yield from bands.pack(packing.pieces())
-            yield from bands.say(f"Total {packing.total} (rewritten {packing.rewritten}), reused {packing.total - packing.rewritten}\n")
+        total = job.total
+        yield from bands.say(f"Enumerating objects: {total}, done.\n")
+        yield from bands.pack(job.pieces())
+        yield from bands.say(f"Total {total} (rewritten {job.rewritten}), reused {total - job.rewritten}\n")
     except HubError as error:
         log.error("a pack could not be made: %s", error.message)
         yield bands.fatal(error.message)

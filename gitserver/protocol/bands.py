@@ -24,23 +24,29 @@ class Bands:
     def pack(self, pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:
         """Pack data on band 1."""
         size = self._size or PIECE
-        gathered: list[bytes] = []
-        waiting = bytearray()
+        head = self._head(size)
+        ready: list[bytes | memoryview] = []
+        waiting = bytearray()  # less than a packet
         total = 0
         for piece in pieces:
-            for start in range(0, len(piece), size):
-                waiting += piece[start : start + size]
-                while len(waiting) >= size:
-                    gathered.append(self._packet(bytes(waiting[:size])))
-                    del waiting[:size]
-                    total += size
-                    if total >= PIECE:
-                        yield b"".join(gathered)
-                        gathered, total = [], 0
+            view, start = memoryview(piece), 0
+            if waiting and len(waiting) + len(view) >= size:
+                start = size - len(waiting)
+                ready += (head, bytes(waiting), view[:start])
+                waiting.clear()
+                total += size
+            while len(view) - start >= size:
+                ready += (head, view[start : start + size])
+                start += size
+                total += size
+                if total >= PIECE:
+                    yield b"".join(ready)
+                    ready, total = [], 0
+            waiting += view[start:]
         if waiting:
-            gathered.append(self._packet(bytes(waiting)))
-        if gathered:
-            yield b"".join(gathered)
+            ready += (self._head(len(waiting)), bytes(waiting))
+        if ready:
+            yield b"".join(ready)
 
     def say(self, text: str) -> Iterator[bytes]:
         """A line of progress on band 2, if the client wants it."""
@@ -58,8 +64,9 @@ class Bands:
         """The end of an answer that failed: band 3, or an ERR line where there are no bands (yet)."""
         return pkt(b"\3" + text.encode()[: self._size - 1] + b"\n") if self._size else pkt(b"ERR " + text.encode()[:900] + b"\n")
 
-    def _packet(self, data: bytes) -> bytes:
-        return pkt(b"\1" + data) if self._size else data
+    def _head(self, size: int) -> bytes:
+        """What stands before `size` bytes of pack data (gitprotocol-common, pkt-line)."""
+        return b"%04x\1" % (size + 5) if self._size else b""
 
 
 def gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:

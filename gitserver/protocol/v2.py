@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterator
 from enum import Enum, auto
 
-from gitserver.fetch.session import FetchSession, Wanted
+from gitserver.fetch.session import FetchSession, PackSupply, Wanted
 from gitserver.objects import Objects
 from gitserver.pktline import DELIM, FLUSH, Readable, Special, pkt, read_pkt
 from gitserver.protocol.answer import pack_order, send_pack, shallow_lines, shallow_plan
@@ -26,10 +26,11 @@ def advertise() -> bytes:
 class Command:
     """One request: `command=`, the client's capabilities, and the arguments behind the delimiter."""
 
-    def __init__(self, objects: Objects, refs: Refs, body: Readable, limits: Limits) -> None:
+    def __init__(self, objects: Objects, refs: Refs, body: Readable, limits: Limits, supply: PackSupply | None = None) -> None:
         self.objects = objects
         self.refs = refs
         self.limits = limits
+        self.supply = supply
         self._body = body
         self.is_empty = False  # a lone flush, or nothing at all: by which a client ends a connection
 
@@ -205,7 +206,7 @@ def fetch(command: Command, arguments: Iterator[bytes]) -> Iterator[bytes]:
     try:
         for line in arguments:
             request.take(line)
-        yield from Fetch(FetchSession(command.objects, command.refs), request).answer()
+        yield from Fetch(FetchSession(command.objects, command.refs, command.supply), request).answer()
     except Invalid as error:
         if not request.has(b"sideband-all"):
             raise

@@ -16,7 +16,8 @@ from storage.records import ZERO_OID, Oid
 _PERSON = rb"[^<>\n\0]* <[^<>\n\0]*> (?:0|[1-9][0-9]{0,18}) [+-][0-9]{4}\n"
 _COMMIT = re.compile(rb"tree ([0-9a-f]{40})\n((?:parent [0-9a-f]{40}\n)*)author " + _PERSON + rb"committer " + _PERSON)
 _TAG = re.compile(rb"object ([0-9a-f]{40})\ntype (commit|tree|blob|tag)\ntag ([^\n\0]*)\n(?:tagger " + _PERSON + rb")?(?=[^\n]*\n|\Z)")
-_ENTRY = re.compile(rb"([0-7]+) ([^\0]*)\0(.{20})", re.DOTALL)
+_WHOLE_ENTRY = re.compile(rb"[0-7]+ [^\0]*\0.{20}", re.DOTALL)
+_MOST_JUDGED = 200_000  # entries of trees that are remembered
 # Odd permissions of regular files are badFilemode, which git only mentions; other kinds of entry are what they are exactly.
 _MODE = re.compile(rb"100[0-7]{3}|120000|40000|160000")
 _SUSPECT = re.compile(rb"git|[^\x00-\x7f]|\\", re.IGNORECASE)  # only such names can stand for .git
@@ -59,6 +60,7 @@ class Fsck:
         is_old = profile is Profile.IMPORTED
         self._commit_form, self._tag_form, self._mode = (_OLD_COMMIT, _OLD_TAG, _OLD_MODE) if is_old else (_COMMIT, _TAG, _MODE)
         self.references = References()
+        self._judged: dict[bytes, tuple[bytes, bytes]] = {}  # good entries of trees: what each is sorted by, and its name
 
     def check(self, kind: Kind, oid: Oid, data: bytes) -> None:
         if kind is Kind.TREE:
@@ -93,27 +95,33 @@ class Fsck:
         self.references.of(_KINDS[match[2]]).add(bytes.fromhex(match[1].decode()))
 
     def _tree(self, oid: Oid, data: bytes) -> None:
-        references = self.references
-        names: set[bytes] = set()
-        last, length = b"", 0
-        for written, name, target in _ENTRY.findall(data):
-            length += len(written) + len(name) + 22
-            if not self._mode.fullmatch(written) or target == ZERO_OID or name in names:
-                raise _bad(Kind.TREE, oid, _entry_fault(written, name, target, is_duplicate=name in names))
-            mode = written.lstrip(b"0")
-            is_tree = mode == b"40000"
-            key = name + b"/" if is_tree else name
-            if key <= last:
-                raise _bad(Kind.TREE, oid, f"treeNotSorted: {_shown(name)} stands after a greater name")
-            self._name(oid, mode, name, target)
-            last = key
-            names.add(name)
-            if is_tree:
-                references.trees.add(target)
-            elif mode != b"160000":
-                references.blobs.add(target)
-        if length != len(data):
+        """Versions of a tree have most of their entries in common: each is judged once, then only their order and number."""
+        entries = _WHOLE_ENTRY.findall(data)
+        judged = list(map(self._judged.get, entries))
+        if None in judged:
+            judged = [self._judged.get(entry) or self._entry(oid, entry) for entry in entries]
+        keys = [pair[0] for pair in judged if pair is not None]
+        if b"".join(entries) != data:
             raise _bad(Kind.TREE, oid, "badTree: it cannot be parsed")
+        if sorted(keys) != keys or len({pair[1] for pair in judged if pair is not None}) != len(keys):
+            raise _bad(Kind.TREE, oid, _order_fault(keys))
+
+    def _entry(self, oid: Oid, entry: bytes) -> tuple[bytes, bytes]:
+        """Judge one entry of a tree; (what it is sorted by, its name)."""
+        written, _, rest = entry.partition(b" ")
+        name, target = rest[:-21], rest[-20:]
+        if not self._mode.fullmatch(written) or target == ZERO_OID:
+            raise _bad(Kind.TREE, oid, _entry_fault(written, name, target))
+        mode = written.lstrip(b"0")
+        self._name(oid, mode, name, target)
+        if mode == b"40000":
+            self.references.trees.add(target)
+        elif mode != b"160000":
+            self.references.blobs.add(target)
+        if len(self._judged) >= _MOST_JUDGED:
+            self._judged.clear()
+        self._judged[entry] = judged = (name + b"/" if mode == b"40000" else name, name)
+        return judged
 
     def _name(self, oid: Oid, mode: bytes, name: bytes, target: Oid) -> None:
         if not name or name in (b".", b"..") or b"/" in name:
@@ -151,9 +159,22 @@ def check_gitmodules(oid: Oid, data: bytes) -> None:
             raise _bad(Kind.BLOB, oid, "gitmodulesUrl: a newline stands in it")
 
 
-def _entry_fault(mode: bytes, name: bytes, target: Oid, *, is_duplicate: bool) -> str:
-    if is_duplicate:
-        return f"duplicateEntries: {_shown(name)} stands in it twice"
+def _order_fault(keys: list[bytes]) -> str:
+    """Of a tree's entries by what they are sorted by; one of two of the same name may be a tree and stand further down."""
+    seen: set[bytes] = set()
+    last = b""
+    for key in keys:
+        name = key.removesuffix(b"/")
+        if name in seen:
+            return f"duplicateEntries: {_shown(name)} stands in it twice"
+        if key <= last:
+            return f"treeNotSorted: {_shown(name)} stands after a greater name"
+        seen.add(name)
+        last = key
+    raise AssertionError("these entries are in order")
+
+
+def _entry_fault(mode: bytes, name: bytes, target: Oid) -> str:
     if mode.startswith(b"0"):
         return f"zeroPaddedFilemode: {_shown(mode)} of {_shown(name)}"
     if target == ZERO_OID and _MODE.fullmatch(mode):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from gitserver.fetch.session import FetchSession
+from gitserver.fetch.session import FetchSession, PackSupply
 from gitserver.objects import ObjectStores
 from gitserver.pktline import pkt
 from gitserver.protocol import capabilities, v0, v2
@@ -14,9 +14,10 @@ from storage.versions.base import VersionStore
 
 
 class Fetching:
-    def __init__(self, objects: ObjectStores, versions: VersionStore, limits: Limits) -> None:
+    def __init__(self, objects: ObjectStores, versions: VersionStore, limits: Limits, supply: PackSupply | None = None) -> None:
         self._objects = objects
         self._versions = versions
+        self._supply = supply
         self._limits = limits
 
     def serve(self, admit: Callable[[], Repo], protocol: str, stream: Stream) -> int:
@@ -35,7 +36,7 @@ class Fetching:
         while stream.has_more():
             repo = admit()
             refs = self._versions.refs(repo.id)
-            command = v2.Command(self._objects.of(repo.id), refs, _Measured(stream, self._limits), self._limits)
+            command = v2.Command(self._objects.of(repo.id), refs, _Measured(stream, self._limits), self._limits, self._supply)
             yield from command.answer()
             if command.is_empty:
                 return
@@ -46,7 +47,7 @@ class Fetching:
             yield pkt(b"version 1\n")
         yield from v0.advertise(refs, capabilities.upload_pack_line(refs, is_stateless=False), with_head=True)
         if stream.has_more():
-            session = FetchSession(self._objects.of(repo.id), refs)
+            session = FetchSession(self._objects.of(repo.id), refs, self._supply)
             yield from v0.UploadPack(session, _Measured(stream, self._limits), self._limits, is_stateless=False).answer()
 
 

@@ -7,7 +7,8 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from dulwich.object_format import DEFAULT_OBJECT_FORMAT
@@ -33,11 +34,14 @@ class StoredEntry(NamedTuple):
 
 
 class PackFile:
-    """One stored pack in memory: offsets by id, and the raw compressed bytes of entries."""
+    """One stored pack in memory: offsets by id, and the raw compressed bytes of entries. `paths` are those of its two files, which
+    may be gone by now.
+    """
 
     def __init__(self, info: PackInfo, pack: BinaryIO, index: BinaryIO) -> None:
         """Both files become this object's own."""
         self.info = info
+        self.paths = str(pack.name), str(index.name)
         with pack:
             self.data: mmap.mmap | bytes = _contents(pack, info)
         self._index = _load(index)
@@ -80,6 +84,15 @@ class PackFile:
     def with_prefix(self, digits: str) -> list[Oid]:
         """Ids whose hex form begins with `digits`."""
         return [oid for _, oid in self.oids() if oid.hex().startswith(digits)]
+
+
+def open_pack(info: PackInfo, pack: str, index: str) -> PackFile:
+    """By the paths of its files. Raises FileNotFoundError."""
+    with ExitStack() as opened:
+        files = [opened.enter_context(Path(path).open("rb")) for path in (pack, index)]
+        made = PackFile(info, *files)
+        opened.pop_all()
+        return made
 
 
 def read_entries(index: BinaryIO) -> Sequence[StoredEntry]:

@@ -1,0 +1,122 @@
+"""Who has things prepared: reachability in the background, packs of clones once for all who ask for the same."""
+
+import hashlib
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+from gitserver.fetch.session import PackJob, PackOrder
+from gitserver.objects import Objects
+from gitserver.prepare.answer import PreparedJob
+from gitserver.prepare.jobs import Made, make_answer, make_reach, stock_of
+from gitserver.prepare.workshop import Workshop
+from gitserver.reach.table import LARGE_OBJECTS, reach_name
+from storage.errors import Unavailable
+from storage.filecache import FileCache
+from storage.versions.base import Refs
+
+log = logging.getLogger(__name__)
+
+
+class Preparer:
+    """`incoming` is a folder on the file system of `files`."""
+
+    def __init__(self, files: FileCache, incoming: Path, workshop: Workshop) -> None:
+        self.files = files
+        self._incoming = incoming
+        self._workshop = workshop
+        self._reaching: set[str] = set()  # what is being made, by name
+        self._growing: dict[str, tuple[Path, Future[Made]]] = {}
+        self._lock = threading.Lock()
+
+    def note(self, objects: Objects) -> None:
+        """The largest pack may be a new one: its reachability is made, unless it is there. Costs the caller next to nothing."""
+        largest = objects.largest()
+        if largest is None or largest.info.objects < LARGE_OBJECTS or objects.reach is not None:
+            return
+        name = reach_name(objects.repo_id, largest)
+        with self._lock:
+            if name in self._reaching or self.files.has(name):
+                return
+            self._reaching.add(name)
+        out = self._new_file()
+        try:
+            job = self._workshop.submit(make_reach, stock_of(objects, self.files), largest.info.id, out)
+        except Unavailable:
+            out.unlink()
+            return
+        job.add_done_callback(lambda done: self._reached(name, out, done))
+
+    def pack(self, objects: Objects, refs: Refs, order: PackOrder, here: Callable[[], PackJob]) -> PackJob | PreparedJob:
+        """Of a clone of a large repository a stored pack, or one that is being made; else `here()`, the job to be done at once."""
+        if order.common or not order.wanted.commits or sum(pack.info.objects for pack in objects.packs()) < LARGE_OBJECTS:
+            return here()
+        self.note(objects)
+        name = f"{objects.repo_id}/answer-{_key(order, refs)}"
+        with self._lock:
+            if (file := self.files.open(name)) is not None:
+                return PreparedJob(file, None, here)
+            is_new = name not in self._growing
+            try:
+                path, making = self._growing.get(name) or self._start(name, objects, refs, order)
+            except Unavailable:
+                return here()
+            job = PreparedJob(path.open("rb"), making, here)
+        if is_new:
+            making.add_done_callback(lambda done: self._grown(name, path, done))
+        return job
+
+    def close(self) -> None:
+        self._workshop.close()
+
+    def _start(self, name: str, objects: Objects, refs: Refs, order: PackOrder) -> "tuple[Path, Future[Made]]":
+        out = self._new_file()
+        try:
+            making = self._workshop.submit(make_answer, stock_of(objects, self.files), order, refs, out)
+        except Unavailable:
+            out.unlink()
+            raise
+        self._growing[name] = out, making
+        return out, making
+
+    def _grown(self, name: str, out: Path, done: "Future[Made]") -> None:
+        self._finish(name, out, done)
+        with self._lock:
+            del self._growing[name]
+
+    def _reached(self, name: str, out: Path, done: "Future[None]") -> None:
+        self._finish(name, out, done)
+        with self._lock:
+            self._reaching.discard(name)
+
+    def _finish(self, name: str, out: Path, done: "Future[Made] | Future[None]") -> None:
+        """Keep what was made. A failure harms nobody: who needs it does the work himself."""
+        if done.cancelled() or (error := done.exception()) is not None:
+            out.unlink(missing_ok=True)
+            if not done.cancelled() and not isinstance(error, FileNotFoundError):  # of a pack that was merged away meanwhile
+                log.warning("%s could not be prepared: %r", name, error)
+            return
+        self.files.keep(out, name)
+
+    def _new_file(self) -> Path:
+        fd, name = tempfile.mkstemp(prefix="prepared-", dir=self._incoming)
+        os.close(fd)
+        return Path(name)
+
+
+def _key(order: PackOrder, refs: Refs) -> str:
+    """Equal for orders that the same set of objects answers, whatever packs they lie in."""
+    wanted, shallow = order.wanted, order.shallow
+    tags = sorted((ref.peeled, ref.oid) for ref in refs.refs if ref.peeled is not None) if order.include_tag else []
+    parts = (
+        *map(sorted, (wanted.commits, wanted.tags, wanted.trees, wanted.blobs)),
+        *map(sorted, (shallow.shallow, shallow.unshallow, shallow.cut, shallow.client, shallow.extra)),
+        (order.filter.blob_limit, order.filter.tree_depth),
+        (order.rules.ofs_delta, order.rules.thin),
+        tags,
+    )
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -1,0 +1,72 @@
+"""Processes for work that would hold Python's lock for long. They start when they are first needed, and end with the hub."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import ParamSpec, TypeVar
+
+from storage.errors import Unavailable
+
+log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
+_LOOK_SECONDS = 1.0
+_NICE = 5  # those who wait for answers in the serving process come first
+
+
+class Workshop:
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
+        self._pool: ProcessPoolExecutor | None = None
+        self._is_closed = False
+        self._lock = threading.Lock()
+
+    def submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        """`work` is a module's function; what it takes and gives can be pickled. Raises Unavailable once the hub is stopping."""
+        with self._lock:
+            if self._is_closed:
+                raise Unavailable("The hub is stopping. Try again in a moment.")
+            try:
+                return self._started().submit(work, *args, **kwargs)
+            except BrokenProcessPool:  # a process was killed, by a lack of memory for example; its jobs were told so
+                log.warning("a process of the workshop ended; new ones are started")
+                self._pool = None
+                return self._started().submit(work, *args, **kwargs)
+
+    def close(self) -> None:
+        """What runs is stopped: nobody waits for it any more, and all of it can be made again."""
+        with self._lock:
+            self._is_closed = True
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            processes = list((pool._processes or {}).values())
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.join(10)
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self._processes, context, initializer=_begin, initargs=(os.getpid(),))
+        return self._pool
+
+
+def _begin(parent: int) -> None:
+    """In the new process: Ctrl-C is the parent's, and it ends when the parent is gone, however that went."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(_NICE)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_LOOK_SECONDS)
+    os._exit(1)
