@@ -15,7 +15,7 @@ from typing import Protocol
 from dulwich.pack import apply_delta
 
 from gitserver.parse import CommitNode, TreeItem, parse_commit_node, parse_tree
-from gitserver.reach.table import LARGE_OBJECTS, Reach, open_reach
+from gitserver.reach.table import Reach, open_reach
 from storage.errors import ObjectNotFound, Unavailable
 from storage.filecache import FileCache
 from storage.limits import MIB
@@ -259,7 +259,7 @@ class Objects:
         largest = self.largest()
         if largest is None or (self.reach is not None and self.reach.pack is not largest):
             self.reach = None
-        if largest is not None and self.reach is None and self._prepared is not None and largest.info.objects >= LARGE_OBJECTS:
+        if largest is not None and self.reach is None and self._prepared is not None:
             self.reach = open_reach(self._prepared, self.repo_id, largest)
 
     def _location(self, oid: Oid) -> Location:

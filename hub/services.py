@@ -92,7 +92,7 @@ def build(settings: Settings) -> Services:
     """Make the data directory if need be, bring the schema up to date, and construct everything."""
     data, limits = prepare_data(settings.data), settings.make_limits()
     database, stores = open_database(settings, data), open_stores(settings, data, limits)
-    packs, preparer = PackStore(stores.packs, data / "incoming", database), open_preparer(settings, data)
+    packs, preparer = PackStore(stores.packs, data / "incoming", database), open_preparer(settings, data, limits)
     users, tokens, sessions = Users(database, Passwords()), Tokens(database), Sessions(database, limits.session_seconds)
     objects, possession = ObjectStores(packs, preparer.files), Possession(database, stores.blobs)
     repos, rules, secret = Repos(database), BranchRules(database), signing_key(settings, data)
@@ -130,9 +130,9 @@ def build(settings: Settings) -> Services:
     )
 
 
-def open_preparer(settings: Settings, data: Path) -> Preparer:
+def open_preparer(settings: Settings, data: Path, limits: Limits) -> Preparer:
     files = FileCache(data / "prepared", settings.prepared_bytes)
-    return Preparer(files, data / "incoming", Workshop(settings.workshop_processes))
+    return Preparer(files, data / "incoming", Workshop(settings.workshop_processes), limits)
 
 
 def open_database(settings: Settings, data: Path) -> Database:

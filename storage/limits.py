@@ -21,6 +21,7 @@ class Limits:
     fetch_request_bytes: int = 16 * MIB
     haves: int = 100_000
     wants: int = 100_000
+    prepared_objects: int = 2000  # of a repository whose clones are made ahead and kept; of a pack whose reachability is
     small_pack_bytes: int = 32 * MIB  # a pack over one of these two is not merged with others
     small_pack_objects: int = 32_768
     # LFS

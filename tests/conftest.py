@@ -262,7 +262,8 @@ def new_cluster(
 @pytest.fixture(scope="session")
 def cluster_hub(new_cluster: Callable[..., Launcher], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """As it is deployed: PostgreSQL, S3, LakeFS, two workers of gunicorn, and nginx with the shipped configuration in front."""
-    launcher = new_cluster()
+    limits = json.dumps({"prepared_objects": 1})  # so that small repositories too are served as large ones are
+    launcher = new_cluster(KOHAKU_HUB_LIMITS=limits, KOHAKU_HUB_WORKSHOP_PROCESSES="1")
     launcher.users()
     running = start_gunicorn(launcher)
     nginx = start_nginx(tmp_path_factory.mktemp("nginx") / "nginx", running.url)

@@ -14,9 +14,10 @@ from gitserver.objects import Objects
 from gitserver.prepare.answer import PreparedJob
 from gitserver.prepare.jobs import Made, make_answer, make_reach, stock_of
 from gitserver.prepare.workshop import Workshop
-from gitserver.reach.table import LARGE_OBJECTS, reach_name
+from gitserver.reach.table import reach_name
 from storage.errors import Unavailable
 from storage.filecache import FileCache
+from storage.limits import Limits
 from storage.versions.base import Refs
 
 log = logging.getLogger(__name__)
@@ -25,10 +26,11 @@ log = logging.getLogger(__name__)
 class Preparer:
     """`incoming` is a folder on the file system of `files`."""
 
-    def __init__(self, files: FileCache, incoming: Path, workshop: Workshop) -> None:
+    def __init__(self, files: FileCache, incoming: Path, workshop: Workshop, limits: Limits) -> None:
         self.files = files
         self._incoming = incoming
         self._workshop = workshop
+        self._least = limits.prepared_objects
         self._reaching: set[str] = set()  # what is being made, by name
         self._growing: dict[str, tuple[Path, Future[Made]]] = {}
         self._lock = threading.Lock()
@@ -36,7 +38,7 @@ class Preparer:
     def note(self, objects: Objects) -> None:
         """The largest pack may be a new one: its reachability is made, unless it is there. Costs the caller next to nothing."""
         largest = objects.largest()
-        if largest is None or largest.info.objects < LARGE_OBJECTS or objects.reach is not None:
+        if largest is None or largest.info.objects < self._least or objects.reach is not None:
             return
         name = reach_name(objects.repo_id, largest)
         with self._lock:
@@ -53,7 +55,7 @@ class Preparer:
 
     def pack(self, objects: Objects, refs: Refs, order: PackOrder, here: Callable[[], PackJob]) -> PackJob | PreparedJob:
         """Of a clone of a large repository a stored pack, or one that is being made; else `here()`, the job to be done at once."""
-        if order.common or not order.wanted.commits or sum(pack.info.objects for pack in objects.packs()) < LARGE_OBJECTS:
+        if order.common or not order.wanted.commits or sum(pack.info.objects for pack in objects.packs()) < self._least:
             return here()
         self.note(objects)
         name = f"{objects.repo_id}/answer-{_key(order, refs)}"

@@ -4,7 +4,6 @@ Objects are named by their position in the pack's order. The numbers are in this
 """
 
 import mmap
-import os
 import struct
 import zlib
 from array import array
@@ -20,7 +19,6 @@ from storage.records import Oid
 
 _MAGIC = b"KHREACH1"
 _HEAD = struct.Struct("=8s5Q")
-LARGE_OBJECTS = 2000  # packs of fewer are walked as fast
 NOTHING = 0xFFFFFFFF  # no base
 KIND, BY_ID = 7, 8  # of `kinds`: the object's kind; the entry is a delta that names its base by id
 _Code = Literal["B", "I", "Q", "q"]
@@ -132,9 +130,11 @@ class Reach:
 def open_reach(prepared: FileCache, repo_id: str, pack: PackFile) -> Reach | None:
     """The file of `pack`; None while there is none, or where the pack does not hold all that it names."""
     file = prepared.open(reach_name(repo_id, pack))
+    if file is None:
+        return None
     try:
-        return Reach(pack, file) if file is not None and os.fstat(file.fileno()).st_size else None
-    except (ValueError, struct.error):
+        return Reach(pack, file)
+    except (ValueError, struct.error):  # of an empty one too
         return None
 
 
