@@ -47,7 +47,7 @@ class Preparer:
             self._reaching.add(name)
         out = self._new_file()
         try:
-            job = self._workshop.submit(make_reach, stock_of(objects, self.files), largest.info.id, out)
+            job = self._workshop.submit_long(make_reach, stock_of(objects, self.files), largest.info.id, out)
         except Unavailable:
             out.unlink()
             return

@@ -7,8 +7,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from storage.errors import Unavailable
@@ -17,46 +18,73 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 _LOOK_SECONDS = 1.0
+_END_SECONDS = 10.0
 _NICE = 5  # those who wait for answers in the serving process come first
 
 
 class Workshop:
+    """`processes` stay for short jobs; a long one, which may need much memory, has a process of its own, one at a time."""
+
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._pool: ProcessPoolExecutor | None = None
+        self._alone: ProcessPoolExecutor | None = None
+        self._queue = ThreadPoolExecutor(1, "workshop")
         self._is_closed = False
         self._lock = threading.Lock()
 
     def submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """`work` is a module's function; what it takes and gives can be pickled. Raises Unavailable once the hub is stopping."""
         with self._lock:
-            if self._is_closed:
-                raise Unavailable("The hub is stopping. Try again in a moment.")
+            self._check()
             try:
-                return self._started().submit(work, *args, **kwargs)
+                self._pool = self._pool or _started(self._processes)
+                return self._pool.submit(work, *args, **kwargs)
             except BrokenProcessPool:  # a process was killed, by a lack of memory for example; its jobs were told so
                 log.warning("a process of the workshop ended; new ones are started")
-                self._pool = None
-                return self._started().submit(work, *args, **kwargs)
+                self._pool = _started(self._processes)
+                return self._pool.submit(work, *args, **kwargs)
+
+    def submit_long(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        """The same, when those before it are done."""
+        with self._lock:
+            self._check()
+            return self._queue.submit(self._run_alone, partial(work, *args, **kwargs))
 
     def close(self) -> None:
         """What runs is stopped: nobody waits for it any more, and all of it can be made again."""
         with self._lock:
             self._is_closed = True
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            processes = list((pool._processes or {}).values())
+            pools = [pool for pool in (self._pool, self._alone) if pool is not None]
+        processes = [process for pool in pools for process in (pool._processes or {}).values()]
+        for pool in pools:
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in processes:
-                process.terminate()
-            for process in processes:
-                process.join(10)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join(_END_SECONDS)
+        self._queue.shutdown(wait=True, cancel_futures=True)
 
-    def _started(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._processes, context, initializer=_begin, initargs=(os.getpid(),))
-        return self._pool
+    def _run_alone(self, work: Callable[[], T]) -> T:
+        with self._lock:
+            self._check()
+            pool = self._alone = _started(1)
+            job = pool.submit(work)
+        try:
+            return job.result()
+        finally:
+            with self._lock:
+                self._alone = None
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _check(self) -> None:
+        if self._is_closed:
+            raise Unavailable("The hub is stopping. Try again in a moment.")
+
+
+def _started(processes: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(os.getpid(),))
 
 
 def _begin(parent: int) -> None:
