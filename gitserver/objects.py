@@ -26,7 +26,7 @@ from storage.records import Oid
 OFS_DELTA = 6
 REF_DELTA = 7
 _BASE_CACHE_BYTES = 48 * MIB
-_COMMIT_CACHE = 100_000  # nodes a repository
+_COMMIT_CACHE = 30_000  # nodes a repository
 
 
 class Kind(IntEnum):

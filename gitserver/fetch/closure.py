@@ -33,6 +33,16 @@ class Closure:
         if not self._with_blobs:
             self.reached.marks = without(self.reached.marks, self._reach.blobs)
 
+    def add_commits(self, commits: Iterable[Oid]) -> None:
+        """Of what they lead to the commits alone are sure to be in then."""
+        walk = self._walk(commits)
+        while True:
+            try:
+                next(walk)
+            except StopIteration as end:
+                self.reached.update(node.oid for node in end.value)
+                return
+
     def _walk(self, commits: Iterable[Oid]) -> Generator[int, None, list[CommitNode]]:
         """Newest first, up to selected commits, whose marks are taken. Returns the others, each before its parents if clocks are right."""
         walked: list[CommitNode] = []

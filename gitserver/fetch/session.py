@@ -146,10 +146,18 @@ class FetchSession:
             if kind is Kind.COMMIT:
                 commits.append(oid)
         asked = {oid for oid in hidden.values() if oid not in chains and self._objects.header(oid)[0] is Kind.COMMIT}
-        lost = unreachable(self._objects, asked, commits)
+        lost = self._lost(asked, commits)
         for want, oid in hidden.items():
             if oid in lost or (oid not in asked and oid not in chains):
                 raise Invalid(f"upload-pack: not our ref {want.hex()}")
+
+    def _lost(self, asked: set[Oid], tips: Sequence[Oid]) -> set[Oid]:
+        """Those of the commits `asked` that none of the commits `tips` leads to."""
+        if self._objects.reach is None:
+            return unreachable(self._objects, asked, tips)
+        closure = Closure(self._objects, self._objects.reach)
+        closure.add_commits(tips)
+        return {oid for oid in asked if oid not in closure.reached}
 
     def _commits(self, oids: Iterable[Oid]) -> tuple[Oid, ...]:
         peeled = (peel(self._objects, oid) for oid in oids)

@@ -11,6 +11,7 @@ from gitserver.fetch.session import FetchSession, PackOrder
 from gitserver.fetch.shallow import ShallowPlan
 from gitserver.reach import build
 from gitserver.reach.table import open_reach, reach_name
+from storage.errors import Invalid
 from storage.filecache import FileCache
 
 
@@ -150,3 +151,20 @@ def test_a_damaged_file_is_as_none(fetch_hub, history, tmp_path, content):
     files.keep(tmp_path / "out", reach_name("r", pack))
     assert open_reach(files, "r", pack) is None
     assert open_reach(files, "other", pack) is None
+
+
+def test_wants_that_no_ref_leads_to_are_refused(reached, history, fetch_hub):
+    ids = commits(history)
+    for name in history("for-each-ref", "--format=%(refname)").split():
+        if name not in ("refs/heads/b2", "refs/tags/two"):
+            history("update-ref", "-d", name)
+    fetch_hub.set_refs(history)
+    session = FetchSession(reached, fetch_hub.versions.refs(fetch_hub.repo.id))
+    left = set(commits(history))
+    assert 0 < len(left) < len(ids)
+    for oid in ids:
+        if oid in left:
+            assert session.wanted(raw(oid)).commits == tuple(raw(oid))
+        else:
+            with pytest.raises(Invalid, match="not our ref"):
+                session.wanted(raw(oid))
