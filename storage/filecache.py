@@ -29,7 +29,7 @@ class FileCache:
 
     def __init__(self, root: Path, limit: int) -> None:
         self.root = root
-        self._limit = limit
+        self.limit = limit
         self._uncounted = limit  # the first file has the folder counted
         self._lock = threading.Lock()
 
@@ -56,7 +56,7 @@ class FileCache:
             return
         with self._lock:
             self._uncounted += size
-            if self._uncounted * _COUNTS >= self._limit:
+            if self._uncounted * _COUNTS >= self.limit:
                 self._uncounted = 0
                 self._make_room()
 
@@ -80,7 +80,7 @@ class FileCache:
         found = sorted(self._kept())
         held = sum(kept.size for kept in found)
         for kept in found:
-            if held <= self._limit:
+            if held <= self.limit:
                 return
             Path(kept.path).unlink(missing_ok=True)
             held -= kept.size

@@ -18,9 +18,12 @@ from gitserver.reach.table import reach_name
 from storage.errors import Unavailable
 from storage.filecache import FileCache
 from storage.limits import Limits
+from storage.packs import PackFile
 from storage.versions.base import Refs
 
 log = logging.getLogger(__name__)
+_REST_SECONDS = 5.0
+_LONG_OBJECTS = 50_000  # of a pack whose reachability takes a second and more
 
 
 class Preparer:
@@ -31,25 +34,52 @@ class Preparer:
         self._incoming = incoming
         self._workshop = workshop
         self._least = limits.prepared_objects
+        self._is_closed = False
+        self._resting: dict[str, threading.Timer] = {}  # by repository
         self._reaching: set[str] = set()  # what is being made, by name
         self._growing: dict[str, tuple[Path, Future[Made]]] = {}
         self._lock = threading.Lock()
 
     def note(self, objects: Objects) -> None:
-        """The largest pack may be a new one: its reachability is made, unless it is there. Costs the caller next to nothing."""
+        """Packs were added: reachability is made in a moment, unless it is there. Pushes come in groups, and each may bring a new pack."""
+        if self._lacking(objects) is None:
+            return
+        with self._lock:
+            if objects.repo_id in self._resting or self._is_closed:
+                return
+            timer = self._resting[objects.repo_id] = threading.Timer(_REST_SECONDS, self._rested, (objects,))
+        timer.daemon = True
+        timer.start()
+
+    def _rested(self, objects: Objects) -> None:
+        with self._lock:
+            self._resting.pop(objects.repo_id, None)
+        self._make_reach(objects)
+
+    def _lacking(self, objects: Objects) -> PackFile | None:
+        """The large pack, if it has no reachability yet and there is room to keep it."""
         largest = objects.largest()
-        if largest is None or largest.info.objects < self._least or objects.reach is not None:
+        if self.files.limit == 0 or largest is None or largest.info.objects < self._least or objects.reach is not None:
+            return None
+        return None if self.files.has(reach_name(objects.repo_id, largest)) else largest
+
+    def _make_reach(self, objects: Objects) -> None:
+        largest = self._lacking(objects)
+        if largest is None:
             return
         name = reach_name(objects.repo_id, largest)
         with self._lock:
-            if name in self._reaching or self.files.has(name):
+            if name in self._reaching:
                 return
             self._reaching.add(name)
         out = self._new_file()
         try:
-            job = self._workshop.submit_long(make_reach, stock_of(objects, self.files), largest.info.id, out)
+            submit = self._workshop.submit_long if largest.info.objects > _LONG_OBJECTS else self._workshop.submit
+            job = submit(make_reach, stock_of(objects, self.files), largest.info.id, out)
         except Unavailable:
             out.unlink()
+            with self._lock:
+                self._reaching.discard(name)
             return
         job.add_done_callback(lambda done: self._reached(name, out, done))
 
@@ -57,7 +87,7 @@ class Preparer:
         """Of a clone of a large repository a stored pack, or one that is being made; else `here()`, the job to be done at once."""
         if order.common or not order.wanted.commits or sum(pack.info.objects for pack in objects.packs()) < self._least:
             return here()
-        self.note(objects)
+        self._make_reach(objects)
         name = f"{objects.repo_id}/answer-{_key(order, refs)}"
         with self._lock:
             if (file := self.files.open(name)) is not None:
@@ -73,6 +103,11 @@ class Preparer:
         return job
 
     def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            timers = list(self._resting.values())
+        for timer in timers:
+            timer.cancel()
         self._workshop.close()
 
     def _start(self, name: str, objects: Objects, refs: Refs, order: PackOrder) -> "tuple[Path, Future[Made]]":

@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 import pytest
 
 HERE = Path(__file__).parent
+pytestmark = pytest.mark.timeout(900)  # of a whole suite; each case has its own
+
 # Cases that skip themselves because this hub has nothing to be asked for there.
 EXPECTED_SKIPS = ("not sendable",)
 
