@@ -15,9 +15,10 @@ from gitserver.commit.packfile import PackWriter
 from gitserver.fetch.graph import peel
 from gitserver.merge.merger import Merger
 from gitserver.objects import Kind, Objects, ObjectStores
+from gitserver.prepare.ingester import Ingester
 from gitserver.receive.commands import PushRequest
 from gitserver.receive.fsck import Profile
-from gitserver.receive.ingest import Ingest, Ingested
+from gitserver.receive.ingest import Ingested, Terms
 from gitserver.rules import Arriving, BranchRule, BranchRules, refusal
 from lfs.possession import Possession
 from storage.database.base import Tx
@@ -55,6 +56,7 @@ class Pusher:
         versions: VersionStore,
         possession: Possession,
         rules: BranchRules | None,
+        ingester: Ingester,
         limits: Limits,
         *,
         forbids: Callable[[Repo], str] = nobody_forbids,
@@ -66,6 +68,7 @@ class Pusher:
         self._versions = versions
         self._possession = possession
         self._rules = rules
+        self._ingester = ingester
         self._limits = limits
         self._forbids = forbids
         self._profile = profile
@@ -83,7 +86,7 @@ class Pusher:
         objects that it needs and the repository lacks, before any ref moves.
         """
         try:
-            ingested = self._ingest(repo, pack, progress) if pack is not None else None
+            ingested = self._ingest(repo, pack, request.updates, progress) if pack is not None else None
         except (BadPack, TooLarge) as error:
             progress(f"{error.message}\n")
             return PushResult(error.message, [RefResult(update, "unpacker error") for update in request.updates])
@@ -106,7 +109,7 @@ class Pusher:
                 updates = fill(writer)
             finally:
                 writer.close()
-            ingested = self._ingest(repo, pack, lambda text: None)
+            ingested = self._ingest(repo, pack, updates, lambda text: None)
             return self._update(repo, principal, PushRequest(tuple(updates), _ATOMIC), ingested, pack, made_for=request)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -115,9 +118,9 @@ class Pusher:
         """Refs onto objects that are here already."""
         return self._update(repo, principal, PushRequest(tuple(updates), _ATOMIC), None, None)
 
-    def _ingest(self, repo: Repo, pack: Path, progress: Callable[[str], None]) -> Ingested:
+    def _ingest(self, repo: Repo, pack: Path, updates: Sequence[RefUpdate], progress: Callable[[str], None]) -> Ingested:
         keep = bool(self._rules_of(repo))
-        return Ingest(self._objects.of(repo.id), self._limits, progress, self._profile, keep_commits=keep).run(pack)
+        return self._ingester.run(self._objects.of(repo.id), pack, updates, Terms(self._profile, keep), progress)
 
     def _rules_of(self, repo: Repo) -> Sequence[BranchRule]:
         """None where the pusher has none: a mirror does what its source did."""

@@ -84,6 +84,6 @@ class Mirroring:
 def _here(services: Services) -> Here:
     """The services as a mirror uses them: its pushes are forbidden to nobody, by no branch rule, and old odd objects are taken."""
     it = services
-    pusher = Pusher(it.objects, it.packs, it.merger, it.versions, it.possession, None, it.limits, profile=Profile.IMPORTED)
+    pusher = Pusher(it.objects, it.packs, it.merger, it.versions, it.possession, None, it.ingester, it.limits, profile=Profile.IMPORTED)
     large = LargeFiles(it.database, it.blobs, it.possession)
     return Here(it.users, it.repos, it.objects, it.packs, it.versions, pusher, it.possession, large, it.blobs)

@@ -20,6 +20,7 @@ from gitserver.commit.committer import Committer
 from gitserver.merge.merger import Merger
 from gitserver.mirror.mirrors import Mirrors
 from gitserver.objects import ObjectStores
+from gitserver.prepare.ingester import Ingester
 from gitserver.prepare.preparer import Preparer
 from gitserver.prepare.workshop import Workshop
 from gitserver.push import Pusher
@@ -49,6 +50,19 @@ _SECRET_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
+class PackWork:
+    """Who makes, checks and merges packs."""
+
+    preparer: Preparer
+    ingester: Ingester
+    merger: Merger
+
+    def close(self) -> None:
+        self.merger.close()
+        self.preparer.close()
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     settings: Settings
     limits: Limits
@@ -63,8 +77,7 @@ class Services:
     gatekeeper: Gatekeeper
     repos: Repos
     objects: ObjectStores
-    preparer: Preparer
-    merger: Merger
+    packing: PackWork
     rules: BranchRules
     possession: Possession
     actions: Actions
@@ -80,9 +93,20 @@ class Services:
     def blobs(self) -> BlobStore:
         return self.stores.blobs
 
+    @property
+    def preparer(self) -> Preparer:
+        return self.packing.preparer
+
+    @property
+    def ingester(self) -> Ingester:
+        return self.packing.ingester
+
+    @property
+    def merger(self) -> Merger:
+        return self.packing.merger
+
     def close(self) -> None:
-        self.merger.close()
-        self.preparer.close()
+        self.packing.close()
         self.versions.close()
         self.database.close()
         self.stores.close()
@@ -92,13 +116,13 @@ def build(settings: Settings) -> Services:
     """Make the data directory if need be, bring the schema up to date, and construct everything."""
     data, limits = prepare_data(settings.data), settings.make_limits()
     database, stores = open_database(settings, data), open_stores(settings, data, limits)
-    packs, preparer = PackStore(stores.packs, data / "incoming", database), open_preparer(settings, data, limits)
+    packs, prepared = PackStore(stores.packs, data / "incoming", database), FileCache(data / "prepared", settings.prepared_bytes)
     users, tokens, sessions = Users(database, Passwords()), Tokens(database), Sessions(database, limits.session_seconds)
-    objects, possession = ObjectStores(packs, preparer.files), Possession(database, stores.blobs)
+    objects, possession = ObjectStores(packs, prepared), Possession(database, stores.blobs)
     repos, rules, secret = Repos(database), BranchRules(database), signing_key(settings, data)
     versions = open_versions(settings, limits, Around(database, stores, packs, objects, possession, repos))
-    merger, mirrors = Merger(packs, objects, limits, preparer.note), Mirrors(database, Seal(secret))
-    pusher = Pusher(objects, packs, merger, versions, possession, rules, limits, forbids=mirrors.forbids)
+    packing, mirrors = open_packing(settings, packs, objects, prepared), Mirrors(database, Seal(secret))
+    pusher = Pusher(objects, packs, packing.merger, versions, possession, rules, packing.ingester, limits, forbids=mirrors.forbids)
     browser, large = Browser(objects, versions, possession), LargeFiles(database, stores.blobs, possession)
     xet = XetIngest(XetIndex(database), stores.staging, stores.blobs, limits)
     return Services(
@@ -115,8 +139,7 @@ def build(settings: Settings) -> Services:
         gatekeeper=Gatekeeper(users, tokens, sessions, Throttle(database, limits)),
         repos=repos,
         objects=objects,
-        preparer=preparer,
-        merger=merger,
+        packing=packing,
         rules=rules,
         possession=possession,
         actions=Actions(secret, limits.action_seconds),
@@ -130,9 +153,11 @@ def build(settings: Settings) -> Services:
     )
 
 
-def open_preparer(settings: Settings, data: Path, limits: Limits) -> Preparer:
-    files = FileCache(data / "prepared", settings.prepared_bytes)
-    return Preparer(files, data / "incoming", Workshop(settings.workshop_processes), limits)
+def open_packing(settings: Settings, packs: PackStore, objects: ObjectStores, prepared: FileCache) -> PackWork:
+    limits, workshop = settings.make_limits(), Workshop(settings.workshop_processes)
+    preparer = Preparer(prepared, packs.incoming, workshop, limits)
+    ingester = Ingester(workshop, limits, settings.workshop_processes)
+    return PackWork(preparer, ingester, Merger(packs, objects, limits, preparer.note))
 
 
 def open_database(settings: Settings, data: Path) -> Database:

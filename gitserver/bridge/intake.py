@@ -11,7 +11,7 @@ from gitserver.bridge.taking import Taking
 from gitserver.commit.draft import Draft
 from gitserver.commit.packfile import PackWriter
 from gitserver.objects import Objects, ObjectStores
-from gitserver.receive.ingest import Ingest
+from gitserver.receive.ingest import Ingest, Terms
 from gitserver.synthesis import make_commit
 from lfs.possession import Possession
 from storage.blobs.base import BlobStore
@@ -47,7 +47,7 @@ class Intake:
                 oid = self._fill(repo, Draft(objects, writer, _tree(objects, foreign.base)), objects, foreign)
             finally:
                 writer.close()
-            ingested = Ingest(objects, self._limits, lambda text: None).run(pack)
+            ingested = Ingest(objects, self._limits, lambda text: None, Terms()).run(pack)
             if ingested.info.objects:
                 self._packs.add(repo.id, ingested.info, pack, ingested.index)
                 self._database.write(lambda tx: self._packs.record(tx, repo.id, ingested.info))

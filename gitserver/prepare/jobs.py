@@ -1,16 +1,19 @@
 """What runs in the workshop: functions of plain data, with packs opened by their paths. Their packs never change."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from gitserver.fetch.session import PackJob, PackOrder
 from gitserver.objects import Objects
 from gitserver.reach.build import NotClosed, build
+from gitserver.receive.ingest import Ingest, Ingested, Terms
 from storage.filecache import FileCache
+from storage.limits import Limits
 from storage.packs import Packs, open_pack
-from storage.records import PackInfo
+from storage.records import Oid, PackInfo
 from storage.versions.base import Refs
 
 _KEPT = 4  # repositories whose packs stay open for the next job
@@ -18,11 +21,11 @@ _KEPT = 4  # repositories whose packs stay open for the next job
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """A repository's packs, newest first, and where its prepared files lie."""
+    """A repository's packs, newest first, and where its prepared files lie, if they are of use."""
 
     repo_id: str
     packs: tuple[tuple[PackInfo, str, str], ...]
-    prepared: str
+    prepared: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,10 @@ class Made:
     rewritten: int
 
 
-def stock_of(objects: Objects, prepared: FileCache) -> Stock:
-    return Stock(objects.repo_id, tuple((pack.info, *pack.paths) for pack in objects.packs()), str(prepared.root))
+def stock_of(objects: Objects, prepared: FileCache | None = None) -> Stock:
+    return Stock(
+        objects.repo_id, tuple((pack.info, *pack.paths) for pack in objects.packs()), prepared.root if prepared is not None else None
+    )
 
 
 def make_reach(stock: Stock, pack_id: str, out: Path) -> None:
@@ -67,10 +72,26 @@ def make_answer(stock: Stock, order: PackOrder, refs: Refs, out: Path) -> Made:
     return Made(job.total, job.rewritten)
 
 
+def ingest(stock: Stock, pack: Path, targets: Collection[Oid], terms: Terms, limits: Limits, told: str) -> Ingested:
+    """Check a pushed pack; what is to be shown meanwhile stands in the file `told`. Of the kinds those of `targets` and tags are told.
+
+    Raises what Ingest.run does, and FileNotFoundError as above, before it has touched the pack.
+    """
+    objects = _opened(stock)
+    with Path(told).open("r+b", 0) as out:
+
+        def progress(text: str) -> None:
+            os.pwrite(out.fileno(), text.encode().ljust(200), 0)
+
+        made = Ingest(objects, limits, progress, terms).run(pack)
+    asked = {*targets, *made.tags, *made.tags.values()}
+    return replace(made, kinds={oid: kind for oid, kind in made.kinds.items() if oid in asked})
+
+
 @lru_cache(_KEPT)
 def _opened(stock: Stock) -> Objects:
     packs = [open_pack(*paths) for paths in stock.packs]
-    return Objects(stock.repo_id, _Open(packs), prepared=FileCache(Path(stock.prepared), 0))
+    return Objects(stock.repo_id, _Open(packs), prepared=FileCache(stock.prepared, 0) if stock.prepared else None)
 
 
 class _Open:

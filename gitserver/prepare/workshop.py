@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from typing import ParamSpec, TypeVar
 
 from storage.errors import Unavailable
@@ -23,12 +22,12 @@ _NICE = 5  # those who wait for answers in the serving process come first
 
 
 class Workshop:
-    """`processes` stay for short jobs; a long one, which may need much memory, has a process of its own, one at a time."""
+    """`processes` stay for short jobs; long ones have processes of their own."""
 
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._pool: ProcessPoolExecutor | None = None
-        self._alone: ProcessPoolExecutor | None = None
+        self._alone: set[ProcessPoolExecutor] = set()
         self._queue = ThreadPoolExecutor(1, "workshop")
         self._is_closed = False
         self._lock = threading.Lock()
@@ -45,17 +44,27 @@ class Workshop:
                 self._pool = _started(self._processes)
                 return self._pool.submit(work, *args, **kwargs)
 
+    def start_alone(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        """The same in a process of its own, at once: for jobs that take long or much memory, which goes with the process."""
+        with self._lock:
+            self._check()
+            pool = _started(1)
+            self._alone.add(pool)
+            job = pool.submit(work, *args, **kwargs)
+        job.add_done_callback(lambda done: self._end(pool))
+        return job
+
     def submit_long(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """The same, when those before it are done."""
         with self._lock:
             self._check()
-            return self._queue.submit(self._run_alone, partial(work, *args, **kwargs))
+            return self._queue.submit(lambda: self.start_alone(work, *args, **kwargs).result())
 
     def close(self) -> None:
         """What runs is stopped: nobody waits for it any more, and all of it can be made again."""
         with self._lock:
             self._is_closed = True
-            pools = [pool for pool in (self._pool, self._alone) if pool is not None]
+            pools = [*self._alone, *([self._pool] if self._pool is not None else [])]
         processes = [process for pool in pools for process in (pool._processes or {}).values()]
         for pool in pools:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -65,17 +74,10 @@ class Workshop:
             process.join(_END_SECONDS)
         self._queue.shutdown(wait=True, cancel_futures=True)
 
-    def _run_alone(self, work: Callable[[], T]) -> T:
+    def _end(self, pool: ProcessPoolExecutor) -> None:
+        pool.shutdown(wait=False)
         with self._lock:
-            self._check()
-            pool = self._alone = _started(1)
-            job = pool.submit(work)
-        try:
-            return job.result()
-        finally:
-            with self._lock:
-                self._alone = None
-            pool.shutdown(wait=False, cancel_futures=True)
+            self._alone.discard(pool)
 
     def _check(self) -> None:
         if self._is_closed:

@@ -37,26 +37,26 @@ class Ingested:
     commits: dict[Oid, CommitNode] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How strictly a pack is judged, and whether its commits are told."""
+
+    profile: Profile = Profile.PUSHED
+    keep_commits: bool = False
+
+
 class Ingest:
     """One push's pack against one repository."""
 
-    def __init__(
-        self,
-        objects: Objects,
-        limits: Limits,
-        progress: Callable[[str], None],
-        profile: Profile = Profile.PUSHED,
-        *,
-        keep_commits: bool = False,
-    ) -> None:
+    def __init__(self, objects: Objects, limits: Limits, progress: Callable[[str], None], terms: Terms) -> None:
         self._objects = objects
         self._limits = limits
         self._progress = progress
-        self._fsck = Fsck(limits, profile)
+        self._fsck = Fsck(limits, terms.profile)
         self._kinds: dict[Oid, Kind] = {}
         self._pointers: dict[str, BlobRef] = {}
         self._tags: dict[Oid, Oid] = {}
-        self._keep_commits = keep_commits
+        self._keep_commits = terms.keep_commits
         self._commits: dict[Oid, CommitNode] = {}
 
     def run(self, pack: Path) -> Ingested:

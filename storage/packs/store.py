@@ -35,7 +35,7 @@ class PackStore:
 
     def __init__(self, files: PackFiles, incoming: Path, database: Database, open_packs: int = 256) -> None:
         self._files = files
-        self._incoming = incoming
+        self.incoming = incoming
         self._database = database
         self._limit = open_packs
         self._open: OrderedDict[tuple[str, str], PackFile] = OrderedDict()
@@ -44,11 +44,11 @@ class PackStore:
 
     def quarantine(self) -> Path:
         """A new private folder for one push, on the same file system; the caller removes it."""
-        return Path(tempfile.mkdtemp(prefix="push-", dir=self._incoming))
+        return Path(tempfile.mkdtemp(prefix="push-", dir=self.incoming))
 
     def spool(self) -> IO[bytes]:
         """A nameless file for a body on its way in, in memory while it is small; gone when it is closed."""
-        return tempfile.SpooledTemporaryFile(MIB, dir=str(self._incoming))
+        return tempfile.SpooledTemporaryFile(MIB, dir=str(self.incoming))
 
     def add(self, repo_id: str, info: PackInfo, pack: Path, index: Path) -> None:
         """Move a checked pack into place, durably; it shows once `record` ran in the transaction that moves the refs.

@@ -51,7 +51,7 @@ class Bench:
         self.services = services
         self.stores = CountingStores(services.packs)
         browser = Browser(self.stores, services.versions, services.possession)
-        rest = (services.merger, services.versions, services.possession, services.rules, services.limits)
+        rest = (services.merger, services.versions, services.possession, services.rules, services.ingester, services.limits)
         pusher = Pusher(self.stores, services.packs, *rest)
         large = LargeFiles(services.database, services.blobs, services.possession)
         self.committer = Committer(self.stores, browser, pusher, services.versions, large, services.limits)

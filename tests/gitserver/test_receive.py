@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gitserver.objects import Kind, Objects, RawObject, object_id
-from gitserver.receive.ingest import Ingest, Ingested, complete, pack_entry
+from gitserver.receive.ingest import Ingest, Ingested, Terms, complete, pack_entry
 from storage.errors import BadPack, TooLarge
 from storage.limits import Limits
 
@@ -27,7 +27,7 @@ def objects(services: Any) -> Objects:
 def ingest(objects: Objects, data: bytes, folder: Path, limits: Limits | None = None) -> Ingested:
     pack = folder / f"{hashlib.sha1(data).hexdigest()}.pack"
     pack.write_bytes(data)
-    return Ingest(objects, limits or Limits(), lambda text: None).run(pack)
+    return Ingest(objects, limits or Limits(), lambda text: None, Terms()).run(pack)
 
 
 def sealed(body: bytes) -> bytes:
