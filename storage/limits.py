@@ -13,6 +13,7 @@ class Limits:
     pack_bytes: int = 2 * GIB  # a pushed pack on the wire
     pack_inflated_bytes: int = 8 * GIB
     pack_objects: int = 2_000_000
+    apart_pack_bytes: int = 4 * MIB  # a pushed pack from which on it is checked in a process of its own
     delta_depth: int = 4095
     path_bytes: int = 1024
     ref_commands: int = 2000

@@ -16,7 +16,6 @@ from storage.errors import Unavailable
 from storage.limits import Limits
 from storage.records import RefUpdate
 
-_LARGE_BYTES = 4 << 20
 _LOOK_SECONDS = 0.2
 
 
@@ -32,7 +31,7 @@ class Ingester:
         """Of a large pack the kinds of objects are told as far as `updates` need them.
 
         Raises what Ingest.run does, and Unavailable when the process ended by force: nothing is stored then."""
-        if pack.stat().st_size < _LARGE_BYTES:
+        if pack.stat().st_size < self._limits.apart_pack_bytes:
             return Ingest(objects, self._limits, progress, terms).run(pack)
         objects.refresh()
         targets = {update.new for update in updates}

@@ -4,9 +4,11 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,11 @@ def launch(tmp_path: Path, new_launcher: Any) -> Iterator[Callable[..., Any]]:
     started = []
 
     def start(**settings: str) -> Any:
-        environment = {"LIMITS": json.dumps({"prepared_objects": 50}), "WORKSHOP_PROCESSES": PROCESSES, **settings}
+        environment = {
+            "LIMITS": json.dumps({"prepared_objects": 50, "apart_pack_bytes": 1000}),
+            "WORKSHOP_PROCESSES": PROCESSES,
+            **settings,
+        }
         started.append(launcher.start(environment={f"KOHAKU_HUB_{name}": value for name, value in environment.items()}))
         return started[-1]
 
@@ -67,9 +73,18 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 def children(pid: int) -> list[int]:
-    """The workshop's processes."""
-    found = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
-    return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    """The workshop's processes. Threads and processes may end while they are looked at."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return [child for child in found if b"spawn_main" in command_line(child)]
+
+
+def command_line(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def clone(hub: Any, name: str, target: Path, *options: str) -> str:
@@ -142,3 +157,49 @@ def test_nothing_is_kept_where_there_is_no_room(launch: Callable[..., Any], hub:
     clone(second, name, tmp_path / "one")
     clone(second, name, tmp_path / "two")
     wait_for(lambda: not prepared(second, "answer"))
+
+
+def test_a_large_push_is_checked_apart(hub: Any, name: str, work: Work, tmp_path: Path) -> None:
+    """It is answered as any other: taken with its progress, or refused with the reason."""
+    before = {*children(hub.process.pid)}
+    work.write({"large": os.urandom(100_000)})
+    done = work.run("push", "--progress", "origin", "main")
+    assert done.returncode == 0, done.stderr
+    assert b"remote: Checking objects: 3/3, done." in done.stderr
+    wait_for(lambda: {*children(hub.process.pid)} <= before)
+
+    tree = subprocess.run(["git", "mktree"], cwd=work.folder, input=b"", capture_output=True, check=True).stdout.decode().strip()
+    blob = work("rev-parse", "HEAD:large")
+    (tmp_path / "tree").write_bytes(b"100644 .git\0" + bytes.fromhex(blob) + b"100644 more\0" + bytes.fromhex(blob))
+    bad = work("hash-object", "-t", "tree", "-w", "--literally", str(tmp_path / "tree"))
+    work("commit-tree", tree, "-m", "x")
+    commit = work("commit-tree", bad, "-m", "x")
+    (work.folder / "noise").write_bytes(os.urandom(5000))
+    tip = work("commit-tree", tree, "-p", commit, "-m", os.urandom(3000).hex())
+    assert "hasDotgit: '.git' stands for .git" in work.refused("push", "origin", f"{tip}:refs/heads/bad")
+    assert "refs/heads/bad" not in work.remote()
+
+
+def test_the_process_that_checks_a_push_is_killed(hub: Any, name: str, work: Work) -> None:
+    """The client is told, nothing is stored, and the next push goes."""
+    stop = threading.Event()
+
+    def kill() -> None:
+        before = {*children(hub.process.pid)}
+        while not stop.is_set():
+            for child in {*children(hub.process.pid)} - before:
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        tip = work.write({"large": os.urandom(100_000)})
+        assert "The process that checked the push was ended. Push again." in work.refused("push", "origin", "main")
+    finally:
+        stop.set()
+        killer.join()
+    assert work.remote()["refs/heads/main"] != tip
+    work.push("main")
+    assert work.remote()["refs/heads/main"] == tip
+    assert not list((hub.data / "incoming").iterdir())
