@@ -16,6 +16,8 @@ from accounts.throttle import Throttle
 from accounts.tokens import Tokens
 from accounts.users import Users
 from gitserver.browse import Browser
+from gitserver.bundles.bundles import Bundles
+from gitserver.bundles.links import BundleLinks
 from gitserver.commit.committer import Committer
 from gitserver.merge.merger import Merger
 from gitserver.mirror.mirrors import Mirrors
@@ -62,6 +64,7 @@ class Services:
     repos: Repos
     objects: ObjectStores
     merger: Merger
+    bundles: Bundles
     rules: BranchRules
     possession: Possession
     actions: Actions
@@ -79,6 +82,7 @@ class Services:
 
     def close(self) -> None:
         self.merger.close()
+        self.bundles.close()
         self.versions.close()
         self.database.close()
         self.stores.close()
@@ -87,8 +91,7 @@ class Services:
 def build(settings: Settings) -> Services:
     """Make the data directory if need be, bring the schema up to date, and construct everything."""
     data, limits = prepare_data(settings.data), settings.make_limits()
-    database = open_database(settings, data)
-    stores = open_stores(settings, data, limits)
+    database, stores = open_database(settings, data), open_stores(settings, data, limits)
     packs = PackStore(stores.packs, data / "incoming", database)
     users, tokens, sessions = Users(database, Passwords()), Tokens(database), Sessions(database, limits.session_seconds)
     objects, possession = ObjectStores(packs, open_prepared(settings, data)), Possession(database, stores.blobs)
@@ -113,6 +116,7 @@ def build(settings: Settings) -> Services:
         repos=repos,
         objects=objects,
         merger=merger,
+        bundles=Bundles(objects, versions, packs, BundleLinks(secret, limits.action_seconds), limits),
         rules=rules,
         possession=possession,
         actions=Actions(secret, limits.action_seconds),

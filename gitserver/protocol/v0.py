@@ -7,6 +7,7 @@ from gitserver.pktline import FLUSH, Readable, pkt, read_pkt
 from gitserver.protocol.answer import pack_order, send_pack, shallow_lines, shallow_plan
 from gitserver.protocol.bands import LARGE_BAND, SMALL_BAND, Bands
 from gitserver.protocol.request import FLAGS, FetchRequest
+from gitserver.protocol.sessions import note_client
 from storage.errors import Invalid
 from storage.limits import Limits
 from storage.records import ZERO_OID, Oid
@@ -32,16 +33,17 @@ def advertise(refs: Refs, capabilities: bytes, *, with_head: bool) -> Iterator[b
 
 class UploadPack:
     """Args, then acks, then the pack. Stateless it is one POST, and the client repeats what earlier rounds agreed on; else it is a
-    whole connection, with all rounds.
+    whole connection, with all rounds. `name` is our own session id.
     """
 
-    def __init__(self, session: FetchSession, body: Readable, limits: Limits, *, is_stateless: bool = True) -> None:
+    def __init__(self, session: FetchSession, body: Readable, limits: Limits, name: str = "", *, is_stateless: bool = True) -> None:
         self._session = session
         self._body = body
         self._is_stateless = is_stateless
         self._request = FetchRequest(limits)
         self._capabilities: frozenset[bytes] = frozenset()
         self._last = ZERO_OID
+        self._name = name
 
     def answer(self) -> Iterator[bytes]:
         request = self._request
@@ -67,6 +69,8 @@ class UploadPack:
             if line.startswith(b"want ") and not self._request.wants:
                 self._capabilities = frozenset(line[45:].split())
                 self._request.flags |= self._capabilities & FLAGS
+                for capability in self._capabilities:
+                    note_client(capability, self._name)
                 line = line[:45]
             if line.startswith((b"want ", b"shallow ", b"deepen", b"filter ")):
                 self._request.take(line.rstrip())
