@@ -1,6 +1,6 @@
 """Where a client's history ends, and where it shall end after this fetch (deepen, deepen-since, deepen-not)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -38,14 +38,19 @@ class ShallowPlan:
     extra: tuple[Oid, ...] = ()
 
 
-def plan_shallow(objects: Objects, deepen: Deepen, wants: Sequence[Oid], client: AbstractSet[Oid]) -> ShallowPlan:
-    """`wants` are commits; `client` are the client's shallow commits that this repository has."""
+def plan_shallow(objects: Objects, deepen: Deepen, wants: Sequence[Oid], client: AbstractSet[Oid], tips: Sequence[Oid] = ()) -> ShallowPlan:
+    """`wants` are commits; `client` are the client's shallow commits that this repository has. A relative deepening starts at all of
+    those that the commits `tips` of the refs lead to, wanted or not.
+    """
     if not deepen.is_asked:
         return ShallowPlan(cut=frozenset(client), client=frozenset(client))
     if deepen.depth >= INFINITE_DEPTH:
         inside, boundary = set(client), set[Oid]()
     elif deepen.depth:
-        inside, boundary = _by_depth(objects, deepen, wants, client)
+        heads, depth = set(wants), deepen.depth
+        if deepen.is_relative:
+            heads, depth = set(client) - unreachable(objects, client, tips), depth + 1
+        inside, boundary = _by_depth(objects, heads, depth)
     else:
         inside, boundary = _by_list(objects, deepen, wants)
     unshallow = tuple(sorted(oid for oid in client if oid in inside))
@@ -54,28 +59,50 @@ def plan_shallow(objects: Objects, deepen: Deepen, wants: Sequence[Oid], client:
     return ShallowPlan(tuple(sorted(boundary - client)), unshallow, cut, frozenset(client), extra)
 
 
-def _by_depth(objects: Objects, deepen: Deepen, wants: Sequence[Oid], client: AbstractSet[Oid]) -> tuple[set[Oid], set[Oid]]:
-    """(commits that keep their parents, boundary). A root is never on the boundary: nothing is cut off there."""
-    heads, depth = set(wants), deepen.depth
-    if deepen.is_relative:
-        heads, depth = set(client) - unreachable(objects, client, wants), depth + 1
+def _by_depth(objects: Objects, heads: set[Oid], depth: int) -> tuple[set[Oid], set[Oid]]:
+    """(commits that keep their parents, boundary). As with C git, a root that is met at the very depth is on the boundary too."""
     inside: set[Oid] = set()
     level = heads
     while level and depth > 1:
         inside |= level
         level = {parent for oid in level for parent in objects.commit(oid).parents} - inside
         depth -= 1
-    boundary = {oid for oid in level if objects.commit(oid).parents}
-    return inside | (level - boundary), boundary
+    return inside, level
 
 
 def _by_list(objects: Objects, deepen: Deepen, wants: Sequence[Oid]) -> tuple[set[Oid], set[Oid]]:
     walk = Difference(objects)
     for _ in walk.run(wants, deepen.excluded):
         pass
-    since = deepen.since or 0
-    chosen: dict[Oid, CommitNode] = {node.oid: node for node in walk.commits if node.time >= since}
+    nodes = {node.oid: node for node in walk.commits}
+    chosen = _recent(nodes, wants, deepen.since or 0)
+    if deepen.excluded:
+        chosen -= _above(nodes, (oid for oid, node in nodes.items() if node.time < (deepen.since or 0)))
     if not chosen:
         raise Invalid("no commits selected for shallow requests: choose an earlier date or another revision.")
-    boundary = {oid for oid, node in chosen.items() if any(parent not in chosen for parent in node.parents)}
-    return set(chosen) - boundary, boundary
+    boundary = {oid for oid in chosen if any(parent not in chosen for parent in nodes[oid].parents)}
+    return chosen - boundary, boundary
+
+
+def _recent(nodes: Mapping[Oid, CommitNode], wants: Iterable[Oid], since: int) -> set[Oid]:
+    """Those that lead from `wants` and are not older; what an older one alone leads to is not looked at, however its clock went."""
+    found: set[Oid] = set()
+    stack = list(wants)
+    while stack:
+        oid = stack.pop()
+        if oid in nodes and oid not in found and nodes[oid].time >= since:
+            found.add(oid)
+            stack += nodes[oid].parents
+    return found
+
+
+def _above(nodes: Mapping[Oid, CommitNode], starts: Iterable[Oid]) -> set[Oid]:
+    """All that `starts` lead to, as C git leaves it out where a revision is excluded too."""
+    found: set[Oid] = set()
+    stack = list(starts)
+    while stack:
+        oid = stack.pop()
+        if oid in nodes and oid not in found:
+            found.add(oid)
+            stack += nodes[oid].parents
+    return found
