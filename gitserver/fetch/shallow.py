@@ -1,10 +1,10 @@
 """Where a client's history ends, and where it shall end after this fetch (deepen, deepen-since, deepen-not)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from gitserver.fetch.graph import Difference, unreachable
+from gitserver.fetch.graph import unreachable
 from gitserver.objects import Objects
 from gitserver.parse import CommitNode
 from storage.errors import Invalid
@@ -71,38 +71,33 @@ def _by_depth(objects: Objects, heads: set[Oid], depth: int) -> tuple[set[Oid], 
 
 
 def _by_list(objects: Objects, deepen: Deepen, wants: Sequence[Oid]) -> tuple[set[Oid], set[Oid]]:
-    walk = Difference(objects)
-    for _ in walk.run(wants, deepen.excluded):
-        pass
-    nodes = {node.oid: node for node in walk.commits}
-    chosen = _recent(nodes, wants, deepen.since or 0)
+    """(commits that keep their parents, boundary) of what leads from `wants`, and neither from what is excluded nor over an older one.
+
+    All of it is walked, since clocks may be wrong. With both, what an older one leads to is left out altogether, as in C git.
+    """
+    out = _reachable(objects, deepen.excluded)
+    since = deepen.since or 0
+    met = _reachable(objects, wants, lambda node: node.oid not in out and node.time >= since)
+    chosen = {oid for oid in met if oid not in out and objects.commit(oid).time >= since}
     if deepen.excluded:
-        chosen -= _above(nodes, (oid for oid, node in nodes.items() if node.time < (deepen.since or 0)))
+        chosen -= _reachable(objects, met - chosen - out)
     if not chosen:
         raise Invalid("no commits selected for shallow requests: choose an earlier date or another revision.")
-    boundary = {oid for oid in chosen if any(parent not in chosen for parent in nodes[oid].parents)}
+    boundary = {oid for oid in chosen if any(parent not in chosen for parent in objects.commit(oid).parents)}
     return chosen - boundary, boundary
 
 
-def _recent(nodes: Mapping[Oid, CommitNode], wants: Iterable[Oid], since: int) -> set[Oid]:
-    """Those that lead from `wants` and are not older; what an older one alone leads to is not looked at, however its clock went."""
-    found: set[Oid] = set()
-    stack = list(wants)
-    while stack:
-        oid = stack.pop()
-        if oid in nodes and oid not in found and nodes[oid].time >= since:
-            found.add(oid)
-            stack += nodes[oid].parents
-    return found
+def _everything(node: CommitNode) -> bool:
+    return True
 
 
-def _above(nodes: Mapping[Oid, CommitNode], starts: Iterable[Oid]) -> set[Oid]:
-    """All that `starts` lead to, as C git leaves it out where a revision is excluded too."""
-    found: set[Oid] = set()
-    stack = list(starts)
+def _reachable(objects: Objects, starts: Iterable[Oid], goes_on: Callable[[CommitNode], bool] = _everything) -> set[Oid]:
+    """`starts` and all that they lead to; the parents of a commit are looked at where `goes_on` says so."""
+    found = set(starts)
+    stack = list(found)
     while stack:
-        oid = stack.pop()
-        if oid in nodes and oid not in found:
-            found.add(oid)
-            stack += nodes[oid].parents
+        node = objects.commit(stack.pop())
+        new = [parent for parent in node.parents if parent not in found] if goes_on(node) else []
+        found.update(new)
+        stack += new
     return found

@@ -157,15 +157,16 @@ class Game:
 
     def _depth(self, *, is_new: bool) -> list[str]:
         dice, kind = self.dice, self.dice.random()
+        by_walk = not self.source.has_wrong_clocks  # else C git's own answer is a guess: its walks stop after five steps without news
         if kind < 0.5:
             return []
         if kind < 0.65:
             return [f"--depth={dice.choice((1, 1, 2, 3, 7))}"]
-        if kind < 0.75 and not is_new:
+        if kind < 0.75 and not is_new and by_walk:
             return [f"--deepen={dice.choice((1, 2, 5))}"]
         if kind < 0.85:
             return [f"--shallow-since={dice.choice(self.source.made).time + dice.choice((0, 1))}"]
-        if kind < 0.95:
+        if kind < 0.95 and by_walk:
             names = self._names("refs/")
             flags = [f"--shallow-exclude={name.split('/', 2)[2]}" for name in dice.sample(names, min(len(names), dice.choice((1, 1, 2))))]
             return flags + [f"--shallow-since={dice.choice(self.source.made).time}" for _ in range(dice.choice((0, 0, 1)))]

@@ -30,6 +30,7 @@ class Source:
     dice: random.Random
     made: list[Made] = field(default_factory=list)
     clock: int = _BASE_TIME
+    has_wrong_clocks: bool = False
 
     def start(self, commits: int) -> None:
         self.git("init", "-q", "--bare", "-b", "main")
@@ -64,11 +65,14 @@ class Source:
         if dice.random() < 0.03:
             parents = []
         self.clock += dice.choice((1, 60, 3600))
-        time = self.clock if dice.random() < 0.85 else dice.randrange(1, self.clock + 100_000)
+        time = dice.randrange(1, self.clock + 100_000) if self.has_wrong_clocks and dice.random() < 0.15 else self.clock
         known = {made.oid: made for made in self.made}
         parents = list(dict.fromkeys(parents))
         files = set(known[parents[0]].files) if parents and parents[0] in known else set()
-        oid = self._odd(branch, parents, time) if dice.random() < 0.06 else self._import(branch, parents, time, files)
+        if dice.random() < 0.06:
+            oid, files = self._odd(branch, parents, time), set()
+        else:
+            oid = self._import(branch, parents, time, files)
         self.made.append(Made(oid, time, frozenset(files)))
 
     def _import(self, branch: str, parents: list[str], time: int, files: set[bytes]) -> str:
@@ -80,7 +84,7 @@ class Source:
             out.append(f"{'merge' if number else 'from'} {parent}\n".encode())
         for _ in range(dice.choice((0, 1, 1, 2, 3))):
             out.append(self._change(files))
-        self.git.run("fast-import", "--quiet", "--force", "--date-format=raw-permissive", data=b"".join(out) + b"\ndone\n")
+        self.git("fast-import", "--quiet", "--force", "--done", "--date-format=raw-permissive", data=b"".join(out) + b"\ndone\n")
         return self.git("rev-parse", branch)
 
     def _odd(self, branch: str, parents: list[str], time: int) -> str:
@@ -148,4 +152,4 @@ def _quoted(name: bytes) -> bytes:
 
 
 def new_source(folder: Path, seed: int) -> Source:
-    return Source(Git(folder), random.Random(seed))
+    return Source(Git(folder), random.Random(seed), has_wrong_clocks=seed % 3 == 0)
