@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from gitserver.fetch.graph import unreachable
-from gitserver.objects import Objects
+from gitserver.objects import Kind, Objects
 from gitserver.parse import CommitNode
 from storage.errors import Invalid
 from storage.records import Oid
@@ -75,7 +75,7 @@ def _by_list(objects: Objects, deepen: Deepen, wants: Sequence[Oid]) -> tuple[se
 
     All of it is walked, since clocks may be wrong. With both, what an older one leads to is left out altogether, as in C git.
     """
-    out = _reachable(objects, deepen.excluded)
+    out = _reachable(objects, [oid for oid in deepen.excluded if objects.header(oid)[0] is Kind.COMMIT])  # a tag may lead to a tree
     since = deepen.since or 0
     met = _reachable(objects, wants, lambda node: node.oid not in out and node.time >= since)
     chosen = {oid for oid in met if oid not in out and objects.commit(oid).time >= since}

@@ -79,7 +79,7 @@ class Game:
         if len(self.pairs) >= _MOST_PAIRS:
             self.pairs.pop(self.dice.randrange(len(self.pairs))).remove()
         self._made += 1
-        pair = Pair(self.folder / f"pair{self._made}", self.urls, ("", ""))
+        pair = Pair(self.folder / f"pair{self._made}", self.urls, self.source.git)
         flags = ["--bare"] if self.dice.random() < 0.5 else ["--no-checkout"]
         flags += self._depth(is_new=True) + self._filter(pair)
         flags += [flag for flag in ("--single-branch", "--no-tags", "--no-single-branch") if self.dice.random() < 0.2]
@@ -94,14 +94,14 @@ class Game:
     def _fetch(self) -> None:
         dice, pair = self.dice, self.dice.choice(self.pairs)
         flags = self._depth(is_new=False)
-        if not pair.is_partial and dice.random() < 0.1 and not flags:
+        if not pair.filter and dice.random() < 0.1 and not flags:
             flags += self._filter(pair)
         flags += dice.choice(([], [], ["--tags"], ["--no-tags"], ["--prune"], ["--force"], ["--refetch"] if dice.random() < 0.3 else []))
         specs: list[str] = dice.choice(([], ["+refs/heads/*:refs/heads/*"], ["+refs/*:refs/all/*"], self._some()))
         if specs == ["+refs/heads/*:refs/heads/*"]:
             flags.append("--update-head-ok")
         config = dice.choice(((), (), ("fetch.negotiationAlgorithm=skipping",), ("fetch.negotiationAlgorithm=noop",)))
-        self._run(pair, "fetch", "-q", *flags, "origin" if not specs or pair.is_partial else "URL", *specs, config=config)
+        self._run(pair, "fetch", "-q", *flags, "origin" if not specs or pair.filter else "URL", *specs, config=config)
         pair.check(self.allowed)
 
     def _some(self) -> list[str]:
@@ -143,11 +143,13 @@ class Game:
         )
         self.source.clock += 60
         time, content = self.source.clock, dice.randbytes(30)
-        for client in pair.clients:
+        for client in (*pair.clients, self.source.git):
             client.time = time
             blob = client("hash-object", "-w", "--stdin", data=content)
             tree = client("mktree", data=f"100644 blob {blob}\tmine\n".encode())
-            client("update-ref", "refs/mine", client("commit-tree", tree, *(["-p", base] if base else []), "-m", "mine"))
+            commit = client("commit-tree", tree, *(["-p", base] if base else []), "-m", "mine")
+            if client is not self.source.git:
+                client("update-ref", "refs/mine", commit)
         self._run(pair, "push", "-q", *dice.choice(([], ["--force"], ["--atomic"])), "URL", f"refs/mine:{branch}")
         for url in self.urls:  # the source learns it, so that histories meet
             self.source.git.run("fetch", "-q", url, f"+{branch}:{branch}", "--update-head-ok")
@@ -176,11 +178,9 @@ class Game:
         dice = self.dice
         if dice.random() < 0.6:
             return []
-        pair.is_partial = True
         plain = ["blob:none", f"blob:limit={dice.choice((0, 10, 1000))}", f"tree:{dice.choice((0, 1, 2, 3))}"]
-        chosen = dice.choice([*plain, f"combine:{plain[1]}+{plain[2]}"])
-        pair.is_combined |= chosen.startswith("combine")
-        return [f"--filter={chosen}"]
+        pair.filter = dice.choice([*plain, f"combine:{plain[1]}+{plain[2]}"])
+        return [f"--filter={pair.filter}"]
 
     def _names(self, prefix: str) -> list[str]:
         return [name for name in self.source.refs() if name.startswith(prefix) and "/notes/" not in name]

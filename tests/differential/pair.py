@@ -1,9 +1,9 @@
 """One client of the hub and one of C git's server, to whom the same is done; and what must be the same afterwards.
 
 The rule. Equal after every step: whether git succeeded, every ref and HEAD, where history ends (`shallow`), the verdict of fsck,
-the objects reachable from the refs, and which of them are here. Neither may have an object that no ref of the server led to at any time.
-Only in a partial clone may the two differ in what is here beyond what was asked for: the pack of a server may hold more than the
-filter leaves, so the hub's client may lack nothing that C git's has, unless it has it by a lazy fetch of its own.
+the objects reachable from the refs. Neither may have an object that no ref of the server led to at any time.
+In a partial clone the two may differ in what is here of objects that the filter leaves out: both servers send some of them now and then.
+What the filter keeps and C git's client has, the hub's must have.
 """
 
 import shutil
@@ -25,15 +25,14 @@ class State:
 
 
 class Pair:
-    """`urls` are the hub's and C git's."""
+    """`urls` are the hub's and C git's; `source` has every object."""
 
-    def __init__(self, folder: Path, urls: tuple[str, str], secrets: tuple[str, str]) -> None:
+    def __init__(self, folder: Path, urls: tuple[str, str], source: Git) -> None:
         self.folder = folder
         self.urls = urls
-        self.secrets = secrets
         self.clients = (Git(folder / "hub"), Git(folder / "git"))
-        self.is_partial = False
-        self.is_combined = False
+        self.source = source
+        self.filter = ""
 
     def both(self, *args: str, version: int = 2, time: int = 0, config: tuple[str, ...] = (), data: bytes | None = None) -> bool:
         """Run the same in both; `URL` stands for each one's server. Raises AssertionError when only one succeeds."""
@@ -54,17 +53,25 @@ class Pair:
     def check(self, allowed: frozenset[str]) -> None:
         """`allowed` is every object that the server may show."""
         ours, theirs = (self._state(client) for client in self.clients)
-        for part in ("refs", "head", "shallow", "sound", "reachable", "missing"):
+        for part in ("refs", "head", "shallow", "sound") if self.filter else ("refs", "head", "shallow", "sound", "reachable", "missing"):
             one, other = getattr(ours, part), getattr(theirs, part)
-            if self.is_combined and part in ("reachable", "missing"):
-                one, other = theirs.reachable - ours.reachable, frozenset()
             assert one == other, f"{self.folder.name}: {part} differs\n{_apart(one, other)}"
+        lacking = (theirs.reachable - ours.reachable) & self._kept(ours) if self.filter else frozenset[str]()
+        assert not lacking, f"{self.folder.name}: the filter keeps {sorted(lacking)[:8]}, and the hub did not send them"
         for client in self.clients:
             foreign = _all_objects(client) - allowed
             assert not foreign, f"objects of nowhere: {sorted(foreign)[:5]}"
 
     def remove(self) -> None:
         shutil.rmtree(self.folder)
+
+    def _kept(self, state: State) -> frozenset[str]:
+        """What the filter keeps of all that the refs lead to, by C git's own reading."""
+        shallow = self.folder / "shallow"
+        shallow.write_text("".join(oid + "\n" for oid in state.shallow))
+        tips = "".join(line.split()[0] + "\n" for line in state.refs)
+        command = ("rev-list", "--objects", "--no-object-names", f"--filter={self.filter}", "--stdin")
+        return frozenset(self.source("--shallow-file", str(shallow), *command, data=tips.encode()).split())
 
     def _state(self, client: Git) -> State:
         refs = client("for-each-ref", "--format=%(objectname) %(refname) %(symref)").splitlines()
