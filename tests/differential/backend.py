@@ -23,13 +23,18 @@ _CONFIG = (
 _MOST_BODY = 64 << 20
 
 
+class _Server(ThreadingHTTPServer):
+    root: Path
+
+
 class Backend:
     """Serves the bare repositories below `root`; `make` adds one and tells its URL."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.root.mkdir(parents=True)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(root))
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.root = root
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
 
@@ -46,51 +51,49 @@ class Backend:
         self._server.server_close()
 
 
-def _handler(root: Path) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.0"
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.0"
 
-        def do_GET(self) -> None:
-            self._serve(b"")
+    def do_GET(self) -> None:
+        self._serve(b"")
 
-        def do_POST(self) -> None:
-            size = int(self.headers.get("Content-Length", 0))
-            assert size <= _MOST_BODY
-            self._serve(self.rfile.read(size))
+    def do_POST(self) -> None:
+        size = int(self.headers.get("Content-Length", 0))
+        assert size <= _MOST_BODY
+        self._serve(self.rfile.read(size))
 
-        def _serve(self, body: bytes) -> None:
-            done = subprocess.run(
-                ["git", "http-backend"], input=body, env=self._environment(body), capture_output=True, check=False, timeout=60
-            )
-            head, _, answer = done.stdout.partition(b"\r\n\r\n")
-            fields = [line.split(": ", 1) for line in head.decode().split("\r\n") if line]
-            status = next((value for name, value in fields if name == "Status"), "200 OK")
-            self.send_response_only(int(status.split()[0]))
-            for name, value in fields:
-                if name != "Status":
-                    self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(answer)
+    def _serve(self, body: bytes) -> None:
+        done = subprocess.run(
+            ["git", "http-backend"], input=body, env=self._environment(body), capture_output=True, check=False, timeout=60
+        )
+        head, _, answer = done.stdout.partition(b"\r\n\r\n")
+        fields = [line.split(": ", 1) for line in head.decode().split("\r\n") if line]
+        status = next((value for name, value in fields if name == "Status"), "200 OK")
+        self.send_response_only(int(status.split()[0]))
+        for name, value in fields:
+            if name != "Status":
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer)
 
-        def _environment(self, body: bytes) -> dict[str, str]:
-            parts = urlsplit(self.path)
-            return {
-                "PATH": os.environ["PATH"],
-                "HOME": str(root),
-                "GIT_CONFIG_NOSYSTEM": "1",
-                "GIT_PROJECT_ROOT": str(root),
-                "GIT_HTTP_EXPORT_ALL": "1",
-                "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-                "REQUEST_METHOD": self.command,
-                "PATH_INFO": unquote(parts.path),
-                "QUERY_STRING": parts.query,
-                "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-                "CONTENT_LENGTH": str(len(body)),
-                "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-                "REMOTE_USER": "alice",
-                "REMOTE_ADDR": "127.0.0.1",
-            }
+    def _environment(self, body: bytes) -> dict[str, str]:
+        parts = urlsplit(self.path)
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.server.root),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_PROJECT_ROOT": str(self.server.root),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "REQUEST_METHOD": self.command,
+            "PATH_INFO": unquote(parts.path),
+            "QUERY_STRING": parts.query,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "CONTENT_LENGTH": str(len(body)),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            "REMOTE_USER": "alice",
+            "REMOTE_ADDR": "127.0.0.1",
+        }
 
-        def log_message(self, format: str, *args: object) -> None: ...
-
-    return Handler
+    def log_message(self, format: str, *args: object) -> None: ...

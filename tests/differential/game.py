@@ -118,6 +118,11 @@ class Game:
         lines = self.source.git("ls-remote", "--heads", self.urls[1]).splitlines()
         return self.dice.choice(lines).split()[0]
 
+    def _is_shown(self, oid: str) -> bool:
+        """Whether a branch of the servers leads there."""
+        tips = [line.split()[0] for line in self.source.git("ls-remote", "--heads", self.urls[1]).splitlines()]
+        return any(self.source.git.run("merge-base", "--is-ancestor", oid, tip).returncode == 0 for tip in tips)
+
     def _look(self) -> None:
         """Everything of a tree: in a partial clone its objects are fetched now."""
         pair = self.dice.choice(self.pairs)
@@ -141,13 +146,15 @@ class Game:
             .stdout.decode()
             .strip()
         )
+        if not base or not self._is_shown(base):
+            return  # C git takes no shallow push onto what no ref leads to any more; the hub does, as long as it has the objects
         self.source.clock += 60
         time, content = self.source.clock, dice.randbytes(30)
         for client in (*pair.clients, self.source.git):
             client.time = time
             blob = client("hash-object", "-w", "--stdin", data=content)
             tree = client("mktree", data=f"100644 blob {blob}\tmine\n".encode())
-            commit = client("commit-tree", tree, *(["-p", base] if base else []), "-m", "mine")
+            commit = client("commit-tree", tree, "-p", base, "-m", "mine")
             if client is not self.source.git:
                 client("update-ref", "refs/mine", commit)
         self._run(pair, "push", "-q", *dice.choice(([], ["--force"], ["--atomic"])), "URL", f"refs/mine:{branch}")
