@@ -64,13 +64,13 @@ def test_lines_of_attributes_that_git_does_not_read(shelf: Shelf) -> None:
 @pytest.mark.parametrize("last", [b"\x91\x7f\x05", b"\x80", b"\x00"], ids=["beyond the base", "64 KiB", "reserved"])
 def test_a_delta_that_ends_with_an_impossible_instruction(shelf: Shelf, last: bytes) -> None:
     """The result is right without it, but no other program reads the delta that would be stored."""
-    base, delta = b"0123456789", bytes((10, 10)) + b"\x90\x0a" + last
+    base, delta = b"0123456789", bytes((10, 9)) + b"\x90\x09" + last
     head = b"PACK" + struct.pack(">II", 2, 2) + pack_entry(RawObject(Kind.BLOB, base))
     changed = bytes((OFS_DELTA << 4 | len(delta), len(head) - 12)) + zlib.compress(delta)
     body = head + changed
     pack = shelf.services.packs.quarantine() / "pushed.pack"
     pack.write_bytes(body + hashlib.sha1(body).digest())
-    with pytest.raises(BadPack, match=r"does not fit|twice"):
+    with pytest.raises(BadPack, match="does not fit"):
         shelf.services.pusher._ingest(shelf.repo, pack, lambda text: None)
 
 
