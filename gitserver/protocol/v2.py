@@ -197,7 +197,7 @@ class Fetch:
     def _pack(self) -> Generator[bytes, None, State]:
         request = self._request
         plan = shallow_plan(self._session, request, self._wanted)
-        if request.is_deepening or request.shallows:
+        if request.is_deepening or plan.client:
             yield self._line(b"shallow-info\n") + b"".join(map(self._line, shallow_lines(plan))) + DELIM
         if self._want_refs:
             lines = (self._line(b"%s %s\n" % (_hex(ref.oid), ref.name)) for ref in self._want_refs)

@@ -4,7 +4,6 @@ By hand: FUZZ_SEEDS=1000-1100 FUZZ_STEPS=60 .venv/bin/python -m pytest tests/dif
 """
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ from tests.differential.game import Game
 
 FIRST, _, LAST = os.environ.get("FUZZ_SEEDS", "1-8").partition("-")
 STEPS = int(os.environ.get("FUZZ_STEPS", "25"))
-
-
-@pytest.fixture(scope="module")
-def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    server = Backend(tmp_path_factory.mktemp("cgit") / "root")
-    yield server
-    server.close()
 
 
 @pytest.mark.parametrize("seed", range(int(FIRST), int(LAST or FIRST) + 1))
