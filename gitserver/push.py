@@ -153,8 +153,8 @@ class Pusher:
         objects = self._objects.of(repo.id)
         judge = _Judge(objects, ingested, self._versions.refs(repo.id, fresh=False), self._rules_of(repo), self._limits)
         reasons = {update: judge.refusal(update) for update in request.updates}
-        good = [update for update, reason in reasons.items() if not reason]
-        if request.has(b"atomic") and len(good) < len(reasons):
+        good = [update for update, reason in reasons.items() if not reason and not judge.is_done(update)]
+        if request.has(b"atomic") and any(reasons.values()):
             return [RefResult(update, reasons[update] or "atomic push failed") for update in request.updates]
         made: dict[RefUpdate, RefResult] = {}
         if good:
@@ -202,6 +202,10 @@ class _Judge:
             is_head = update.ref == self._refs.head and self._refs.get(update.ref) is not None
             return "deletion of the current branch prohibited" if is_head else refusal(self._rules, update, self._commits)
         return self._target(update) or self._breach(update)
+
+    def is_done(self, update: RefUpdate) -> bool:
+        """The deletion of a ref that is not there, by a client who knows: as with C git nothing happens, and well."""
+        return update.old == update.new == ZERO_OID and self._refs.get(update.ref) is None
 
     def _breach(self, update: RefUpdate) -> str:
         """Of a rule; an old value that is not here is refused by the version store."""

@@ -12,9 +12,11 @@ from accounts import bodies
 from accounts.endpoint import GIT_PATHS, Call, Endpoint
 from gitserver.errors import NO_CACHE, render_git
 from gitserver.pktline import side_band
+from gitserver.protocol.sessions import note_client
 from gitserver.push import Pusher, PushResult
 from gitserver.receive.commands import CommandReader, PushRequest
 from gitserver.receive.reception import Push, Reception, report
+from gitserver.views import session_of
 from storage.errors import Invalid, Unsupported
 from storage.limits import MIB, Limits
 from storage.packs import PackStore
@@ -59,7 +61,10 @@ class PushViews:
                     data = reader.rest
                 await spool.write(data)
             await spool.finish()
-        return Push(reader.request or PushRequest(), spool.size)
+        pushed = reader.request or PushRequest()
+        for capability in pushed.capabilities:
+            note_client(capability, session_of(request))
+        return Push(pushed, spool.size)
 
     async def _answer(self, request: web.Request, call: Call, push: Push, pack: Path) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": _RESULT_TYPE, **NO_CACHE})

@@ -1,8 +1,12 @@
-"""Git Smart HTTP, the reading side: `GitViews(objects, versions, limits, supply)`. Pushes are received in push_views."""
+"""Git Smart HTTP, the reading side: `GitViews(objects, versions, limits, supply, offers)`. Pushes are received in push_views.
+
+`supply` may have packs ready; `offers` names the bundles for a request: of this repository, as these refs stand.
+"""
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import BinaryIO
 
 from aiohttp import web
@@ -16,23 +20,36 @@ from gitserver.objects import ObjectStores
 from gitserver.pktline import FLUSH, pkt
 from gitserver.protocol import capabilities, v0, v2
 from gitserver.protocol.bands import gathered
+from gitserver.protocol.bundle_uri import Offer
 from storage.errors import Forbidden, HubError, Invalid, Unsupported
 from storage.limits import Limits
 from storage.records import Access, Repo
-from storage.versions.base import VersionStore
+from storage.versions.base import Refs, VersionStore
 
 UPLOAD = "git-upload-pack"
 RECEIVE = "git-receive-pack"
 
 
+def nothing_offered(request: web.Request, repo: Repo, refs: Refs) -> Sequence[Offer]:
+    return ()
+
+
 class GitViews:
     """Advertisements for both services, and upload-pack."""
 
-    def __init__(self, objects: ObjectStores, versions: VersionStore, limits: Limits, supply: PackSupply | None = None) -> None:
+    def __init__(
+        self,
+        objects: ObjectStores,
+        versions: VersionStore,
+        limits: Limits,
+        supply: PackSupply | None = None,
+        offers: Callable[[web.Request, Repo, Refs], Sequence[Offer]] = nothing_offered,
+    ) -> None:
         self._objects = objects
         self._versions = versions
         self._supply = supply
         self._limits = limits
+        self._offers = offers
 
     def endpoints(self) -> list[Endpoint]:
         rows = []
@@ -51,18 +68,17 @@ class GitViews:
                 if service
                 else "Dumb HTTP is not served: use a git client with Smart HTTP (git 1.6.6)."
             )
-        pieces = gathered(self._advertisement(call.repo, service, protocol_version(request)))
+        pieces = gathered(self._advertisement(call.repo, service, protocol_version(request), session_of(request)))
         return await _respond(request, f"application/x-{service}-advertisement", pieces)
 
     async def upload_pack(self, request: web.Request, call: Call) -> web.StreamResponse:
         expected = f"application/x-{UPLOAD}-request"
         if request.content_type != expected:
             raise Unsupported(f"Content-Type {request.content_type!r} is not understood here; git sends {expected}.")
-        version = protocol_version(request)
         body = await asyncio.to_thread(tempfile.TemporaryFile)
         try:
             await self._spool(request, body)
-            pieces = gathered(_with_errors(self._answer(call.repo, body, version)))
+            pieces = gathered(_with_errors(self._answer(request, call.repo, body)))
             return await _respond(request, f"application/x-{UPLOAD}-result", pieces)
         finally:
             await asyncio.to_thread(body.close)
@@ -75,30 +91,37 @@ class GitViews:
             raise Invalid(f"The request took longer than {self._limits.body_seconds} seconds to arrive. Send it again.") from error
         await asyncio.to_thread(body.seek, 0)
 
-    def _advertisement(self, repo: Repo, service: str, version: int) -> Iterator[bytes]:
+    def _advertisement(self, repo: Repo, service: str, version: int, session: str) -> Iterator[bytes]:
         yield pkt(f"# service={service}\n".encode()) + FLUSH
         if service == UPLOAD and version == 2:
-            yield v2.advertise()
+            yield v2.advertise(session)
             return
         if version == 1:
             yield pkt(b"version 1\n")
         refs = self._versions.refs(repo.id, fresh=service == UPLOAD)
         if service == UPLOAD:
-            yield from v0.advertise(refs, capabilities.upload_pack_line(refs), with_head=True)
+            yield from v0.advertise(refs, capabilities.upload_pack_line(refs, session), with_head=True)
         else:
-            yield from v0.advertise(refs, b" ".join(capabilities.RECEIVE_PACK), with_head=False)
+            yield from v0.advertise(refs, capabilities.receive_pack_line(session), with_head=False)
 
-    def _answer(self, repo: Repo, body: BinaryIO, version: int) -> Iterator[bytes]:
+    def _answer(self, request: web.Request, repo: Repo, body: BinaryIO) -> Iterator[bytes]:
         objects = self._objects.of(repo.id)
         refs = self._versions.refs(repo.id)
-        if version == 2:
-            yield from v2.Command(objects, refs, body, self._limits, self._supply).answer()
+        session = session_of(request)
+        if protocol_version(request) == 2:
+            offers = partial(self._offers, request, repo, refs)
+            yield from v2.Command(objects, refs, body, self._limits, self._supply, offers, session).answer()
             return
-        yield from v0.UploadPack(FetchSession(objects, refs, self._supply), body, self._limits).answer()
+        yield from v0.UploadPack(FetchSession(objects, refs, self._supply), body, self._limits, session).answer()
 
 
 def protocol_version(request: web.Request) -> int:
     return capabilities.version_asked(request.headers.get("Git-Protocol", ""))
+
+
+def session_of(request: web.Request) -> str:
+    """Our name of it in the log, as the outermost middleware gave it."""
+    return str(request.get("request_id", ""))
 
 
 def _with_errors(pieces: Iterator[bytes]) -> Iterator[bytes]:

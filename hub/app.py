@@ -14,6 +14,8 @@ from accounts.endpoint import ASKER, STOPPING, Endpoint, add_endpoints
 from accounts.errors import render_json
 from accounts.keys.views import KeyViews
 from accounts.views import AccountViews
+from gitserver.bundles.views import BundleViews
+from gitserver.protocol.bundle_uri import Offer
 from gitserver.push_views import PushViews
 from gitserver.rule_views import RuleViews
 from gitserver.views import GitViews
@@ -30,6 +32,8 @@ from lfs.multipart_views import MultipartViews
 from lfs.views import LfsViews
 from lfs.xet.views import XetViews
 from storage.errors import HubError, NotFound
+from storage.records import Repo
+from storage.versions.base import Refs
 
 VERSION = "0.1.0"
 RUNNING = web.AppKey("running", set[int])
@@ -74,11 +78,19 @@ def endpoints(services: Services) -> list[Endpoint]:
         *Mirroring(services).endpoints(),
         *_hf_views(services, origin).endpoints(),
         *RuleViews(services.rules, limits).endpoints(),
-        *GitViews(services.objects, services.versions, limits, services.preparer).endpoints(),
+        *_git_views(services, origin).endpoints(),
+        *BundleViews(services.bundles, services.repos).endpoints(),
         *PushViews(services.pusher, services.packs, limits).endpoints(),
         *LfsViews(batch, services.possession, services.actions, services.blobs, services.repos, limits, origin.of).endpoints(),
         *MultipartViews(services.multipart, services.actions, services.repos, limits).endpoints(),
     ]
+
+
+def _git_views(services: Services, origin: Origin) -> GitViews:
+    def offers(request: web.Request, repo: Repo, refs: Refs) -> list[Offer]:
+        return services.bundles.offers(repo.id, refs, origin.of(request))
+
+    return GitViews(services.objects, services.versions, services.limits, services.preparer, offers)
 
 
 def _hf_views(services: Services, origin: Origin) -> HfViews:

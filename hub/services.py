@@ -16,6 +16,8 @@ from accounts.throttle import Throttle
 from accounts.tokens import Tokens
 from accounts.users import Users
 from gitserver.browse import Browser
+from gitserver.bundles.bundles import Bundles
+from gitserver.bundles.links import BundleLinks
 from gitserver.commit.committer import Committer
 from gitserver.merge.merger import Merger
 from gitserver.mirror.mirrors import Mirrors
@@ -78,6 +80,7 @@ class Services:
     repos: Repos
     objects: ObjectStores
     packing: PackWork
+    bundles: Bundles
     rules: BranchRules
     possession: Possession
     actions: Actions
@@ -107,6 +110,7 @@ class Services:
 
     def close(self) -> None:
         self.packing.close()
+        self.bundles.close()
         self.versions.close()
         self.database.close()
         self.stores.close()
@@ -140,6 +144,7 @@ def build(settings: Settings) -> Services:
         repos=repos,
         objects=objects,
         packing=packing,
+        bundles=Bundles(objects, versions, packs, BundleLinks(secret, limits.action_seconds), limits, packing.preparer),
         rules=rules,
         possession=possession,
         actions=Actions(secret, limits.action_seconds),

@@ -25,6 +25,8 @@ class Limits:
     prepared_objects: int = 2000  # of a repository whose clones are made ahead and kept; of a pack whose reachability is
     small_pack_bytes: int = 32 * MIB  # a pack over one of these two is not merged with others
     small_pack_objects: int = 32_768
+    bundle_repository_bytes: int = 32 * MIB  # a repository whose packs come to less has no bundle made ahead
+    bundle_seconds: int = 600  # between two tries to make one
     # LFS
     lfs_object_bytes: int = 1 << 44
     lfs_batch_objects: int = 1000

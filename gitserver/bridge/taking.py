@@ -10,8 +10,8 @@ from gitserver.commit.attributes import Attributes
 from gitserver.commit.draft import Draft
 from gitserver.commit.paths import name_fault
 from gitserver.objects import Kind, RawObject, object_id
-from gitserver.receive.fsck import check_gitmodules
-from gitserver.receive.names import is_dotgit_file
+from gitserver.receive.fsck import check_gitattributes, check_gitmodules
+from gitserver.receive.names import GITATTRIBUTES, GITIGNORE, GITMODULES, MAILMAP
 from lfs.pointer import Pointer, serialize
 from storage.blobs.base import BlobStore
 from storage.errors import BadPack, TooLarge, Unavailable
@@ -30,7 +30,7 @@ _AT_ONCE = 16
 _ATTRIBUTES = b".gitattributes"
 _FILE, _EXECUTABLE, _SYMLINK = 0o100644, 0o100755, 0o120000
 _MODES = {f"{mode:o}": mode for mode in (_FILE, _EXECUTABLE, _SYMLINK)}
-_CONTROL_FILES = (b".gitmodules", b".gitattributes", b".gitignore", b".mailmap")
+_CONTROL_FILES = (GITMODULES, GITATTRIBUTES, GITIGNORE, MAILMAP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,18 +169,23 @@ def _is_tracked(attributes: Attributes, path: bytes) -> bool:
 
 def _is_possible(path: bytes) -> bool:
     """Whether a tree may hold it: no empty names (as in markers of folders), nothing that a checkout takes for git's own."""
-    return b"\0" not in path and not any(name_fault(name) for name in path.split(b"/"))
+    *folders, _ = path.split(b"/")
+    is_odd = any(file.is_named(folder) for file in (GITMODULES, GITATTRIBUTES) for folder in folders)  # git refuses folders of these names
+    return b"\0" not in path and not is_odd and not any(name_fault(name) for name in path.split(b"/"))
 
 
 def _is_dangerous(file: _Fetched) -> bool:
     """What strict fsck refuses: it would keep everybody from fetching the branch."""
     name = file.path.rpartition(b"/")[2]
     if file.mode == _SYMLINK:
-        return any(is_dotgit_file(name, wanted) for wanted in _CONTROL_FILES)
-    if not is_dotgit_file(name, b".gitmodules") or file.data is None:
+        return any(control.is_named(name) for control in _CONTROL_FILES)
+    if file.data is None:
         return False
     try:
-        check_gitmodules(object_id(Kind.BLOB, file.data), file.data)
+        if GITMODULES.is_named(name):
+            check_gitmodules(object_id(Kind.BLOB, file.data), file.data)
+        if GITATTRIBUTES.is_named(name):
+            check_gitattributes(object_id(Kind.BLOB, file.data), file.data)
     except BadPack:
         return True
     return False

@@ -111,7 +111,8 @@ class FetchSession:
 
     def shallow_plan(self, deepen: Deepen, wanted: Wanted, client: Iterable[Oid]) -> ShallowPlan:
         known = set(self._commits(self.common(client)))
-        return plan_shallow(self._objects, deepen, wanted.commits, known)
+        tips = self._commits(ref.oid for ref in self.refs.refs) if deepen.is_relative else ()
+        return plan_shallow(self._objects, deepen, wanted.commits, known, tips)
 
     def named(self, name: bytes) -> Oid:
         """The commit of a ref as a user names it (`deepen-not v1.0`). Raises Invalid."""

@@ -1,11 +1,11 @@
 """Where a client's history ends, and where it shall end after this fetch (deepen, deepen-since, deepen-not)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from gitserver.fetch.graph import Difference, unreachable
-from gitserver.objects import Objects
+from gitserver.fetch.graph import unreachable
+from gitserver.objects import Kind, Objects
 from gitserver.parse import CommitNode
 from storage.errors import Invalid
 from storage.records import Oid
@@ -38,14 +38,19 @@ class ShallowPlan:
     extra: tuple[Oid, ...] = ()
 
 
-def plan_shallow(objects: Objects, deepen: Deepen, wants: Sequence[Oid], client: AbstractSet[Oid]) -> ShallowPlan:
-    """`wants` are commits; `client` are the client's shallow commits that this repository has."""
+def plan_shallow(objects: Objects, deepen: Deepen, wants: Sequence[Oid], client: AbstractSet[Oid], tips: Sequence[Oid] = ()) -> ShallowPlan:
+    """`wants` are commits; `client` are the client's shallow commits that this repository has. A relative deepening starts at all of
+    those that the commits `tips` of the refs lead to, wanted or not.
+    """
     if not deepen.is_asked:
         return ShallowPlan(cut=frozenset(client), client=frozenset(client))
     if deepen.depth >= INFINITE_DEPTH:
         inside, boundary = set(client), set[Oid]()
     elif deepen.depth:
-        inside, boundary = _by_depth(objects, deepen, wants, client)
+        heads, depth = set(wants), deepen.depth
+        if deepen.is_relative:
+            heads, depth = set(client) - unreachable(objects, client, tips), depth + 1
+        inside, boundary = _by_depth(objects, heads, depth)
     else:
         inside, boundary = _by_list(objects, deepen, wants)
     unshallow = tuple(sorted(oid for oid in client if oid in inside))
@@ -54,28 +59,45 @@ def plan_shallow(objects: Objects, deepen: Deepen, wants: Sequence[Oid], client:
     return ShallowPlan(tuple(sorted(boundary - client)), unshallow, cut, frozenset(client), extra)
 
 
-def _by_depth(objects: Objects, deepen: Deepen, wants: Sequence[Oid], client: AbstractSet[Oid]) -> tuple[set[Oid], set[Oid]]:
-    """(commits that keep their parents, boundary). A root is never on the boundary: nothing is cut off there."""
-    heads, depth = set(wants), deepen.depth
-    if deepen.is_relative:
-        heads, depth = set(client) - unreachable(objects, client, wants), depth + 1
+def _by_depth(objects: Objects, heads: set[Oid], depth: int) -> tuple[set[Oid], set[Oid]]:
+    """(commits that keep their parents, boundary). As with C git, a root that is met at the very depth is on the boundary too."""
     inside: set[Oid] = set()
     level = heads
     while level and depth > 1:
         inside |= level
         level = {parent for oid in level for parent in objects.commit(oid).parents} - inside
         depth -= 1
-    boundary = {oid for oid in level if objects.commit(oid).parents}
-    return inside | (level - boundary), boundary
+    return inside, level
 
 
 def _by_list(objects: Objects, deepen: Deepen, wants: Sequence[Oid]) -> tuple[set[Oid], set[Oid]]:
-    walk = Difference(objects)
-    for _ in walk.run(wants, deepen.excluded):
-        pass
+    """(commits that keep their parents, boundary) of what leads from `wants`, and neither from what is excluded nor over an older one.
+
+    All of it is walked, since clocks may be wrong. With both, what an older one leads to is left out altogether, as in C git.
+    """
+    out = _reachable(objects, [oid for oid in deepen.excluded if objects.header(oid)[0] is Kind.COMMIT])  # a tag may lead to a tree
     since = deepen.since or 0
-    chosen: dict[Oid, CommitNode] = {node.oid: node for node in walk.commits if node.time >= since}
+    met = _reachable(objects, wants, lambda node: node.oid not in out and node.time >= since)
+    chosen = {oid for oid in met if oid not in out and objects.commit(oid).time >= since}
+    if deepen.excluded:
+        chosen -= _reachable(objects, met - chosen - out)
     if not chosen:
         raise Invalid("no commits selected for shallow requests: choose an earlier date or another revision.")
-    boundary = {oid for oid, node in chosen.items() if any(parent not in chosen for parent in node.parents)}
-    return set(chosen) - boundary, boundary
+    boundary = {oid for oid in chosen if any(parent not in chosen for parent in objects.commit(oid).parents)}
+    return chosen - boundary, boundary
+
+
+def _everything(node: CommitNode) -> bool:
+    return True
+
+
+def _reachable(objects: Objects, starts: Iterable[Oid], goes_on: Callable[[CommitNode], bool] = _everything) -> set[Oid]:
+    """`starts` and all that they lead to; the parents of a commit are looked at where `goes_on` says so."""
+    found = set(starts)
+    stack = list(found)
+    while stack:
+        node = objects.commit(stack.pop())
+        new = [parent for parent in node.parents if parent not in found] if goes_on(node) else []
+        found.update(new)
+        stack += new
+    return found

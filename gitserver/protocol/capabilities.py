@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from gitserver.protocol.sessions import session_line
 from storage.versions.base import Refs
 
 AGENT = b"kohakuhub"
@@ -65,14 +66,19 @@ V2: tuple[Capability, ...] = (
     Capability(b"server-option"),
     Capability(b"object-format", b"sha1"),
     Capability(b"object-info", is_command=True),
+    Capability(b"bundle-uri", is_command=True),
 )
 
 
-def upload_pack_line(refs: Refs, *, is_stateless: bool = True) -> bytes:
+def upload_pack_line(refs: Refs, session: str, *, is_stateless: bool = True) -> bytes:
     """The v0 capability list; it names where HEAD points. `no-done` is for stateless connections only."""
     symref = (b"symref=HEAD:" + refs.head,) if refs.get(refs.head) is not None else ()
     names = UPLOAD_PACK if is_stateless else tuple(name for name in UPLOAD_PACK if name != b"no-done")
-    return b" ".join(names + symref)
+    return b" ".join((*names, session_line(session), *symref))
+
+
+def receive_pack_line(session: str) -> bytes:
+    return b" ".join((*RECEIVE_PACK, session_line(session)))
 
 
 def version_asked(protocol: str) -> int:

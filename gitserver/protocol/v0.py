@@ -7,10 +7,13 @@ from gitserver.pktline import FLUSH, Readable, pkt, read_pkt
 from gitserver.protocol.answer import pack_order, send_pack, shallow_lines, shallow_plan
 from gitserver.protocol.bands import LARGE_BAND, SMALL_BAND, Bands
 from gitserver.protocol.request import FLAGS, FetchRequest
+from gitserver.protocol.sessions import note_client
 from storage.errors import Invalid
 from storage.limits import Limits
 from storage.records import ZERO_OID, Oid
 from storage.versions.base import Refs
+
+_MULTI = frozenset((b"multi_ack", b"multi_ack_detailed"))
 
 
 def advertise(refs: Refs, capabilities: bytes, *, with_head: bool) -> Iterator[bytes]:
@@ -32,16 +35,20 @@ def advertise(refs: Refs, capabilities: bytes, *, with_head: bool) -> Iterator[b
 
 class UploadPack:
     """Args, then acks, then the pack. Stateless it is one POST, and the client repeats what earlier rounds agreed on; else it is a
-    whole connection, with all rounds.
+    whole connection, with all rounds. `name` is our own session id.
     """
 
-    def __init__(self, session: FetchSession, body: Readable, limits: Limits, *, is_stateless: bool = True) -> None:
+    def __init__(self, session: FetchSession, body: Readable, limits: Limits, name: str = "", *, is_stateless: bool = True) -> None:
         self._session = session
         self._body = body
         self._is_stateless = is_stateless
         self._request = FetchRequest(limits)
         self._capabilities: frozenset[bytes] = frozenset()
         self._last = ZERO_OID
+        self._has_common = self._has_other = False  # in this round
+        self._has_said_ready = self._ready = False
+        self._asked_with = 0
+        self._name = name
 
     def answer(self) -> Iterator[bytes]:
         request = self._request
@@ -67,6 +74,8 @@ class UploadPack:
             if line.startswith(b"want ") and not self._request.wants:
                 self._capabilities = frozenset(line[45:].split())
                 self._request.flags |= self._capabilities & FLAGS
+                for capability in self._capabilities:
+                    note_client(capability, self._name)
                 line = line[:45]
             if line.startswith((b"want ", b"shallow ", b"deepen", b"filter ")):
                 self._request.take(line.rstrip())
@@ -96,8 +105,7 @@ class UploadPack:
                 raise Invalid(f"git upload-pack: expected SHA1 list, got '{line[:80].decode(errors='replace')}'")
             self._request.take(line)
             oid = self._request.haves[-1]
-            if self._session.common((oid,)):
-                yield from self._ack(oid, common)
+            yield from self._ack(oid, common) if self._session.common((oid,)) else self._enough(oid, wanted, common)
         if self._is_stateless and started:
             return (yield from self._flush(wanted, common))
         return True  # the client only wanted the shallow lines, or is gone
@@ -105,6 +113,7 @@ class UploadPack:
     def _ack(self, oid: Oid, common: dict[Oid, None]) -> Iterator[bytes]:
         common[oid] = None
         self._last = oid
+        self._has_common = True
         if b"multi_ack_detailed" in self._capabilities:
             yield pkt(b"ACK %s common\n" % _hex(oid))
         elif b"multi_ack" in self._capabilities:
@@ -112,24 +121,42 @@ class UploadPack:
         elif len(common) == 1:
             yield pkt(b"ACK %s\n" % _hex(oid))
 
+    def _enough(self, oid: Oid, wanted: Wanted, common: dict[Oid, None]) -> Iterator[bytes]:
+        """For one that is not here. Once no more haves can make the pack smaller, it is acknowledged too: so the client stops looking."""
+        self._has_other = True
+        if not (self._capabilities & _MULTI and self._is_ready(wanted, common)):
+            return
+        if b"multi_ack_detailed" in self._capabilities:
+            self._has_said_ready = True
+            yield pkt(b"ACK %s ready\n" % _hex(oid))
+        else:
+            yield pkt(b"ACK %s continue\n" % _hex(oid))
+
     def _flush(self, wanted: Wanted, common: dict[Oid, None]) -> Generator[bytes, None, bool]:
-        """The end of a round of haves: ready, when no more of them can make the pack smaller."""
-        detailed = b"multi_ack_detailed" in self._capabilities
-        is_ready = detailed and bool(common) and self._session.is_ready(wanted, common)
-        if is_ready:
+        """The end of a round of haves; True when more may come. Ready is said here where every have of the round was here."""
+        is_detailed = b"multi_ack_detailed" in self._capabilities
+        if is_detailed and self._has_common and not self._has_other and self._is_ready(wanted, common):
+            self._has_said_ready = True
             yield pkt(b"ACK %s ready\n" % _hex(self._last))
-        if not common or detailed or b"multi_ack" in self._capabilities:
+        self._has_common = self._has_other = False
+        if not common or self._capabilities & _MULTI:
             yield pkt(b"NAK\n")
-        if is_ready and b"no-done" in self._capabilities:
+        if self._has_said_ready and b"no-done" in self._capabilities:
             yield pkt(b"ACK %s\n" % _hex(self._last))
             return False
         return True
 
+    def _is_ready(self, wanted: Wanted, common: dict[Oid, None]) -> bool:
+        """Asked again only when there is a new common one."""
+        if self._asked_with != len(common):
+            self._asked_with = len(common)
+            self._ready = self._session.is_ready(wanted, common)
+        return self._ready
+
     def _done(self, common: dict[Oid, None]) -> bytes:
-        multi = self._capabilities & {b"multi_ack", b"multi_ack_detailed"}
         if not common:
             return pkt(b"NAK\n")
-        return pkt(b"ACK %s\n" % _hex(self._last)) if multi else b""
+        return pkt(b"ACK %s\n" % _hex(self._last)) if self._capabilities & _MULTI else b""
 
 
 def _hex(oid: Oid) -> bytes:

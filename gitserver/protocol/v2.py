@@ -1,6 +1,6 @@
 """Protocol v2: one command a POST (gitprotocol-v2). `fetch` is a machine with the states args, acks, pack, done, as in upload-pack.c."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from enum import Enum, auto
 
 from gitserver.fetch.session import FetchSession, PackSupply, Wanted
@@ -8,8 +8,10 @@ from gitserver.objects import Objects
 from gitserver.pktline import DELIM, FLUSH, Readable, Special, pkt, read_pkt
 from gitserver.protocol.answer import pack_order, send_pack, shallow_lines, shallow_plan
 from gitserver.protocol.bands import LARGE_BAND, Bands
+from gitserver.protocol.bundle_uri import Offer, bundle_list, nothing_offered
 from gitserver.protocol.capabilities import V2
 from gitserver.protocol.request import FetchRequest, parse_oid
+from gitserver.protocol.sessions import note_client, session_line
 from storage.errors import Invalid, ObjectNotFound, TooLarge
 from storage.limits import Limits
 from storage.records import Oid
@@ -19,19 +21,30 @@ _MOST_PREFIXES = 2048  # a client may send more; then it is told of all refs, wh
 _MOST_CAPABILITIES = 1000
 
 
-def advertise() -> bytes:
-    return pkt(b"version 2\n") + b"".join(pkt(row.line) for row in V2) + FLUSH
+def advertise(session: str) -> bytes:
+    return pkt(b"version 2\n") + b"".join(pkt(row.line) for row in V2) + pkt(session_line(session) + b"\n") + FLUSH
 
 
 class Command:
-    """One request: `command=`, the client's capabilities, and the arguments behind the delimiter."""
+    """One request: `command=`, the client's capabilities, and the arguments behind the delimiter. `session` is our own name of it."""
 
-    def __init__(self, objects: Objects, refs: Refs, body: Readable, limits: Limits, supply: PackSupply | None = None) -> None:
+    def __init__(
+        self,
+        objects: Objects,
+        refs: Refs,
+        body: Readable,
+        limits: Limits,
+        supply: PackSupply | None = None,
+        offers: Callable[[], Sequence[Offer]] = nothing_offered,
+        session: str = "",
+    ) -> None:
         self.objects = objects
         self.refs = refs
         self.limits = limits
         self.supply = supply
+        self.offers = offers
         self._body = body
+        self._session = session
         self.is_empty = False  # a lone flush, or nothing at all: by which a client ends a connection
 
     def answer(self) -> Iterator[bytes]:
@@ -47,7 +60,9 @@ class Command:
             packet = read_pkt(self._body)
             if not isinstance(packet, bytes):
                 break
-            name = _check_capability(packet.rstrip(b"\n"), name)
+            line = packet.rstrip(b"\n")
+            name = _check_capability(line, name)
+            note_client(line, self._session)
         else:
             raise TooLarge(f"The request names more than {_MOST_CAPABILITIES} capabilities.")
         if not name and packet is Special.DELIM:
@@ -127,6 +142,10 @@ def object_info(command: Command, arguments: Iterator[bytes]) -> Iterator[bytes]
     yield FLUSH
 
 
+def bundle_uri(command: Command, arguments: Iterator[bytes]) -> Iterator[bytes]:
+    yield from bundle_list(command.offers(), arguments)
+
+
 def _size(objects: Objects, oid: Oid) -> bytes:
     try:
         return b"%d" % objects.header(oid)[1]
@@ -180,7 +199,7 @@ class Fetch:
     def _pack(self) -> Generator[bytes, None, State]:
         request = self._request
         plan = shallow_plan(self._session, request, self._wanted)
-        if request.is_deepening or request.shallows:
+        if request.is_deepening or plan.client:
             yield self._line(b"shallow-info\n") + b"".join(map(self._line, shallow_lines(plan))) + DELIM
         if self._want_refs:
             lines = (self._line(b"%s %s\n" % (_hex(ref.oid), ref.name)) for ref in self._want_refs)
@@ -217,6 +236,7 @@ _COMMANDS: dict[bytes, Callable[[Command, Iterator[bytes]], Iterator[bytes]]] = 
     b"ls-refs": ls_refs,
     b"fetch": fetch,
     b"object-info": object_info,
+    b"bundle-uri": bundle_uri,
 }
 
 

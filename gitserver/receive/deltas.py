@@ -114,18 +114,29 @@ class Deltas:
 
 
 def _patch(base: bytes, delta: bytes, entry: Entry) -> bytes:
+    """Base and delta to result. An instruction more, for one byte, is put at the end: dulwich passes over a bad copy that is the last,
+    and other programs could not read what is stored then.
+    """
+    ((_, start), (size, end)) = _numbers(delta, entry)
     try:
-        return b"".join(apply_delta(base, delta))
+        data = b"".join(apply_delta(base, delta[:start] + _number(size + 1) + delta[end:] + b"\1\0"))
     except (ApplyDeltaError, AssertionError, IndexError, ValueError) as error:
         raise BadPack(f"The delta at offset {entry.offset} does not fit its base. Run git fsck, and push again.") from error
+    return data[:-1]
 
 
 def _sizes(delta: bytes, entry: Entry) -> tuple[int, int]:
     """The sizes of base and result that a delta begins with."""
-    sizes: list[int] = []
+    (base, _), (result, _) = _numbers(delta, entry)
+    return base, result
+
+
+def _numbers(delta: bytes, entry: Entry) -> list[tuple[int, int]]:
+    """The same, each with where it ends."""
+    numbers: list[tuple[int, int]] = []
     position = 0
     try:
-        while len(sizes) < 2:
+        while len(numbers) < 2:
             size = shift = 0
             byte = 0x80
             while byte & 0x80:
@@ -133,7 +144,15 @@ def _sizes(delta: bytes, entry: Entry) -> tuple[int, int]:
                 size |= (byte & 0x7F) << shift
                 shift += 7
                 position += 1
-            sizes.append(size)
+            numbers.append((size, position))
     except IndexError as error:
         raise BadPack(f"The delta at offset {entry.offset} is cut off. Run git fsck, and push again.") from error
-    return sizes[0], sizes[1]
+    return numbers
+
+
+def _number(value: int) -> bytes:
+    out = bytearray([value & 0x7F])
+    while value := value >> 7:
+        out[-1] |= 0x80
+        out.append(value & 0x7F)
+    return bytes(out)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from gitserver.objects import Kind
-from gitserver.receive.names import is_dotgit, is_dotgit_file
+from gitserver.receive.gitmodules import gitmodules_fault
+from gitserver.receive.names import GITATTRIBUTES, GITMODULES, is_dotgit
 from storage.errors import BadPack
 from storage.limits import Limits
 from storage.records import ZERO_OID, Oid
@@ -20,7 +21,9 @@ _WHOLE_ENTRY = re.compile(rb"[0-7]+ [^\0]*\0.{20}", re.DOTALL)
 _MOST_JUDGED = 200_000  # entries of trees that are remembered
 # Odd permissions of regular files are badFilemode, which git only mentions; other kinds of entry are what they are exactly.
 _MODE = re.compile(rb"100[0-7]{3}|120000|40000|160000")
-_SUSPECT = re.compile(rb"git|[^\x00-\x7f]|\\", re.IGNORECASE)  # only such names can stand for .git
+_SUSPECT = re.compile(rb"git|~[1-9]|[^\x00-\x7f]|\\", re.IGNORECASE)  # only such names can stand for .git and its files
+_MOST_ATTRIBUTES = 100 << 20
+_LONGEST_ATTRIBUTE = 2048
 _KINDS = {kind.text: kind for kind in Kind}
 # What old programs wrote into people's lines (missingEmail, missingSpaceBeforeDate, badDate, badTimezone …), and modes like 040000.
 _LINE = rb" (?![^\n]*[0-9]{19})[^\n\0]*\n"
@@ -46,7 +49,8 @@ class References:
     trees: set[Oid] = field(default_factory=set)
     blobs: set[Oid] = field(default_factory=set)
     tags: set[Oid] = field(default_factory=set)
-    gitmodules: set[Oid] = field(default_factory=set)
+    gitmodules: set[Oid] = field(default_factory=set)  # these two are looked into, wherever they are stored
+    gitattributes: set[Oid] = field(default_factory=set)
 
     def of(self, kind: Kind) -> set[Oid]:
         return {Kind.COMMIT: self.commits, Kind.TREE: self.trees, Kind.BLOB: self.blobs, Kind.TAG: self.tags}[kind]
@@ -132,31 +136,26 @@ class Fsck:
             return
         if is_dotgit(name):
             raise _bad(Kind.TREE, oid, f"hasDotgit: {_shown(name)} stands for .git on some file system")
-        if is_dotgit_file(name, b".gitmodules"):
+        if GITMODULES.is_named(name) or GITMODULES.is_behind_backslash(name):
             if mode == b"120000":
                 raise _bad(Kind.TREE, oid, "gitmodulesSymlink: .gitmodules is a symbolic link")
-            if mode not in (b"40000", b"160000"):
-                self.references.gitmodules.add(target)
-
-
-_SECTION = re.compile(rb"""^\s*\[\s*submodule\s+"((?:[^"\\]|\\.)*)"\s*\]""", re.IGNORECASE | re.MULTILINE)
-_VALUE = re.compile(rb"""^\s*(?:\[[^\]]*\]\s*)?(url|path|update)\s*=\s*"?((?:[^"\n\\]|\\.)*)""", re.IGNORECASE | re.MULTILINE)
+            self.references.gitmodules.add(target)
+        if mode != b"120000" and GITATTRIBUTES.is_named(name):
+            self.references.gitattributes.add(target)
 
 
 def check_gitmodules(oid: Oid, data: bytes) -> None:
     """A .gitmodules blob: nothing in it may become an option or a command of somebody's git."""
-    for name in _SECTION.findall(data):
-        plain = re.sub(rb"\\(.)", rb"\1", name)
-        if b".." in re.split(rb"[/\\]", plain):
-            raise _bad(Kind.BLOB, oid, f"gitmodulesName: {_shown(name)} is no allowed submodule name")
-    for key, value in _VALUE.findall(data):
-        text = value.strip()
-        if key.lower() == b"update" and text.startswith(b"!"):
-            raise _bad(Kind.BLOB, oid, "gitmodulesUpdate: a submodule's update may not be a command")
-        if text.startswith(b"-"):
-            raise _bad(Kind.BLOB, oid, f"gitmodules{key.decode().capitalize()}: {_shown(text)} would be read as an option")
-        if key.lower() == b"url" and (b"%0a" in text.lower() or b"\\n" in text):
-            raise _bad(Kind.BLOB, oid, "gitmodulesUrl: a newline stands in it")
+    if fault := gitmodules_fault(data):
+        raise _bad(Kind.BLOB, oid, fault)
+
+
+def check_gitattributes(oid: Oid, data: bytes) -> None:
+    """A .gitattributes blob: git reads neither very large ones nor very long lines."""
+    if len(data) > _MOST_ATTRIBUTES:
+        raise _bad(Kind.BLOB, oid, f"gitattributesLarge: more than {_MOST_ATTRIBUTES} bytes")
+    if any(len(line) >= _LONGEST_ATTRIBUTE for line in data.partition(b"\0")[0].split(b"\n")):
+        raise _bad(Kind.BLOB, oid, f"gitattributesLineLength: a line of {_LONGEST_ATTRIBUTE} bytes or more")
 
 
 def _order_fault(keys: list[bytes]) -> str:

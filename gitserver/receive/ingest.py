@@ -13,7 +13,7 @@ from dulwich.pack import write_pack_index_v2
 from gitserver.objects import Kind, Objects, RawObject, object_id
 from gitserver.parse import CommitNode, parse_commit_node
 from gitserver.receive.deltas import Deltas
-from gitserver.receive.fsck import Fsck, Profile, check_gitmodules
+from gitserver.receive.fsck import Fsck, Profile, check_gitattributes, check_gitmodules
 from gitserver.receive.scan import Entry, PackScan
 from lfs.pointer import MOST_BYTES, parse
 from storage.errors import BadPack, ObjectNotFound
@@ -106,11 +106,25 @@ class Ingest:
             self._object(entry, data)
             if len(self._kinds) % _TICK == 0:
                 self._progress(f"Checking objects: {len(self._kinds)}/{scan.count}\r")
-        for entry in entries:
-            if entry.oid in self._fsck.references.gitmodules:
-                check_gitmodules(entry.oid, deltas.data(entry))
+        self._look_into(entries, deltas)
         self._progress(f"Checking objects: {len(self._kinds)}/{scan.count}, done.\n")
         return entries, {oid: raw for oid, raw in deltas.outside.items() if oid not in self._kinds}
+
+    def _look_into(self, entries: list[Entry], deltas: Deltas) -> None:
+        """The files that git itself would read, in the pack or stored before under another name."""
+        names = self._fsck.references
+        for check, oids in ((check_gitmodules, names.gitmodules), (check_gitattributes, names.gitattributes)):
+            for entry in entries if oids else ():
+                if entry.oid in oids and entry.kind is Kind.BLOB:
+                    check(entry.oid, deltas.data(entry))
+            for oid in oids:
+                kind = self._kinds.get(oid) or self._stored_kind(oid)
+                if kind is Kind.BLOB and oid not in self._kinds:
+                    check(oid, self._objects.get(oid).data)
+                elif kind is not Kind.BLOB and (kind or oids is names.gitattributes):  # git lets a submodule be called .gitmodules
+                    raise BadPack(
+                        f"fsck error: {oid.hex()} stands for .gitmodules or .gitattributes, but it is no file (gitmodulesBlob …)."
+                    )
 
     def _object(self, entry: Entry, data: bytes) -> None:
         assert entry.kind is not None

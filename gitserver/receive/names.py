@@ -1,34 +1,50 @@
-"""Names that a checkout could mistake for `.git` or its control files, on any file system (git's fsck, verify_path, utf8.c)."""
+"""Names that a checkout could mistake for `.git` or its control files, on any file system (git's fsck.c, path.c, utf8.c)."""
 
 import re
 
 # Code points that HFS+ ignores when it compares names.
 _IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
-_NTFS_END = re.compile(rb"[:\\].*", re.DOTALL)
+_NTFS_DOTGIT = re.compile(rb"(?:\.git|git~1)[. ]*(?:[\\/:]|\Z)", re.IGNORECASE)
+
+
+class ControlFile:
+    """A file beside `.git` that git reads. `short` is what NTFS makes short names of where the usual ones are taken."""
+
+    def __init__(self, name: bytes, short: bytes) -> None:
+        usual = re.escape(b"." + name) + b"|" + re.escape(name[:6]) + b"~[1-4]"
+        others = b"|".join(re.escape(short[:at]) + b"~[1-9][0-9]{%d}" % (6 - at) for at in range(7))
+        self._ntfs = re.compile(rb"(?:" + usual + b"|" + others + rb")[. ]*(?::|\Z)", re.IGNORECASE)
+        self._plain = "." + name.decode()
+
+    def is_named(self, name: bytes) -> bool:
+        return self._ntfs.match(name) is not None or _hfs(name) == self._plain
+
+    def is_behind_backslash(self, name: bytes) -> bool:
+        """NTFS takes a backslash for a slash."""
+        return any(self._ntfs.match(part) for part in _tails(name))
+
+
+GITMODULES = ControlFile(b"gitmodules", b"gi7eba")
+GITATTRIBUTES = ControlFile(b"gitattributes", b"gi7d29")
+GITIGNORE = ControlFile(b"gitignore", b"gi250a")
+MAILMAP = ControlFile(b"mailmap", b"maba30")
 
 
 def is_dotgit(name: bytes) -> bool:
     """`.git` itself, or a name that HFS+ or NTFS takes for it."""
-    if b"\\" in name and any(is_dotgit(part) for part in name.split(b"\\")):
-        return True
-    return _ntfs(name) in (b".git", b"git~1") or _hfs(name) == b".git"
+    return any(_NTFS_DOTGIT.match(part) for part in (name, *_tails(name))) or _hfs(name) == ".git"
 
 
-def is_dotgit_file(name: bytes, wanted: bytes) -> bool:
-    """Whether `name` stands for `wanted` (b".gitmodules") somewhere; the short NTFS names `gitmod~1` to `~4` too."""
-    plain = _ntfs(name)
-    short = wanted[1:7]
-    return plain == wanted or _hfs(name) == wanted or (plain[:-1] == short + b"~" and plain[-1:] in b"1234" and len(plain) == 8)
+def _tails(name: bytes) -> list[bytes]:
+    """What stands behind each backslash."""
+    return [name[at.end() :] for at in re.finditer(rb"\\", name)]
 
 
-def _ntfs(name: bytes) -> bytes:
-    return _NTFS_END.sub(b"", name).rstrip(b" .").lower()
-
-
-def _hfs(name: bytes) -> bytes:
-    if name.isascii():
-        return name.lower()
+def _hfs(name: bytes) -> str:
+    """As HFS+ compares it, up to where it is no UTF-8 any more; empty for a name that is not in ASCII then."""
     try:
-        return _IGNORED.sub("", name.decode("utf-8")).lower().encode()
-    except UnicodeDecodeError:
-        return name
+        text = name.decode("utf-8")
+    except UnicodeDecodeError as error:
+        text = name[: error.start].decode("utf-8")
+    text = _IGNORED.sub("", text)
+    return text.lower() if text.isascii() else ""

@@ -78,7 +78,7 @@ class Door:
 
     def _run(self, command: Command, admit: Callable[[], Visit], visit: Visit, guest: Guest, stream: Stream) -> int:
         if command.verb is Verb.UPLOAD_PACK:
-            return self._fetching.serve(lambda: admit().repo, guest.protocol, stream)
+            return self._fetching.serve(lambda: admit().repo, guest.protocol, guest.origin, stream)
         if command.verb is Verb.RECEIVE_PACK:
             return self._pushing.serve(admit, guest.protocol, stream)
         if command.verb is Verb.LFS_TRANSFER:

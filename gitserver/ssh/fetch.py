@@ -1,11 +1,14 @@
 """git-upload-pack over a connection that stays: all rounds of v0 and v1, or the commands of v2 one after the other."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
+from gitserver.bundles.bundles import Bundles
 from gitserver.fetch.session import FetchSession, PackSupply
 from gitserver.objects import ObjectStores
 from gitserver.pktline import pkt
 from gitserver.protocol import capabilities, v0, v2
+from gitserver.protocol.sessions import new_session
 from gitserver.ssh.stream import Stream
 from storage.errors import HubError, TooLarge
 from storage.limits import Limits
@@ -14,41 +17,48 @@ from storage.versions.base import VersionStore
 
 
 class Fetching:
-    def __init__(self, objects: ObjectStores, versions: VersionStore, limits: Limits, supply: PackSupply | None = None) -> None:
+    def __init__(
+        self, objects: ObjectStores, versions: VersionStore, bundles: Bundles, limits: Limits, supply: PackSupply | None = None
+    ) -> None:
         self._objects = objects
         self._versions = versions
+        self._bundles = bundles
         self._supply = supply
         self._limits = limits
 
-    def serve(self, admit: Callable[[], Repo], protocol: str, stream: Stream) -> int:
-        """The exit status. `admit` asks for the right to read."""
+    def serve(self, admit: Callable[[], Repo], protocol: str, origin: str, stream: Stream) -> int:
+        """The exit status. `admit` asks for the right to read; `origin` is the hub's address over HTTP, if it is known."""
         version = capabilities.version_asked(protocol)
         try:
-            for piece in self._commands(admit, stream) if version == 2 else self._rounds(admit(), version, stream):
+            for piece in self._commands(admit, origin, stream) if version == 2 else self._rounds(admit(), version, stream):
                 stream.write(piece)
         except HubError as error:
             stream.write(pkt(b"ERR " + error.message.encode()[:1000] + b"\n"))
             return 1
         return 0
 
-    def _commands(self, admit: Callable[[], Repo], stream: Stream) -> Iterator[bytes]:
-        yield v2.advertise()
+    def _commands(self, admit: Callable[[], Repo], origin: str, stream: Stream) -> Iterator[bytes]:
+        session = new_session()
+        yield v2.advertise(session)
         while stream.has_more():
             repo = admit()
             refs = self._versions.refs(repo.id)
-            command = v2.Command(self._objects.of(repo.id), refs, _Measured(stream, self._limits), self._limits, self._supply)
+            offers = partial(self._bundles.offers, repo.id, refs, origin)
+            measured = _Measured(stream, self._limits)
+            command = v2.Command(self._objects.of(repo.id), refs, measured, self._limits, self._supply, offers, session)
             yield from command.answer()
             if command.is_empty:
                 return
 
     def _rounds(self, repo: Repo, version: int, stream: Stream) -> Iterator[bytes]:
         refs = self._versions.refs(repo.id)
+        name = new_session()
         if version == 1:
             yield pkt(b"version 1\n")
-        yield from v0.advertise(refs, capabilities.upload_pack_line(refs, is_stateless=False), with_head=True)
+        yield from v0.advertise(refs, capabilities.upload_pack_line(refs, name, is_stateless=False), with_head=True)
         if stream.has_more():
             session = FetchSession(self._objects.of(repo.id), refs, self._supply)
-            yield from v0.UploadPack(session, _Measured(stream, self._limits), self._limits, is_stateless=False).answer()
+            yield from v0.UploadPack(session, _Measured(stream, self._limits), self._limits, name, is_stateless=False).answer()
 
 
 class _Measured:

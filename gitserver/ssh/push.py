@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gitserver.pktline import pkt, side_band
 from gitserver.protocol import capabilities, v0
+from gitserver.protocol.sessions import new_session, note_client
 from gitserver.push import Pusher
 from gitserver.receive.commands import PushRequest, read_request
 from gitserver.receive.reception import Push, Reception, report
@@ -33,9 +34,12 @@ class Pushing:
         if capabilities.version_asked(protocol) == 1:
             stream.write(pkt(b"version 1\n"))
         refs = self._versions.refs(admit().repo.id)
-        for piece in v0.advertise(refs, b" ".join(capabilities.RECEIVE_PACK), with_head=False):
+        session = new_session()
+        for piece in v0.advertise(refs, capabilities.receive_pack_line(session), with_head=False):
             stream.write(piece)
         request = read_request(stream, self._limits)
+        for capability in request.capabilities:
+            note_client(capability, session)
         if not request.updates:
             return 0
         folder = self._packs.quarantine()

@@ -32,7 +32,7 @@ async def open_ssh(services: Services, listener: socket.socket, http: socket.soc
     from gitserver.ssh.server import SshServer, web_origin
 
     parts, limits = services, services.limits
-    fetching = Fetching(parts.objects, parts.versions, limits, parts.preparer)
+    fetching = Fetching(parts.objects, parts.versions, parts.bundles, limits, parts.preparer)
     pushing = Pushing(parts.pusher, parts.packs, parts.versions, limits)
     door = Door(parts.keys, parts.repos, fetching, pushing, parts.possession, parts.blobs, limits)
     server = SshServer(door, running, web_origin(services.settings.base_url, http.getsockname()[1]))

@@ -207,12 +207,14 @@ def _move(tx: Tx, repo: Repo, update: RefUpdate, peeled: Mapping[Oid, Oid]) -> N
 
 
 def _adopt_head(tx: Tx, repo: Repo) -> None:
-    """HEAD follows the first branch while its own target is unborn, so that a first push of `master` can be cloned."""
-    row = {"repo": repo.id, "heads": b"refs/heads/", "end": b"refs/heads0"}
+    """HEAD follows `master`, else the first branch, while its own target is unborn: a first push of another name can be cloned."""
+    row = {"repo": repo.id, "heads": b"refs/heads/", "end": b"refs/heads0", "likely": b"refs/heads/master"}
     head = tx.one(
         "SELECT refs.name FROM repos LEFT JOIN refs ON refs.repo_id = repos.id AND refs.name = repos.head WHERE repos.id = :repo", row
     )
-    first = tx.one("SELECT name FROM refs WHERE repo_id = :repo AND name > :heads AND name < :end ORDER BY name LIMIT 1", row)
+    first = tx.one(
+        "SELECT name FROM refs WHERE repo_id = :repo AND name > :heads AND name < :end ORDER BY name <> :likely, name LIMIT 1", row
+    )
     if head is not None and head["name"] is None and first is not None:
         tx.run("UPDATE repos SET head = :head WHERE id = :repo", row | {"head": bytes(first["name"])})
 

@@ -123,9 +123,9 @@ def test_v2_refusals_are_err_lines(fetch_hub, tip, lines, words):
 def test_v2_sections_come_in_the_order_that_clients_read(fetch_hub, tip):
     ask = (b"command=fetch\n", DELIM, b"no-progress\n", b"deepen 1\n", b"want-ref refs/heads/main\n")
     answer = packets(v2(fetch_hub, *ask, b"done\n", FLUSH))
-    assert answer[:5] == [b"shallow-info\n", 1, b"wanted-refs\n", tip + b" refs/heads/main\n", 1]
-    assert answer[5] == b"packfile\n"
-    assert answer[6][:5] == b"\1PACK"
+    assert answer[:6] == [b"shallow-info\n", b"shallow " + tip, 1, b"wanted-refs\n", tip + b" refs/heads/main\n", 1]
+    assert answer[6] == b"packfile\n"
+    assert answer[7][:5] == b"\1PACK"
     banded = packets(v2(fetch_hub, *ask, b"sideband-all\n", b"done\n", FLUSH))
     assert all(not isinstance(line, bytes) or line[:1] == b"\1" for line in banded)
 
