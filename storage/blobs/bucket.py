@@ -20,6 +20,9 @@ from storage.limits import MIB
 
 _TRIES = 3
 _SLICE = 64 * MIB  # of one file that is put in parts; S3 takes at most 10,000
+_COPIED = 256 * MIB  # by one call: the server may have to read and write it all before it answers
+_PARTS = 10_000
+_PAGES = 100
 _PROBE = b"KohakuHub wrote this to see whether it can."
 _MISSING = frozenset(("404", "NoSuchKey", "NoSuchUpload", "NotFound"))
 _LATER = "Try again in a moment."
@@ -50,6 +53,14 @@ class S3Config:
 class Stored(NamedTuple):
     key: str
     modified: float  # seconds since the epoch, by the server's clock
+    size: int
+
+
+class StoredPart(NamedTuple):
+    """Of an upload that is not complete."""
+
+    number: int
+    tag: str
     size: int
 
 
@@ -125,6 +136,42 @@ class Bucket:
         except (ObjectNotFound, Unavailable):
             return
 
+    def parts(self, key: str, upload: str) -> dict[int, StoredPart]:
+        """What has come of an upload, by number. Raises ObjectNotFound once it is complete or given up."""
+        found: dict[int, StoredPart] = {}
+        marker: dict[str, int] = {}
+        while True:
+            with self._asking(f"list parts of {key}"):
+                page = self._client.list_parts(Bucket=self._name, Key=key, UploadId=upload, **marker)
+            rows = [StoredPart(int(row["PartNumber"]), str(row["ETag"]), int(row["Size"])) for row in page.get("Parts", ())]
+            found |= {row.number: row for row in rows}
+            if not page.get("IsTruncated") or not rows or len(found) > _PARTS:
+                return found
+            marker = {"PartNumberMarker": rows[-1].number}
+
+    def copy(self, source: str, target: str, size: int) -> Iterator[None]:
+        """On the server, without its bytes coming here. Yields between pieces of work; `target` shows nothing before the last one."""
+        where = {"Bucket": self._name, "Key": source}
+        if size <= _COPIED:
+            with self._asking(f"copy to {target}"):
+                self._client.copy_object(Bucket=self._name, Key=target, CopySource=where)
+            return
+        step, upload, tags = max(_COPIED, -(-size // _PARTS)), self.begin(target), []
+        try:
+            for number, start in enumerate(range(0, size, step), 1):
+                name = {"Bucket": self._name, "Key": target, "UploadId": upload, "PartNumber": number}
+                with self._asking(f"copy part {number} to {target}"):
+                    answer = self._client.upload_part_copy(
+                        **name, CopySource=where, CopySourceRange=f"bytes={start}-{min(start + step, size) - 1}"
+                    )
+                tags.append(str(answer["CopyPartResult"]["ETag"]))
+                yield
+            self.complete(target, upload, tags)
+            upload = ""
+        finally:
+            if upload:
+                self.abort(target, upload)
+
     def remove(self, key: str) -> None:
         """Also where nothing is."""
         with self._asking(f"remove {key}"):
@@ -142,13 +189,18 @@ class Bucket:
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
     def abort_older(self, prefix: str, seconds: float) -> None:
-        """Give up uploads in parts that a crash left behind."""
+        """Give up uploads in parts that a crash or a client left behind."""
         limit = datetime.now(UTC) - timedelta(seconds=seconds)
-        with self._asking("list unfinished uploads"):
-            page = self._client.list_multipart_uploads(Bucket=self._name, Prefix=prefix)
-        for row in page.get("Uploads", ()):  # one page: the next round takes the next
-            if row["Initiated"] < limit:
-                self.abort(row["Key"], row["UploadId"])
+        marker: dict[str, str] = {}
+        for _ in range(_PAGES):  # the next round takes what is left
+            with self._asking("list unfinished uploads"):
+                page = self._client.list_multipart_uploads(Bucket=self._name, Prefix=prefix, **marker)
+            for row in page.get("Uploads", ()):
+                if row["Initiated"] < limit:
+                    self.abort(row["Key"], row["UploadId"])
+            if not page.get("IsTruncated") or not page.get("NextKeyMarker"):
+                return
+            marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page.get("NextUploadIdMarker", "")}
 
     def reach(self) -> None:
         """One short question, asked once: a listing, since what a server refuses to HEAD comes without the reason."""
