@@ -37,7 +37,8 @@ class Remote:
     def sweep(self, multipart_seconds: int) -> None:
         """What crashes and clients left behind, once no URL can reach it any more."""
         lives = 2 * multipart_seconds
-        self.bucket.abort_older("", max(_LEFTOVER_SECONDS, lives))
+        for prefix in ("quarantine/", ""):  # clients leave many of the first kind
+            self.bucket.abort_older(prefix, max(_LEFTOVER_SECONDS, lives))
         self.parts.sweep(time.time() - lives)
         self.quarantine.sweep(time.time() - lives)
 

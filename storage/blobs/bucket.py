@@ -59,7 +59,6 @@ class Stored(NamedTuple):
 class StoredPart(NamedTuple):
     """Of an upload that is not complete."""
 
-    number: int
     tag: str
     size: int
 
@@ -136,18 +135,23 @@ class Bucket:
         except (ObjectNotFound, Unavailable):
             return
 
-    def parts(self, key: str, upload: str) -> dict[int, StoredPart]:
-        """What has come of an upload, by number. Raises ObjectNotFound once it is complete or given up."""
-        found: dict[int, StoredPart] = {}
+    def parts(self, key: str, upload: str) -> dict[int, list[StoredPart]]:
+        """What has come of an upload, by number; the last of each list came last (some servers keep all that came for a number).
+
+        Raises ObjectNotFound once the upload is complete or given up.
+        """
+        found: dict[int, list[StoredPart]] = {}
         marker: dict[str, int] = {}
-        while True:
+        for _ in range(_PAGES):
             with self._asking(f"list parts of {key}"):
                 page = self._client.list_parts(Bucket=self._name, Key=key, UploadId=upload, **marker)
-            rows = [StoredPart(int(row["PartNumber"]), str(row["ETag"]), int(row["Size"])) for row in page.get("Parts", ())]
-            found |= {row.number: row for row in rows}
-            if not page.get("IsTruncated") or not rows or len(found) > _PARTS:
-                return found
-            marker = {"PartNumberMarker": rows[-1].number}
+            rows = sorted(page.get("Parts", ()), key=lambda row: row["LastModified"])
+            for row in rows:
+                found.setdefault(int(row["PartNumber"]), []).append(StoredPart(str(row["ETag"]), int(row["Size"])))
+            if not page.get("IsTruncated") or not rows:
+                break
+            marker = {"PartNumberMarker": max(found)}
+        return found
 
     def copy(self, source: str, target: str, size: int) -> Iterator[None]:
         """On the server, without its bytes coming here. Yields between pieces of work; `target` shows nothing before the last one."""
@@ -189,18 +193,20 @@ class Bucket:
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
     def abort_older(self, prefix: str, seconds: float) -> None:
-        """Give up uploads in parts that a crash or a client left behind."""
+        """Give up uploads in parts that a crash or a client left behind.
+
+        The first page is asked for again and again, since servers have trouble with the next ones; where keys begin with their day the old
+        ones stand on it.
+        """
         limit = datetime.now(UTC) - timedelta(seconds=seconds)
-        marker: dict[str, str] = {}
-        for _ in range(_PAGES):  # the next round takes what is left
+        for _ in range(_PAGES):
             with self._asking("list unfinished uploads"):
-                page = self._client.list_multipart_uploads(Bucket=self._name, Prefix=prefix, **marker)
-            for row in page.get("Uploads", ()):
-                if row["Initiated"] < limit:
-                    self.abort(row["Key"], row["UploadId"])
-            if not page.get("IsTruncated") or not page.get("NextKeyMarker"):
+                page = self._client.list_multipart_uploads(Bucket=self._name, Prefix=prefix)
+            old = [row for row in page.get("Uploads", ()) if row["Initiated"] < limit]
+            for row in old:
+                self.abort(row["Key"], row["UploadId"])
+            if not old or not page.get("IsTruncated"):
                 return
-            marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page.get("NextUploadIdMarker", "")}
 
     def reach(self) -> None:
         """One short question, asked once: a listing, since what a server refuses to HEAD comes without the reason."""

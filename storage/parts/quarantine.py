@@ -7,11 +7,12 @@ for it is made by MD5, of which anybody makes two of a kind.
 
 import hashlib
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from storage.blobs.bucket import Bucket
+from storage.blobs.bucket import Bucket, StoredPart
 from storage.blobs.presign import Signer
 from storage.blobs.s3 import key_of, open_object, pieces_of
 from storage.errors import Invalid, ObjectNotFound, Unavailable, WrongBytes
@@ -40,7 +41,7 @@ class S3Quarantine:
         return parted.size_of(1) <= _MOST and 1 <= parted.count <= _PARTS and (parted.count == 1 or parted.part_bytes >= _LEAST)
 
     def begin(self) -> Direct:
-        name = secrets.token_hex(16)
+        name = f"{time.strftime('%Y%m%d', time.gmtime())}-{secrets.token_hex(16)}"  # the day first: see `Bucket.abort_older`
         return Direct(name, self._bucket.begin(_PREFIX + name))
 
     def part_url(self, parted: Parted, number: int, seconds: int) -> str:
@@ -91,20 +92,21 @@ class S3Quarantine:
         found = self._bucket.parts(_key(parted), _direct(parted).upload)
         if not etags and not found:
             raise ObjectNotFound("Nothing came.")
-        for number in range(1, parted.count + 1):
-            part, size = found.get(number), parted.size_of(number)
-            if part is None:
-                raise Invalid(f"Part {number} did not come. Send it, then complete the upload again.")
-            if part.size != size and not etags:
-                self.drop(parted)
-                raise WrongBytes(f"{part.size} bytes came, but object {parted.blob.sha256} has {size}. Send the file again.")
-            if part.size != size:
-                raise Invalid(f"Part {number} has {part.size} bytes, not {size}. Send it again, then complete the upload again.")
-            if etags and part.tag.strip('"') != etags[number - 1]:
-                raise Invalid(
-                    f"Part {number} is here with another etag. Send it again, then complete the upload with the etag of the answer."
-                )
-        return [found[number].tag for number in range(1, parted.count + 1)]
+        return [self._part(parted, number, found.get(number, []), etags) for number in range(1, parted.count + 1)]
+
+    def _part(self, parted: Parted, number: int, came: list[StoredPart], etags: Sequence[str]) -> str:
+        if not came:
+            raise Invalid(f"Part {number} did not come. Send it, then complete the upload again.")
+        size = parted.size_of(number)
+        if not etags and came[-1].size != size:
+            self.drop(parted)
+            raise WrongBytes(f"{came[-1].size} bytes came, but object {parted.blob.sha256} has {size}. Send the file again.")
+        same = [part for part in came if not etags or part.tag.strip('"') == etags[number - 1]]
+        if not same:
+            raise Invalid(f"Part {number} is here with another etag. Send it again, then complete the upload with the etag of the answer.")
+        if same[-1].size != size:
+            raise Invalid(f"Part {number} has {same[-1].size} bytes, not {size}. Send it again, then complete the upload again.")
+        return same[-1].tag
 
     def _check(self, parted: Parted) -> Iterator[None]:
         """Read it all. Wrong bytes are removed."""
