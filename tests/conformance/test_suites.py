@@ -1,13 +1,17 @@
 """The black-box suites of ../shared, unchanged, against a hub of this code. A skip that is not expected is a failure."""
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+
+from tests.servers.s3 import S3Server
 
 HERE = Path(__file__).parent
 # Cases that skip themselves because this hub has nothing to be asked for there.
@@ -18,6 +22,17 @@ EXPECTED_SKIPS = ("not sendable",)
 def hub(request: pytest.FixtureRequest) -> Any:
     """Everything here holds for the embedded default, and for two processes on PostgreSQL."""
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def direct_hub(new_launcher: Any, s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    limits = {"lfs_direct_bytes": 1, "lfs_multipart_bytes": 2 << 20, "lfs_part_bytes": 5 << 20}
+    environment = s3_server.environment(s3_server.make_bucket(), PUBLIC_ENDPOINT=s3_server.endpoint)
+    launcher = new_launcher(tmp_path_factory.mktemp("direct") / "data", environment | {"KOHAKU_HUB_LIMITS": json.dumps(limits)})
+    launcher.users()
+    running = launcher.start()
+    yield running
+    assert running.stop() == 0
 
 
 def deselected() -> str:
@@ -56,6 +71,11 @@ def test_lfs(hub: Any, tmp_path: Path) -> None:
 
 def test_lfs_on_s3(s3_hub: Any, tmp_path: Path) -> None:
     assert run("lfs", s3_hub, tmp_path, "test_lfs_conformance.py") >= 215
+
+
+def test_lfs_without_the_hub(direct_hub: Any, tmp_path: Path) -> None:
+    """Every object but the empty one and those of one byte goes to S3 by itself."""
+    assert run("lfs", direct_hub, tmp_path, "test_lfs_conformance.py") >= 215
 
 
 def test_lfs_multipart(parts_hub: Any, tmp_path: Path) -> None:
