@@ -82,7 +82,7 @@ class Multipart:
                 try:
                     for _ in joiner.join(parted, etags):
                         yield 0.0
-                except (Invalid, ObjectNotFound):
+                except (Invalid, ObjectNotFound, Unavailable):
                     if not self._is_done(parted):
                         raise
                     return True  # another machine was faster, and has dropped the parts

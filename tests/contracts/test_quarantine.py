@@ -272,6 +272,29 @@ def test_one_caller_of_a_machine_at_a_time(store: S3Quarantine) -> None:
         assert again
 
 
+@pytest.mark.parametrize("ahead", range(12))
+def test_two_machines_at_once(store: S3Quarantine, blobs: S3BlobStore, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
+    """One is done, and has removed what came, when the other one has made `ahead` steps: it ends well, or says plainly that all is gone."""
+    monkeypatch.setattr("storage.blobs.bucket._COPIED", 5 * MIB)
+    monkeypatch.setattr("storage.parts.quarantine.STEP_BYTES", 2 * MIB)
+    monkeypatch.setattr("storage.blobs.s3._FIRST_WINDOW", MIB)
+    monkeypatch.setattr("storage.blobs.s3._LAST_WINDOW", MIB)
+    parted = begin(store)
+    assert put(store.part_url(parted, 1, 600), DATA)[0] == 200
+    slower = store.join(parted, [])
+    for _ in zip(range(ahead), slower, strict=False):
+        pass
+    join(store, parted)
+    store.drop(parted)
+    with suppress(ObjectNotFound):
+        for _ in slower:
+            pass
+
+    with blobs.open(BLOB.sha256) as file:
+        assert file.read() == DATA
+    assert [stored.key.partition("/")[0] for stored in bucket.list("")] == ["pool"]
+
+
 def test_a_hub_behind_which_s3_hides_makes_no_urls(bucket: Bucket, tmp_path: Path) -> None:
     hidden = S3Quarantine(bucket, tmp_path, None)
     assert hidden.origin == ""

@@ -4,12 +4,15 @@ import hashlib
 import http.client
 import json
 import os
+import secrets
 import signal
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -281,39 +284,76 @@ def test_what_nobody_verified_is_in_no_repository(world: World) -> None:
     assert spec(data)["oid"] in refused.body.decode()
 
 
-@pytest.mark.parametrize("is_parted", [False, True])
-def test_a_hub_that_dies_before_the_end(
-    new_launcher: Any, s3_server: S3Server, environment: Any, tmp_path: Any, *, is_parted: bool
-) -> None:
-    """All that the next one needs is in the URL."""
+@pytest.fixture
+def start(new_launcher: Any, s3_server: S3Server, environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., World]]:
+    """Starts hubs on one bucket: on one data directory, one after the other."""
     bucket = s3_server.make_bucket()
-    launcher = new_launcher(tmp_path / "data", s3_server.environment(bucket, PUBLIC_ENDPOINT=s3_server.endpoint) | environment)
-    launcher.users()
-    hub = launcher.start()
-    world = World(hub, s3_server, bucket)
-    name, data = hub.repo(), os.urandom(11 * MIB)
+    launchers: dict[str, Any] = {}
+    running = []
+
+    def start_one(data: str = "data", **more: str) -> World:
+        if data not in launchers:
+            made = s3_server.environment(bucket, PUBLIC_ENDPOINT=s3_server.endpoint) | environment | more
+            launchers[data] = new_launcher(tmp_path / data, made)
+            if len(launchers) == 1:
+                launchers[data].users()
+            launchers[data].tokens = next(iter(launchers.values())).tokens
+        running.append(launchers[data].start())
+        return World(running[-1], s3_server, bucket)
+
+    yield start_one
+    for hub in running:
+        assert hub.stop() in (0, -signal.SIGKILL)
+
+
+@pytest.mark.parametrize("is_parted", [False, True], ids=["basic", "multipart"])
+@pytest.mark.parametrize("is_late", [False, True], ids=["before", "during"])
+def test_a_hub_that_dies_before_the_end(start: Callable[..., World], *, is_parted: bool, is_late: bool) -> None:
+    """All that the next one needs is in the URL."""
+    world = start()
+    name, data = world.hub.repo(), os.urandom(11 * MIB)
     if is_parted:
         urls, path = parts_of(world, name, data)
         etags = [put(url, data[start : start + 5 * MIB])[1] for url, start in zip(urls, range(0, len(data), 5 * MIB), strict=True)]
     else:
         href, path = actions(world, name, data)
         etags = [put(href, data)[1]]
-    hub.process.send_signal(signal.SIGKILL)
-    hub.process.wait(30)
-    hub = launcher.start()
-    answer = complete(hub, path, data, etags) if is_parted else verify(hub, path, data)
+
+    def finish(hub: Any) -> Any:
+        return complete(hub, path, data, etags) if is_parted else verify(hub, path, data)
+
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(finish, world.hub) if is_late else None
+        until = time.monotonic() + 30
+        while first and not first.done() and not world.keys("quarantine/") and time.monotonic() < until:
+            time.sleep(0.001)
+        world.hub.process.send_signal(signal.SIGKILL)
+        world.hub.process.wait(30)
+        if first:
+            first.exception(60)
+    answer = finish(start().hub)
 
     assert answer.status == 200, answer
     assert world.pooled(data) == data
-    assert hub.stop() == 0
+    assert world.keys("quarantine/") == []
 
 
-def test_behind_the_proxy_setting_all_goes_through_the_hub(new_launcher: Any, s3_server: S3Server, environment: Any, tmp_path: Any) -> None:
-    made = s3_server.environment(s3_server.make_bucket(), PUBLIC_ENDPOINT=s3_server.endpoint, PROXY="true") | environment
-    launcher = new_launcher(tmp_path / "data", made)
-    launcher.users()
-    hub = launcher.start()
+def test_two_machines_at_once(start: Callable[..., World], postgres: Any) -> None:
+    more = {"KOHAKU_HUB_DATABASE_URL": postgres.create(), "KOHAKU_HUB_SESSION_SECRET": secrets.token_hex(32)}
+    world, other = start("one", **more), start("two", **more)
+    name, data = world.hub.repo(), os.urandom(5 * MIB)
+    href, check = actions(world, name, data)
+    assert put(href, data)[0] == 200
+    with ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(lambda hub: verify(hub, check, data), [world.hub, other.hub] * 3))
+
+    assert [answer.status for answer in answers] == [200] * 6
+    assert world.pooled(data) == data
+    assert world.keys("quarantine/") == []
+
+
+def test_behind_the_proxy_setting_all_goes_through_the_hub(start: Callable[..., World]) -> None:
+    hub = start(KOHAKU_HUB_S3_PROXY="true").hub
     shown = ask(hub, hub.repo(), os.urandom(11 * MIB), transfers=["basic", "multipart"])["objects"][0]["actions"]
 
     assert all(url.startswith(hub.url) for url in (shown["upload"]["href"], shown["upload"]["header"]["00001"], shown["verify"]["href"]))
-    assert hub.stop() == 0
