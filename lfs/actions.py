@@ -82,15 +82,19 @@ class Actions:
 
     def _url(self, origin: str, grant: Grant) -> str:
         part = f"&part_bytes={grant.part_bytes}&number={grant.number}" if grant.part_bytes else ""
-        direct = f"&name={grant.direct.name}&upload={quote(grant.direct.upload, safe='')}" if grant.direct else ""
+        direct = f"&{_query(grant.direct)}" if grant.direct else ""
         query = f"size={grant.blob.size}{part}{direct}&expires={grant.expires}&signature={self._sign(grant)}"
         return f"{origin}/api/lfs/{grant.repo_id}/{grant.blob.sha256}/{grant.verb.value}?{query}"
 
     def _sign(self, grant: Grant) -> str:
         numbers = (grant.blob.size, grant.part_bytes, grant.number, grant.expires)
-        direct = (f"direct {grant.direct.name} {grant.direct.upload}",) if grant.direct else ()  # never to be taken for a number
+        direct = (_query(grant.direct),) if grant.direct else ()  # never to be taken for a number
         text = "\n".join((grant.verb.value, grant.repo_id, grant.blob.sha256, *(str(number) for number in numbers), *direct))
         return hmac.new(self._secret, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+
+def _query(direct: Direct) -> str:
+    return f"name={quote(direct.name, safe='')}&upload={quote(direct.upload, safe='')}"
 
 
 def _whole(verb: Verb, parted: Parted, seconds: int) -> Grant:

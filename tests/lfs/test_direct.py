@@ -18,6 +18,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from lfs.actions import Actions
+from lfs.direct import DirectUploads
+from storage.blobs.bucket import Bucket
+from storage.blobs.presign import Signer
+from storage.limits import GIB, Limits
+from storage.parts.base import Parted
+from storage.parts.quarantine import S3Quarantine
+from storage.records import BlobRef
 from tests.servers.s3 import S3_SERVERS, S3Server
 
 MIB = 1 << 20
@@ -357,3 +365,18 @@ def test_behind_the_proxy_setting_all_goes_through_the_hub(start: Callable[..., 
     shown = ask(hub, hub.repo(), os.urandom(11 * MIB), transfers=["basic", "multipart"])["objects"][0]["actions"]
 
     assert all(url.startswith(hub.url) for url in (shown["upload"]["href"], shown["upload"]["header"]["00001"], shown["verify"]["href"]))
+
+
+def test_which_objects_go_to_s3(bucket: Bucket, tmp_path: Path) -> None:
+    public = "http://s3.example.org"
+    quarantine = S3Quarantine(bucket, tmp_path, Signer(bucket.config, public, 600))
+    blobs = [BlobRef(f"{size:064x}", size) for size in (0, 10, 11, 5 * GIB, 5 * GIB + 1)]
+    uploads = DirectUploads(quarantine, Actions(b"k" * 32, 60), Limits(lfs_direct_bytes=10))
+
+    def sizes(part_bytes: int, origin: str) -> list[int]:
+        return sorted(blob.size for blob in uploads.begin([Parted("r1", blob, part_bytes) for blob in blobs * 2], origin))
+
+    assert sizes(0, "http://hub.example.org") == [11, 5 * GIB]  # S3 takes no larger one in one part
+    assert sizes(5 * MIB, "http://hub.example.org") == [11, 5 * GIB, 5 * GIB + 1]
+    assert sizes(0, public) == []  # a proxy that gives S3 the hub's own address
+    assert DirectUploads(None, Actions(b"k" * 32, 60), Limits()).begin([Parted("r1", blobs[3], 0)], public) == {}
