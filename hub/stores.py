@@ -9,7 +9,7 @@ from hub.settings import Settings
 from storage.blobs.base import BlobStore, StagingStore
 from storage.blobs.disk import DiskBlobStore
 from storage.blobs.staging import DiskStaging
-from storage.errors import Unavailable
+from storage.errors import HubError, Unavailable
 from storage.files import make_durable_dir
 from storage.limits import Limits
 from storage.packs.base import PackFiles
@@ -33,6 +33,16 @@ class Remote:
     bucket: "Bucket"
     parts: "S3PartStore"
     quarantine: "S3Quarantine"
+
+    def check(self) -> None:
+        """See that the server does what is asked of it. Raises HubError with the fix."""
+        self.bucket.check()
+        if not self.quarantine.origin:
+            return
+        try:
+            self.quarantine.check()
+        except HubError as error:
+            raise Unavailable(f"{error.message} Uploads without the hub need this; set KOHAKU_HUB_S3_PROXY=true to do without.") from error
 
     def sweep(self, multipart_seconds: int) -> None:
         """What crashes and clients left behind, once no URL can reach it any more."""

@@ -153,10 +153,10 @@ class Bucket:
             marker = {"PartNumberMarker": max(found)}
         return found
 
-    def copy(self, source: str, target: str, size: int) -> Iterator[None]:
+    def copy(self, source: str, target: str, size: int, *, in_parts: bool = False) -> Iterator[None]:
         """On the server, without its bytes coming here. Yields between pieces of work; `target` shows nothing before the last one."""
         where = {"Bucket": self._name, "Key": source}
-        if size <= _COPIED:
+        if size <= _COPIED and not in_parts:
             with self._asking(f"copy to {target}"):
                 self._client.copy_object(Bucket=self._name, Key=target, CopySource=where)
             return

@@ -6,13 +6,15 @@ for it is made by MD5, of which anybody makes two of a kind.
 """
 
 import hashlib
+import io
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
 from pathlib import Path
 
-from storage.blobs.bucket import Bucket, StoredPart
+from storage.blobs.bucket import Bucket, Slice, StoredPart
 from storage.blobs.presign import Signer
 from storage.blobs.s3 import key_of, open_object, pieces_of
 from storage.errors import Invalid, ObjectNotFound, Unavailable, WrongBytes
@@ -22,6 +24,8 @@ from storage.parts.base import STEP_BYTES, Direct, Parted
 from storage.records import BlobRef
 
 _PREFIX = "quarantine/"
+_PROBE = b"KohakuHub sent this to see whether clients can."
+_PROBE_SECONDS = 60
 _LEAST, _MOST, _PARTS = 5 * MIB, 5 * GIB, 10_000  # bytes of a part (the last one may be smaller), and their number
 
 
@@ -72,6 +76,26 @@ class S3Quarantine:
         for stored in self._bucket.list(_PREFIX):
             if stored.modified < before:
                 self._bucket.remove(stored.key)
+
+    def check(self, send: Callable[[str, bytes], None] | None = None) -> None:
+        """Take in a small object, as large ones are taken in; `send` puts it to a URL as a client does. Raises Unavailable or Invalid."""
+        parted = Parted("", BlobRef(hashlib.sha256(_PROBE).hexdigest(), len(_PROBE)), len(_PROBE), self.begin())
+        key, copy = _key(parted), f"{_key(parted)}-copy"
+        try:
+            if send is not None:
+                send(self.part_url(parted, 1, _PROBE_SECONDS), _PROBE)
+            else:
+                self._bucket.put_part(key, _direct(parted).upload, 1, Slice(io.BytesIO(_PROBE), 0, len(_PROBE)))
+            self._freeze(parted, ())
+            for _ in chain(self._check(parted), self._bucket.copy(key, copy, len(_PROBE), in_parts=True)):
+                pass
+            if self._bucket.size(copy) != len(_PROBE):
+                raise Unavailable("S3 does not copy objects in parts. Use another S3 server, or set KOHAKU_HUB_S3_PROXY=true.")
+        except ObjectNotFound as error:
+            raise Unavailable("S3 loses what clients send to it. Use another S3 server, or set KOHAKU_HUB_S3_PROXY=true.") from error
+        finally:
+            self.drop(parted)
+            self._bucket.remove(copy)
 
     def _freeze(self, parted: Parted, etags: Sequence[str]) -> None:
         """Complete the upload, unless that was done before."""

@@ -14,7 +14,7 @@ import pytest
 from storage.blobs.bucket import Bucket, Slice
 from storage.blobs.presign import Signer
 from storage.blobs.s3 import S3BlobStore
-from storage.errors import Invalid, ObjectNotFound, WrongBytes
+from storage.errors import Invalid, ObjectNotFound, Unavailable, WrongBytes
 from storage.limits import GIB, MIB
 from storage.parts.base import Direct, Parted
 from storage.parts.quarantine import S3Quarantine
@@ -293,6 +293,23 @@ def test_two_machines_at_once(store: S3Quarantine, blobs: S3BlobStore, bucket: B
     with blobs.open(BLOB.sha256) as file:
         assert file.read() == DATA
     assert [stored.key.partition("/")[0] for stored in bucket.list("")] == ["pool"]
+
+
+def test_a_server_is_tried_with_a_small_object(store: S3Quarantine, bucket: Bucket) -> None:
+    sent = []
+
+    def send(url: str, data: bytes) -> None:
+        sent.append(put(url, data)[0])
+
+    store.check()
+    store.check(send)
+
+    assert sent == [200]
+    with pytest.raises(Unavailable, match="loses what clients send"):
+        store.check(lambda url, data: None)
+    with pytest.raises(WrongBytes):
+        store.check(lambda url, data: sent.append(put(url, bytes(len(data)))[0]))
+    assert list(bucket.list("")) == []
 
 
 def test_a_hub_behind_which_s3_hides_makes_no_urls(bucket: Bucket, tmp_path: Path) -> None:
