@@ -28,6 +28,7 @@ from hub.origin import Origin
 from hub.probe import ProbeViews
 from hub.services import Services
 from lfs.batch import Batch
+from lfs.direct import DirectUploads
 from lfs.multipart_views import MultipartViews
 from lfs.views import LfsViews
 from lfs.xet.views import XetViews
@@ -66,7 +67,6 @@ def endpoints(services: Services) -> list[Endpoint]:
         VERSION,
         may_register=services.settings.may_register,
     )
-    batch = Batch(services.possession, services.actions, services.blobs, limits)
     xet_views = XetViews(services.xet, services.xet_tokens, services.users, services.repos, limits)
     return [
         *HealthViews(services, VERSION).endpoints(),
@@ -81,7 +81,7 @@ def endpoints(services: Services) -> list[Endpoint]:
         *_git_views(services, origin).endpoints(),
         *BundleViews(services.bundles, services.repos).endpoints(),
         *PushViews(services.pusher, services.packs, limits).endpoints(),
-        *LfsViews(batch, services.possession, services.actions, services.blobs, services.repos, limits, origin.of).endpoints(),
+        *_lfs_views(services, origin).endpoints(),
         *MultipartViews(services.multipart, services.actions, services.repos, limits).endpoints(),
     ]
 
@@ -91,6 +91,21 @@ def _git_views(services: Services, origin: Origin) -> GitViews:
         return services.bundles.offers(repo.id, refs, origin.of(request))
 
     return GitViews(services.objects, services.versions, services.limits, services.preparer, offers)
+
+
+def _lfs_views(services: Services, origin: Origin) -> LfsViews:
+    limits, actions = services.limits, services.actions
+    direct = DirectUploads(services.stores.quarantine, actions, limits)
+    return LfsViews(
+        Batch(services.possession, actions, services.blobs, direct, limits),
+        services.multipart,
+        services.possession,
+        actions,
+        services.blobs,
+        services.repos,
+        limits,
+        origin.of,
+    )
 
 
 def _hf_views(services: Services, origin: Origin) -> HfViews:

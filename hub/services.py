@@ -148,7 +148,7 @@ def build(settings: Settings) -> Services:
         rules=rules,
         possession=possession,
         actions=Actions(secret, limits.action_seconds),
-        multipart=Multipart(stores.parts, possession, limits.body_seconds),
+        multipart=Multipart(stores.parts, stores.quarantine, possession, limits.body_seconds),
         pusher=pusher,
         browser=browser,
         committer=Committer(objects, browser, pusher, versions, large, limits),

@@ -9,17 +9,18 @@ from hub.settings import Settings
 from storage.blobs.base import BlobStore, StagingStore
 from storage.blobs.disk import DiskBlobStore
 from storage.blobs.staging import DiskStaging
-from storage.errors import Unavailable
+from storage.errors import HubError, Unavailable
 from storage.filecache import FileCache
 from storage.files import make_durable_dir
 from storage.limits import Limits
 from storage.packs.base import PackFiles
 from storage.packs.disk import DiskPackFiles
-from storage.parts.base import PartStore
+from storage.parts.base import PartStore, Quarantine
 from storage.parts.disk import DiskPartStore
 
 if TYPE_CHECKING:
     from storage.blobs.bucket import Bucket
+    from storage.parts.quarantine import S3Quarantine
     from storage.parts.s3 import S3PartStore
 
 _LEFTOVER_SECONDS = 86400.0
@@ -31,11 +32,25 @@ class Remote:
 
     bucket: "Bucket"
     parts: "S3PartStore"
+    quarantine: "S3Quarantine"
+
+    def check(self) -> None:
+        """See that the server does what is asked of it. Raises HubError with the fix."""
+        self.bucket.check()
+        if not self.quarantine.origin:
+            return
+        try:
+            self.quarantine.check()
+        except HubError as error:
+            raise Unavailable(f"{error.message} Uploads without the hub need this; set KOHAKU_HUB_S3_PROXY=true to do without.") from error
 
     def sweep(self, multipart_seconds: int) -> None:
         """What crashes and clients left behind, once no URL can reach it any more."""
-        self.bucket.abort_older("", _LEFTOVER_SECONDS)
-        self.parts.sweep(time.time() - 2 * multipart_seconds)
+        lives = 2 * multipart_seconds
+        for prefix in ("quarantine/", ""):  # clients leave many of the first kind
+            self.bucket.abort_older(prefix, max(_LEFTOVER_SECONDS, lives))
+        self.parts.sweep(time.time() - lives)
+        self.quarantine.sweep(time.time() - lives)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +60,11 @@ class Stores:
     parts: PartStore
     packs: PackFiles
     remote: Remote | None
+
+    @property
+    def quarantine(self) -> Quarantine | None:
+        """None where there is no S3."""
+        return self.remote.quarantine if self.remote is not None else None
 
     def drop(self, prefix: str) -> None:
         """Remove all keys of the bucket that begin so."""
@@ -72,6 +92,7 @@ def _open_s3(settings: Settings, data: Path, limits: Limits) -> Stores:
         from storage.blobs.s3 import S3BlobStore
         from storage.blobs.s3_staging import S3Staging
         from storage.packs.s3 import S3PackFiles
+        from storage.parts.quarantine import S3Quarantine
         from storage.parts.s3 import S3PartStore
     except ModuleNotFoundError as error:
         raise Unavailable(f"S3 needs the Python package {error.name}. Install it with: pip install 'kohakuhub[cluster]'") from error
@@ -93,4 +114,5 @@ def _open_s3(settings: Settings, data: Path, limits: Limits) -> Stores:
     cached = data / "pack-cache"  # not `git`: what a hub without S3 put there is no copy, and must not be dropped
     make_durable_dir(cached)
     packs = S3PackFiles(bucket, FileCache(cached, settings.pack_cache_bytes), data / "incoming")
-    return Stores(blobs, S3Staging(bucket, data / "incoming"), parts, packs, Remote(bucket, parts))
+    remote = Remote(bucket, parts, S3Quarantine(bucket, data / "incoming", signer))
+    return Stores(blobs, S3Staging(bucket, data / "incoming"), parts, packs, remote)

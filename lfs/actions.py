@@ -5,9 +5,10 @@ import hmac
 import time
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import quote
 
 from storage.errors import Forbidden, Invalid
-from storage.parts.base import Parted
+from storage.parts.base import Direct, Parted
 from storage.records import BlobRef
 
 
@@ -29,11 +30,12 @@ class Grant:
     expires: int
     part_bytes: int = 0  # of a multipart upload
     number: int = 0  # of its part, from 1
+    direct: Direct | None = None  # where the client sent the object without the hub
 
     @property
     def parted(self) -> Parted:
-        """The multipart upload of a PART or COMPLETE grant."""
-        return Parted(self.repo_id, self.blob, self.part_bytes)
+        """The multipart upload of a PART or COMPLETE grant, or of one whose client sent the object without the hub."""
+        return Parted(self.repo_id, self.blob, self.part_bytes, self.direct)
 
 
 class Actions:
@@ -49,15 +51,29 @@ class Actions:
         return self._url(origin, Grant(Verb.PART, parted.repo_id, parted.blob, int(time.time()) + seconds, parted.part_bytes, number))
 
     def complete_url(self, origin: str, parted: Parted, seconds: int) -> str:
-        return self._url(origin, Grant(Verb.COMPLETE, parted.repo_id, parted.blob, int(time.time()) + seconds, parted.part_bytes))
+        return self._url(origin, _whole(Verb.COMPLETE, parted, seconds))
+
+    def admit_url(self, origin: str, parted: Parted, seconds: int) -> str:
+        """To verify what was sent without the hub; that makes it an object."""
+        return self._url(origin, _whole(Verb.VERIFY, parted, seconds))
 
     def check(
-        self, verb: Verb, repo_id: str, oid: str, size: str, expires: str, signature: str, part_bytes: str = "0", number: str = "0"
+        self,
+        verb: Verb,
+        repo_id: str,
+        oid: str,
+        size: str,
+        expires: str,
+        signature: str,
+        part_bytes: str = "0",
+        number: str = "0",
+        *,
+        direct: Direct | None = None,
     ) -> Grant:
         """The grant of a URL's parts as they came. Raises Invalid or Forbidden."""
         if not all(text.isdecimal() and len(text) < 19 for text in (size, expires, part_bytes, number)):
             raise Invalid("This is no action URL of this hub. Ask for a new one with a batch request.")
-        grant = Grant(verb, repo_id, BlobRef(oid, int(size)), int(expires), int(part_bytes), int(number))
+        grant = Grant(verb, repo_id, BlobRef(oid, int(size)), int(expires), int(part_bytes), int(number), direct)
         if not hmac.compare_digest(self._sign(grant).encode(), signature.encode("utf-8", "replace")):
             raise Forbidden("The signature of this URL is wrong. Ask for a new one with a batch request.")
         if grant.expires < time.time():
@@ -66,10 +82,20 @@ class Actions:
 
     def _url(self, origin: str, grant: Grant) -> str:
         part = f"&part_bytes={grant.part_bytes}&number={grant.number}" if grant.part_bytes else ""
-        query = f"size={grant.blob.size}{part}&expires={grant.expires}&signature={self._sign(grant)}"
+        direct = f"&{_query(grant.direct)}" if grant.direct else ""
+        query = f"size={grant.blob.size}{part}{direct}&expires={grant.expires}&signature={self._sign(grant)}"
         return f"{origin}/api/lfs/{grant.repo_id}/{grant.blob.sha256}/{grant.verb.value}?{query}"
 
     def _sign(self, grant: Grant) -> str:
         numbers = (grant.blob.size, grant.part_bytes, grant.number, grant.expires)
-        text = "\n".join((grant.verb.value, grant.repo_id, grant.blob.sha256, *(str(number) for number in numbers)))
+        direct = (_query(grant.direct),) if grant.direct else ()  # never to be taken for a number
+        text = "\n".join((grant.verb.value, grant.repo_id, grant.blob.sha256, *(str(number) for number in numbers), *direct))
         return hmac.new(self._secret, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+
+def _query(direct: Direct) -> str:
+    return f"name={quote(direct.name, safe='')}&upload={quote(direct.upload, safe='')}"
+
+
+def _whole(verb: Verb, parted: Parted, seconds: int) -> Grant:
+    return Grant(verb, parted.repo_id, parted.blob, int(time.time()) + seconds, parted.part_bytes, direct=parted.direct)

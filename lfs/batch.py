@@ -3,6 +3,7 @@
 from typing import Any
 
 from lfs.actions import Actions, Verb
+from lfs.direct import DirectUploads
 from lfs.multipart import choose_part_bytes
 from lfs.possession import Possession
 from lfs.sources import link_of
@@ -14,16 +15,19 @@ from storage.records import BlobRef
 
 
 class Batch:
-    def __init__(self, possession: Possession, actions: Actions, blobs: BlobStore, limits: Limits) -> None:
+    def __init__(self, possession: Possession, actions: Actions, blobs: BlobStore, direct: DirectUploads, limits: Limits) -> None:
         self._possession = possession
         self._actions = actions
         self._blobs = blobs
+        self._direct = direct
         self._limits = limits
 
     def answer(self, repo_id: str, request: BatchRequest, origin: str) -> dict[str, Any]:
         """The answer's JSON. The right to read or write was asked before."""
         held = self._possession.held(repo_id, {item.sha256 for item in request.objects if isinstance(item, BlobRef)})
-        part_bytes = self._part_bytes(request, held)
+        wanted = self._wanted(request, held)
+        part_bytes = choose_part_bytes(wanted, self._limits) if request.may_multipart else 0
+        begun = self._direct.begin([Parted(repo_id, blob, part_bytes) for blob in wanted], origin)
 
         def show(item: BlobRef | BadObject) -> dict[str, Any]:
             if isinstance(item, BadObject):
@@ -31,17 +35,16 @@ class Batch:
             have = held.get(item.sha256)
             if not request.is_upload:
                 return self._download(repo_id, item, have, origin)
-            return self._upload(Parted(repo_id, item, part_bytes), have, origin)
+            return self._upload(begun.get(item) or Parted(repo_id, item, part_bytes), have, origin, is_parted=part_bytes > 0)
 
         objects = [show(item) for item in request.objects]
         return {"transfer": "multipart" if part_bytes else "basic", "objects": objects, "hash_algo": "sha256"}
 
-    def _part_bytes(self, request: BatchRequest, held: dict[str, BlobRef]) -> int:
-        """0 where the answer is for the basic transfer."""
-        if not (request.is_upload and request.may_multipart):
-            return 0
-        wanted = [item for item in request.objects if isinstance(item, BlobRef) and item.sha256 not in held]
-        return choose_part_bytes(wanted, self._limits)
+    def _wanted(self, request: BatchRequest, held: dict[str, BlobRef]) -> list[BlobRef]:
+        """What is to be uploaded."""
+        if not request.is_upload:
+            return []
+        return [item for item in request.objects if isinstance(item, BlobRef) and item.sha256 not in held]
 
     def _download(self, repo_id: str, blob: BlobRef, have: BlobRef | None, origin: str) -> dict[str, Any]:
         if have is None:
@@ -52,14 +55,16 @@ class Batch:
         action = {"href": link, "expires_in": self._actions.seconds} if link else self._action(origin, Verb.DOWNLOAD, repo_id, blob)
         return self._allowed(blob, {"download": action})
 
-    def _upload(self, parted: Parted, have: BlobRef | None, origin: str) -> dict[str, Any]:
+    def _upload(self, parted: Parted, have: BlobRef | None, origin: str, *, is_parted: bool) -> dict[str, Any]:
         blob = parted.blob
         if have is not None and have.size != blob.size:
             return error_json(blob.sha256, blob.size, 422, f"The object is here already and has {have.size} bytes, not {blob.size}.")
         if have is not None:
             return {"oid": blob.sha256, "size": blob.size}
-        if parted.part_bytes:
+        if is_parted:
             return self._allowed(blob, self._multipart(parted, origin))
+        if parted.direct is not None:
+            return self._allowed(blob, self._direct.actions(parted, origin))
         verbs = (Verb.UPLOAD, Verb.VERIFY)
         return self._allowed(blob, {verb.value: self._action(origin, verb, parted.repo_id, blob) for verb in verbs})
 
@@ -70,12 +75,17 @@ class Batch:
         seconds = self._limits.multipart_seconds
         header = {"chunk_size": str(parted.part_bytes)}
         for number in range(1, parted.count + 1):
-            header[f"{number:05}"] = self._actions.part_url(origin, parted, number, seconds)
+            header[f"{number:05}"] = self._part_url(origin, parted, number)
         verify = self._actions.url(origin, Verb.VERIFY, parted.repo_id, parted.blob, seconds)
         return {
             "upload": {"href": self._actions.complete_url(origin, parted, seconds), "header": header, "expires_in": seconds},
             "verify": {"href": verify, "expires_in": seconds},
         }
+
+    def _part_url(self, origin: str, parted: Parted, number: int) -> str:
+        if parted.direct is not None:
+            return self._direct.part_url(parted, number)
+        return self._actions.part_url(origin, parted, number, self._limits.multipart_seconds)
 
     def _action(self, origin: str, verb: Verb, repo_id: str, blob: BlobRef) -> dict[str, Any]:
         return {"href": self._actions.url(origin, verb, repo_id, blob), "expires_in": self._actions.seconds}

@@ -10,6 +10,7 @@ from accounts.repos import Repos
 from lfs.actions import Actions, Grant, Verb
 from lfs.wire import Unprocessable
 from storage.errors import Invalid, NotFound, TooLarge
+from storage.parts.base import Direct
 
 _NAMES = ("size", "expires", "signature")
 
@@ -28,7 +29,8 @@ def check_grant(request: web.Request, verb: Verb, actions: Actions, repos: Repos
     path, query = request.match_info, request.query
     signed = (query.get(name, "") for name in _NAMES)
     part = (query.get(name, "0") for name in ("part_bytes", "number"))
-    grant = actions.check(verb, path["repo_id"], path["oid"], *signed, *part)
+    direct = Direct(query["name"], query.get("upload", "")) if "name" in query else None
+    grant = actions.check(verb, path["repo_id"], path["oid"], *signed, *part, direct=direct)
     if repos.get(grant.repo_id) is None:
         raise NotFound("The repository of this URL is gone.")
     return grant

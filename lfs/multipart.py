@@ -1,13 +1,16 @@
-"""Large objects in parts, as huggingface_hub and its git-lfs agent send them: when, of which size, and how they become one."""
+"""Large objects in parts, as huggingface_hub and its git-lfs agent send them: when, of which size, and how they become one.
+
+What a client sent to S3 without the hub becomes an object in the same way, in one part or in many.
+"""
 
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from lfs.possession import Possession
 from lfs.wire import Completion
-from storage.errors import Invalid, Unavailable
+from storage.errors import Invalid, ObjectNotFound, Unavailable
 from storage.limits import MIB, Limits
-from storage.parts.base import Parted, PartStore, PartUpload
+from storage.parts.base import Joiner, Parted, PartStore, PartUpload, Quarantine
 from storage.records import BlobRef
 
 _WAIT_SECONDS = 0.2
@@ -26,8 +29,9 @@ def choose_part_bytes(blobs: Iterable[BlobRef], limits: Limits) -> int:
 
 
 class Multipart:
-    def __init__(self, parts: PartStore, possession: Possession, wait_seconds: int) -> None:
+    def __init__(self, parts: PartStore, quarantine: Quarantine | None, possession: Possession, wait_seconds: int) -> None:
         self._parts = parts
+        self._quarantine = quarantine
         self._possession = possession
         self._wait_seconds = wait_seconds
 
@@ -47,23 +51,38 @@ class Multipart:
         the next one. May be asked again, and by several at once: one works, the others wait for it. Raises Invalid, Unavailable.
         """
         _check(parted, completion)
+        return self._finish(parted, completion.etags)
+
+    def admit(self, parted: Parted) -> Iterator[float]:
+        """The same for an object that was sent in one part without the hub. Raises WrongBytes and ObjectNotFound too."""
+        return self._finish(parted, ())
+
+    def _finish(self, parted: Parted, etags: Sequence[str]) -> Iterator[float]:
+        joiner = self._joiner(parted)
         until = time.monotonic() + self._wait_seconds
-        while not (yield from self._try(parted, completion)):
+        while not (yield from self._try(joiner, parted, etags)):
             if time.monotonic() > until:
                 raise Unavailable("Another request is still joining the parts of this object. Complete the upload again later.")
             yield _WAIT_SECONDS
-        self._parts.drop(parted)
+        joiner.drop(parted)
 
-    def _try(self, parted: Parted, completion: Completion) -> Generator[float, None, bool]:
+    def _joiner(self, parted: Parted) -> Joiner:
+        if parted.direct is None:
+            return self._parts
+        if self._quarantine is None:
+            raise Invalid("This hub has no S3 any more, to which the object was sent. Ask for a new URL with a batch request.")
+        return self._quarantine
+
+    def _try(self, joiner: Joiner, parted: Parted, etags: Sequence[str]) -> Generator[float, None, bool]:
         """Returns whether the repository has the object now; False while somebody else joins it."""
-        with self._parts.claim(parted) as is_mine:
+        with joiner.claim(parted) as is_mine:
             if self._is_done(parted):
                 return True
             if is_mine:
                 try:
-                    for _ in self._parts.join(parted, completion.etags):
+                    for _ in joiner.join(parted, etags):
                         yield 0.0
-                except Invalid:
+                except (Invalid, ObjectNotFound, Unavailable):
                     if not self._is_done(parted):
                         raise
                     return True  # another machine was faster, and has dropped the parts

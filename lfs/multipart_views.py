@@ -47,11 +47,11 @@ class MultipartViews:
     async def complete(self, request: web.Request, call: Call) -> web.Response:
         grant = await granted(request, Verb.COMPLETE, self._actions, self._repos)
         completion = parse_completion(await read_json(request, self._limits.lfs_batch_bytes))
-        await _work(self._multipart.complete(grant.parted, completion))
+        await work(self._multipart.complete(grant.parted, completion))
         return web.json_response({"oid": grant.blob.sha256, "size": grant.blob.size})
 
 
-async def _work(steps: Iterator[float]) -> None:
+async def work(steps: Iterator[float]) -> None:
     """Piece by piece, so that the object of one client does not keep a thread for minutes."""
     while True:
         seconds = await asyncio.to_thread(next, steps, _DONE)

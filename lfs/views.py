@@ -1,4 +1,4 @@
-"""LFS over HTTP: `LfsViews(batch, possession, actions, blobs, repos, limits, origin)`; `origin` tells the public address of the hub."""
+"""LFS over HTTP: `LfsViews(batch, multipart, possession, actions, blobs, repos, limits, origin)`; `origin` tells the hub's address."""
 
 import asyncio
 import json
@@ -16,6 +16,8 @@ from lfs.actions import Actions, Verb
 from lfs.batch import Batch
 from lfs.errors import render_lfs
 from lfs.grants import check_grant, granted, receive
+from lfs.multipart import Multipart
+from lfs.multipart_views import work
 from lfs.possession import Possession
 from lfs.sources import content_of
 from lfs.wire import MEDIA_TYPE, BadObject, Unprocessable, parse_batch, parse_object
@@ -31,6 +33,7 @@ class LfsViews:
     def __init__(
         self,
         batch: Batch,
+        multipart: Multipart,
         possession: Possession,
         actions: Actions,
         blobs: BlobStore,
@@ -39,6 +42,7 @@ class LfsViews:
         origin: Callable[[web.Request], str],
     ) -> None:
         self._batch = batch
+        self._multipart = multipart
         self._possession = possession
         self._actions = actions
         self._blobs = blobs
@@ -85,6 +89,8 @@ class LfsViews:
         asked = parse_object(await read_json(request, self._limits.json_bytes), self._limits)
         if isinstance(asked, BadObject):
             raise Unprocessable(asked.message)
+        if grant.direct is not None and asked == grant.blob:
+            await work(self._multipart.admit(grant.parted))
         have = await asyncio.to_thread(self._possession.has, grant.repo_id, asked.sha256)
         if asked.sha256 != grant.blob.sha256 or have is None:
             raise ObjectNotFound(f"Object {asked.sha256} is not in this repository. Upload it first.")

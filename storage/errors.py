@@ -5,6 +5,7 @@
     ├── Invalid                 400  the request is malformed or says something impossible
     │   ├── BadName             400  a user, repository, ref or path name that may not exist
     │   ├── BadPack             400  a pack that is corrupt, incomplete or fails fsck
+    │   ├── WrongBytes          422  an object that came another way has other bytes than were announced
     │   ├── BadPath             422  a path that no tree may hold
     │   └── TooLarge            413  over a limit from Limits
     ├── Unauthenticated         401  credentials are missing or wrong
@@ -53,6 +54,10 @@ class BadName(Invalid):
 
 class BadPack(Invalid):
     pass
+
+
+class WrongBytes(Invalid):
+    status = 422
 
 
 class BadPath(Invalid):

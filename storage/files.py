@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -37,6 +39,16 @@ def try_lock(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+@contextmanager
+def claim_file(path: Path) -> Iterator[bool]:
+    """Whether the caller is the only one on this machine who holds that file, which is made, until the context ends."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        yield try_lock(fd)
+    finally:
+        os.close(fd)
 
 
 def publish(*moves: tuple[Path, Path]) -> None:

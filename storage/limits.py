@@ -34,6 +34,7 @@ class Limits:
     lfs_multipart_bytes: int = GIB  # larger objects come in parts, from clients that can
     lfs_part_bytes: int = 256 * MIB  # grows where an answer would have more than lfs_parts
     lfs_parts: int = 10_000
+    lfs_direct_bytes: int = 16 * MIB  # larger objects are sent to S3 without the hub, where it has a public endpoint
     # Xet
     xet_chunk_bytes: int = 128 * 1024  # a raw chunk, as clients cut files
     xet_xorb_bytes: int = 64 * MIB + 512 * 1024  # on the wire: clients count raw bytes up to 64 MiB, headers and an old trailer come on top

@@ -34,11 +34,11 @@ class Door:
         self._is_secure = parts.scheme == "https"
         self._seconds = seconds
 
-    def ask(self, method: str, path: str, headers: dict[str, str] | None = None) -> Reply:
+    def ask(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> Reply:
         """One request; of the answer at most 64 KiB."""
         connection = self._connect(self._seconds)
         try:
-            connection.request(method, path, headers=_headers(headers))
+            connection.request(method, path, body, _headers(headers))
             answer = connection.getresponse()
             return Reply(answer.status, answer.headers, answer.read(_BODY))
         finally:

@@ -1,6 +1,7 @@
 """What can be seen from the hub's own place, by its settings."""
 
 import base64
+import http
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from hub.deployment.finding import Finding
 from hub.services import connect_database
 from hub.settings import Settings
 from hub.stores import open_stores
-from storage.errors import HubError
+from storage.errors import HubError, Unavailable
 
 _SECONDS = 5.0
 _SKEW_SECONDS = 60.0
@@ -31,6 +32,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
         checks += [_s3, _s3_clock]
     if settings.s3_public_endpoint:
         checks.append(_s3_public)
+    if settings.s3_endpoint and settings.s3_public_endpoint and not settings.s3_proxy:
+        checks.append(_s3_upload)
     for check in checks:
         yield check(settings)
     if settings.lakefs_endpoint:
@@ -76,7 +79,7 @@ def _s3(settings: Settings) -> Finding:
         stores = open_stores(settings, settings.data, settings.make_limits())
         try:
             if stores.remote is not None:
-                stores.remote.bucket.check()
+                stores.remote.check()
         finally:
             stores.close()
     except HubError as error:
@@ -99,6 +102,29 @@ def _s3_public(settings: Settings) -> Finding:
         return Finding(
             what, trouble, "make the proxy for it, or leave KOHAKU_HUB_S3_PUBLIC_ENDPOINT empty: all bytes go through the hub then"
         )
+    return Finding(what)
+
+
+def _s3_upload(settings: Settings) -> Finding:
+    what = "S3 takes signed uploads at its public address"
+    fix = "let the proxy for it pass PUT, Host, path, query and Content-Length as they come, or set KOHAKU_HUB_S3_PROXY=true"
+
+    def send(url: str, data: bytes) -> None:
+        status = Door(settings.s3_public_endpoint, _SECONDS).ask("PUT", url.removeprefix(settings.s3_public_endpoint), body=data).status
+        if status != http.HTTPStatus.OK:
+            raise Unavailable(f"it answers {status} to one")
+
+    try:
+        stores = open_stores(settings, settings.data, settings.make_limits())
+        try:
+            if stores.remote is not None:
+                stores.remote.quarantine.check(send)
+        finally:
+            stores.close()
+    except HubError as error:
+        return Finding(what, error.message, fix)
+    except PROBLEMS as error:
+        return Finding(what, f"it does not ({error or type(error).__name__})", fix)
     return Finding(what)
 
 

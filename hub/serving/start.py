@@ -17,7 +17,7 @@ def prepare(settings: Settings) -> None:
     services = build(settings)
     try:
         if services.stores.remote is not None:
-            services.stores.remote.bucket.check()
+            services.stores.remote.check()
         services.versions.prepare()
         prepare_ssh(settings, settings.data.absolute())
     finally:

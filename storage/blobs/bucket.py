@@ -20,6 +20,9 @@ from storage.limits import MIB
 
 _TRIES = 3
 _SLICE = 64 * MIB  # of one file that is put in parts; S3 takes at most 10,000
+_COPIED = 256 * MIB  # by one call: the server may have to read and write it all before it answers
+_PARTS = 10_000
+_PAGES = 100
 _PROBE = b"KohakuHub wrote this to see whether it can."
 _MISSING = frozenset(("404", "NoSuchKey", "NoSuchUpload", "NotFound"))
 _LATER = "Try again in a moment."
@@ -50,6 +53,13 @@ class S3Config:
 class Stored(NamedTuple):
     key: str
     modified: float  # seconds since the epoch, by the server's clock
+    size: int
+
+
+class StoredPart(NamedTuple):
+    """Of an upload that is not complete."""
+
+    tag: str
     size: int
 
 
@@ -125,6 +135,47 @@ class Bucket:
         except (ObjectNotFound, Unavailable):
             return
 
+    def parts(self, key: str, upload: str) -> dict[int, list[StoredPart]]:
+        """What has come of an upload, by number; the last of each list came last (some servers keep all that came for a number).
+
+        Raises ObjectNotFound once the upload is complete or given up.
+        """
+        found: dict[int, list[StoredPart]] = {}
+        marker: dict[str, int] = {}
+        for _ in range(_PAGES):
+            with self._asking(f"list parts of {key}"):
+                page = self._client.list_parts(Bucket=self._name, Key=key, UploadId=upload, **marker)
+            rows = sorted(page.get("Parts", ()), key=lambda row: row["LastModified"])
+            for row in rows:
+                found.setdefault(int(row["PartNumber"]), []).append(StoredPart(str(row["ETag"]), int(row["Size"])))
+            if not page.get("IsTruncated") or not rows:
+                break
+            marker = {"PartNumberMarker": max(found)}
+        return found
+
+    def copy(self, source: str, target: str, size: int, *, in_parts: bool = False) -> Iterator[None]:
+        """On the server, without its bytes coming here. Yields between pieces of work; `target` shows nothing before the last one."""
+        where = {"Bucket": self._name, "Key": source}
+        if size <= _COPIED and not in_parts:
+            with self._asking(f"copy to {target}"):
+                self._client.copy_object(Bucket=self._name, Key=target, CopySource=where)
+            return
+        step, upload, tags = max(_COPIED, -(-size // _PARTS)), self.begin(target), []
+        try:
+            for number, start in enumerate(range(0, size, step), 1):
+                name = {"Bucket": self._name, "Key": target, "UploadId": upload, "PartNumber": number}
+                with self._asking(f"copy part {number} to {target}"):
+                    answer = self._client.upload_part_copy(
+                        **name, CopySource=where, CopySourceRange=f"bytes={start}-{min(start + step, size) - 1}"
+                    )
+                tags.append(str(answer["CopyPartResult"]["ETag"]))
+                yield
+            self.complete(target, upload, tags)
+            upload = ""
+        finally:
+            if upload:
+                self.abort(target, upload)
+
     def remove(self, key: str) -> None:
         """Also where nothing is."""
         with self._asking(f"remove {key}"):
@@ -142,13 +193,20 @@ class Bucket:
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
     def abort_older(self, prefix: str, seconds: float) -> None:
-        """Give up uploads in parts that a crash left behind."""
+        """Give up uploads in parts that a crash or a client left behind.
+
+        The first page is asked for again and again, since servers have trouble with the next ones; where keys begin with their day the old
+        ones stand on it.
+        """
         limit = datetime.now(UTC) - timedelta(seconds=seconds)
-        with self._asking("list unfinished uploads"):
-            page = self._client.list_multipart_uploads(Bucket=self._name, Prefix=prefix)
-        for row in page.get("Uploads", ()):  # one page: the next round takes the next
-            if row["Initiated"] < limit:
+        for _ in range(_PAGES):
+            with self._asking("list unfinished uploads"):
+                page = self._client.list_multipart_uploads(Bucket=self._name, Prefix=prefix)
+            old = [row for row in page.get("Uploads", ()) if row["Initiated"] < limit]
+            for row in old:
                 self.abort(row["Key"], row["UploadId"])
+            if not old or not page.get("IsTruncated"):
+                return
 
     def reach(self) -> None:
         """One short question, asked once: a listing, since what a server refuses to HEAD comes without the reason."""

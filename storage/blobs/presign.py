@@ -1,4 +1,4 @@
-"""URLs that let a client read one object from S3 directly (AWS Signature Version 4 in the query), made without asking S3.
+"""URLs that let a client read one object from S3 or write one part there (AWS Signature Version 4 in the query), made without asking S3.
 
 By our own hands because a batch asks for a thousand at once: boto3 takes 180 µs for each, this about 30. The tests compare the two.
 """
@@ -13,6 +13,7 @@ from storage.blobs.base import Served
 from storage.blobs.bucket import S3Config
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
+_LONGEST = 7 * 86400  # seconds; S3 takes no more
 
 
 class Signer:
@@ -25,21 +26,35 @@ class Signer:
 
     def url(self, key: str, served: Served, now: float | None = None) -> str:
         """S3 answers with the type and disposition of `served`, and refuses the URL when any of it is changed."""
+        answer = (("response-content-disposition", served.disposition), ("response-content-type", served.content_type))
+        return self._url("GET", key, self.seconds, answer, {}, now)
+
+    def part_url(self, key: str, upload: str, part: tuple[int, int], seconds: int, now: float | None = None) -> str:
+        """For a PUT of one part (number, bytes) of S3's multipart upload. S3 refuses a body of another length, where it checks that."""
+        number, size = part
+        fields = (("partNumber", str(number)), ("uploadId", upload))
+        return self._url("PUT", key, min(seconds, _LONGEST), fields, {"content-length": str(size)}, now)
+
+    def _url(
+        self, verb: str, key: str, seconds: int, fields: tuple[tuple[str, str], ...], headers: dict[str, str], now: float | None
+    ) -> str:
+        """`fields` and `headers` in the order of their names; names of fields come after "X-Amz-…", those of headers before "host"."""
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() if now is None else now))
         day = stamp[:8]
         scope = f"{day}/{self._config.region}/s3/aws4_request"
-        fields = (
+        signed = ";".join((*headers, "host"))
+        pairs = (
             ("X-Amz-Algorithm", _ALGORITHM),
             ("X-Amz-Credential", f"{self._config.access_key}/{scope}"),
             ("X-Amz-Date", stamp),
-            ("X-Amz-Expires", str(self.seconds)),
-            ("X-Amz-SignedHeaders", "host"),
-            ("response-content-disposition", served.disposition),
-            ("response-content-type", served.content_type),
+            ("X-Amz-Expires", str(seconds)),
+            ("X-Amz-SignedHeaders", signed),
+            *fields,
         )
-        query = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in fields)
+        query = "&".join(f"{name}={quote(value, safe='-_.~')}" for name, value in pairs)
         path = "/" + quote(f"{self._config.bucket}/{key}", safe="-_.~/")
-        request = f"GET\n{path}\n{query}\nhost:{self._host}\n\nhost\nUNSIGNED-PAYLOAD"
+        lines = "".join(f"{name}:{value}\n" for name, value in (*headers.items(), ("host", self._host)))
+        request = f"{verb}\n{path}\n{query}\n{lines}\n{signed}\nUNSIGNED-PAYLOAD"
         text = f"{_ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
         signature = hmac.new(_day_key(self._config.secret_key, day, self._config.region), text.encode(), hashlib.sha256).hexdigest()
         return f"{self.origin}{path}?{query}&X-Amz-Signature={signature}"

@@ -9,7 +9,15 @@ from storage.blobs.base import BlobUpload
 from storage.limits import MIB
 from storage.records import BlobRef
 
-_STEP_BYTES = 32 * MIB  # between two yields of `copy_in_steps`
+STEP_BYTES = 32 * MIB  # between two yields, so that a thread can be shared
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """Where a client sends an object without the hub: S3's multipart upload `upload` to the quarantine key of `name`, a random one."""
+
+    name: str
+    upload: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +27,7 @@ class Parted:
     repo_id: str
     blob: BlobRef
     part_bytes: int
+    direct: Direct | None = None
 
     @property
     def count(self) -> int:
@@ -47,8 +56,8 @@ class PartUpload(Protocol):
         """Drop the bytes; harmless after keep."""
 
 
-class PartStore(Protocol):
-    def begin(self, parted: Parted, number: int) -> PartUpload: ...
+class Joiner(Protocol):
+    """Parts that have come, and how they become an object."""
 
     def claim(self, parted: Parted) -> AbstractContextManager[bool]:
         """Whether the caller is the only one, in any process, who joins these parts until the context ends."""
@@ -62,6 +71,29 @@ class PartStore(Protocol):
         """Remove the parts."""
 
 
+class PartStore(Joiner, Protocol):
+    """Parts that come through the hub."""
+
+    def begin(self, parted: Parted, number: int) -> PartUpload: ...
+
+
+class Quarantine(Joiner, Protocol):
+    """Parts that clients send to S3 themselves. What has come there is nothing yet, just like parts that come through the hub."""
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port to which clients send; empty where they do not."""
+
+    def takes(self, parted: Parted) -> bool:
+        """Whether S3 takes parts of that size and number."""
+
+    def begin(self) -> Direct:
+        """A place for one object, for one client."""
+
+    def part_url(self, parted: Parted, number: int, seconds: int) -> str:
+        """For a PUT; its answer has the etag that `join` wants."""
+
+
 def copy_in_steps(pieces: Iterable[bytes], upload: BlobUpload) -> Iterator[None]:
     """Make the object of `pieces`. Yields now and then, so that a thread can be shared. Raises Invalid if the whole is another object."""
     try:
@@ -69,7 +101,7 @@ def copy_in_steps(pieces: Iterable[bytes], upload: BlobUpload) -> Iterator[None]
         for data in pieces:
             upload.write(data)
             done += len(data)
-            if done >= _STEP_BYTES:
+            if done >= STEP_BYTES:
                 done = 0
                 yield
         upload.commit()

@@ -5,9 +5,8 @@ be smaller than S3 takes. A part's key holds the hash of its bytes, so that what
 """
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +15,7 @@ from storage.blobs.base import BlobStore
 from storage.blobs.bucket import Bucket
 from storage.blobs.s3 import new_spool, open_object, pieces_of
 from storage.errors import Invalid, ObjectNotFound
-from storage.files import try_lock
+from storage.files import claim_file
 from storage.parts.base import Parted, copy_in_steps
 
 _PREFIX = "parts/"
@@ -65,14 +64,9 @@ class S3PartStore:
     def begin(self, parted: Parted, number: int) -> S3Part:
         return S3Part(self._bucket, parted, number, self._incoming)
 
-    @contextmanager
-    def claim(self, parted: Parted) -> Iterator[bool]:
+    def claim(self, parted: Parted) -> AbstractContextManager[bool]:
         """One caller on this machine. Two machines may join the same parts: that costs work, and both make the same object."""
-        fd = os.open(self._incoming / f"claim-{_name(parted)}", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            yield try_lock(fd)
-        finally:
-            os.close(fd)
+        return claim_file(self._incoming / f"claim-{_name(parted)}")
 
     def join(self, parted: Parted, etags: Sequence[str]) -> Iterator[None]:
         for number, etag in enumerate(etags, 1):  # before the first byte is copied

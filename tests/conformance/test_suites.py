@@ -1,13 +1,17 @@
 """The black-box suites of ../shared, unchanged, against a hub of this code. A skip that is not expected is a failure."""
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+
+from tests.servers.s3 import S3Server
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.timeout(900)  # of a whole suite; each case has its own
@@ -22,6 +26,17 @@ def hub(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
 
 
+@pytest.fixture(scope="module")
+def direct_hub(new_launcher: Any, s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    limits = {"lfs_direct_bytes": 1, "lfs_multipart_bytes": 2 << 20, "lfs_part_bytes": 5 << 20}
+    environment = s3_server.environment(s3_server.make_bucket(), PUBLIC_ENDPOINT=s3_server.endpoint)
+    launcher = new_launcher(tmp_path_factory.mktemp("direct") / "data", environment | {"KOHAKU_HUB_LIMITS": json.dumps(limits)})
+    launcher.users()
+    running = launcher.start()
+    yield running
+    assert running.stop() == 0
+
+
 def deselected() -> str:
     """A `-k` expression without the cases of deselected.txt."""
     lines = (HERE / "deselected.txt").read_text().splitlines()
@@ -29,7 +44,7 @@ def deselected() -> str:
     return "not (" + " or ".join(names) + ")"
 
 
-def run(suite: str, hub: Any, tmp_path: Path, *options: str, choose: str = "") -> int:
+def run(suite: str, hub: Any, tmp_path: Path, *options: str, choose: str = "", expected: tuple[str, ...] = EXPECTED_SKIPS) -> int:
     """How many cases passed; all of them, but those that skip as expected."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "HUB_"))}
     environment |= {"HUB_URL": hub.url, "HUB_USER": hub.user, "HUB_TOKEN": hub.token, "HUB_USER2": hub.user2, "HUB_TOKEN2": hub.token2}
@@ -44,7 +59,7 @@ def run(suite: str, hub: Any, tmp_path: Path, *options: str, choose: str = "") -
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     cases = list(ElementTree.parse(report).iter("testcase"))
     skips = [(case.get("name"), skip.get("message") or "") for case in cases for skip in case.iter("skipped")]
-    assert [skip for skip in skips if not any(word in skip[1] for word in EXPECTED_SKIPS)] == []
+    assert [skip for skip in skips if not any(word in skip[1] for word in expected)] == []
     return len(cases) - len(skips)
 
 
@@ -58,6 +73,15 @@ def test_lfs(hub: Any, tmp_path: Path) -> None:
 
 def test_lfs_on_s3(s3_hub: Any, tmp_path: Path) -> None:
     assert run("lfs", s3_hub, tmp_path, "test_lfs_conformance.py") >= 215
+
+
+def test_lfs_without_the_hub(direct_hub: Any, tmp_path: Path) -> None:
+    """Every object of more than one byte goes to S3 by itself. Two cases ask S3 what only the hub does: to refuse other bytes of the right
+    length before they are verified, and If-Range.
+    """
+    choose = f"{deselected()} and not test_upload_url_writes_only_its_own_object and not test_if_range"
+    expected = (*EXPECTED_SKIPS, "objects are on another host")
+    assert run("lfs", direct_hub, tmp_path, "test_lfs_conformance.py", choose=choose, expected=expected) >= 205
 
 
 def test_lfs_multipart(parts_hub: Any, tmp_path: Path) -> None:

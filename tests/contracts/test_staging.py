@@ -77,6 +77,20 @@ def test_a_url_is_signed_as_boto3_signs_it(s3_server: Any) -> None:
     assert urlsplit(ours).path == urlsplit(theirs).path
 
 
+def test_a_url_for_a_part_is_signed_as_boto3_signs_it(s3_server: Any) -> None:
+    config = s3_server.config("some-bucket")
+    client = s3_server.client()
+    wanted = {"Bucket": "some-bucket", "Key": "a/b", "UploadId": "id with / and +=", "PartNumber": 12, "ContentLength": 5000}
+    theirs = client.generate_presigned_url("upload_part", wanted, 700)
+    client.close()
+    stamp = parse_qs(urlsplit(theirs).query)["X-Amz-Date"][0]
+    now = calendar.timegm(time.strptime(stamp, "%Y%m%dT%H%M%SZ"))
+    ours = Signer(config, s3_server.endpoint, 600).part_url("a/b", "id with / and +=", (12, 5000), 700, now)
+
+    assert parse_qs(urlsplit(ours).query) == parse_qs(urlsplit(theirs).query)
+    assert urlsplit(ours).path == urlsplit(theirs).path
+
+
 def test_a_url_is_bound_to_object_and_headers(bucket: Bucket) -> None:
     for key in ("a", "b"):
         bucket.put(key, io.BytesIO(b"<script>"), 8)

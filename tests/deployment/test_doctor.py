@@ -15,6 +15,7 @@ from tests.conftest import COMMAND
 from tests.deployment.stack import SHIPPED
 from tests.servers.nginx import NginxServer
 from tests.servers.postgres import free_port
+from tests.servers.s3 import S3Server
 
 Make = Callable[..., NginxServer]
 
@@ -151,11 +152,30 @@ def test_secrets_and_engines(tmp_path: Any) -> None:
         "S3 keeps and returns objects",
         "the clock of S3 agrees with this one",
         "S3 answers at its public address",
+        "S3 takes signed uploads at its public address",
         "LakeFS answers",
         "machines share a session secret",
     ], printed
     printed = doctor(f"http://{nowhere}", S3_ENDPOINT=f"http://{nowhere}", S3_ACCESS_KEY="minioadmin", S3_SECRET_KEY="minioadmin")[1]
     assert {"KOHAKU_HUB_S3_ACCESS_KEY", "KOHAKU_HUB_S3_SECRET_KEY"} < set(wrong(printed))
+
+
+def test_a_proxy_of_s3_that_spoils_signed_uploads(hub: Any, s3_server: S3Server, tmp_path: Any) -> None:
+    names = {name.removeprefix("KOHAKU_HUB_"): value for name, value in s3_server.environment(s3_server.make_bucket()).items()}
+
+    def about_s3(public: str, **more: str) -> list[str]:
+        printed = doctor(hub.url, DATA=str(tmp_path), S3_PUBLIC_ENDPOINT=public, **names | more)[1]
+        return [line for line in wrong(printed) if "S3" in line]
+
+    text = "server { listen 127.0.0.1:@PORT@; client_max_body_size 0; location / { proxy_pass SERVER; HOST } }"
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    for line in ("proxy_set_header Host $http_host;", "proxy_set_header Host s3.internal;"):
+        proxy = NginxServer(tmp_path / f"nginx{len(found)}", text, {"SERVER": s3_server.endpoint, "HOST": line}, workers=1)
+        proxy.start()
+        found[line] = about_s3(proxy.url), about_s3(proxy.url, S3_PROXY="true")
+        proxy.stop()
+
+    assert list(found.values()) == [([], []), (["S3 takes signed uploads at its public address"], [])]
 
 
 class FakeLakeFS(BaseHTTPRequestHandler):

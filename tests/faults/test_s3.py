@@ -93,6 +93,32 @@ def test_each_door_says_503_and_the_retry_succeeds(faulty_hub: Any, proxy: Fault
     assert faulty_hub.call("GET", "/readyz", token="").status == 200
 
 
+def test_what_came_without_the_hub_waits_for_s3(faulty_launcher: Any, s3_server: Any, proxy: FaultProxy) -> None:
+    """Clients reach S3, the hub does not: nothing is lost of what they sent."""
+    hub = faulty_launcher.start(environment={"KOHAKU_HUB_S3_PUBLIC_ENDPOINT": s3_server.endpoint})
+    name, data = hub.repo(), os.urandom(17 * MIB)
+    wanted = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    kind = {"Content_Type": "application/vnd.git-lfs+json", "Accept": "application/vnd.git-lfs+json"}
+    body = {"operation": "upload", "objects": [wanted]}
+    path = f"/{name}.git/info/lfs/objects/batch"
+    actions = hub.call("POST", path, body, **kind).json()["objects"][0]["actions"]
+    verify = actions["verify"]["href"].removeprefix(hub.url)
+    with urllib.request.urlopen(urllib.request.Request(actions["upload"]["href"], data, method="PUT"), timeout=60) as answer:
+        assert answer.status == 200
+    for fault in FAULTS:
+        proxy.set(fault)
+        started = time.monotonic()
+        for asked in (hub.call("POST", verify, wanted, token="", **kind), hub.call("POST", path, body, **kind)):
+            assert asked.status == 503
+            assert "ry again" in json.loads(asked.body)["message"]
+        assert time.monotonic() - started < 40
+    proxy.set("pass")
+
+    assert hub.call("POST", verify, wanted, token="", **kind).status == 200
+    assert hub.call("POST", path, body, **kind).json()["objects"] == [wanted]
+    assert hub.stop() == 0
+
+
 def test_an_answer_that_breaks_after_its_headers_is_cut_short(faulty_hub: Any, proxy: FaultProxy) -> None:
     """Nothing else may follow in its body: the client would take it for the object's."""
     name = faulty_hub.repo()

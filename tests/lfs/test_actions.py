@@ -8,7 +8,7 @@ import pytest
 
 from lfs.actions import Actions, Verb
 from storage.errors import Forbidden, Invalid
-from storage.parts.base import Parted
+from storage.parts.base import Direct, Parted
 from storage.records import BlobRef
 
 BLOB = BlobRef("ab" * 32, 100)
@@ -69,6 +69,25 @@ def test_a_part_url_grants_one_part() -> None:
     for verb, given in ((Verb.PART, complete), (Verb.COMPLETE, part), (Verb.UPLOAD, part), (Verb.PART, [*part[:6], "3"])):
         with pytest.raises(Forbidden, match="signature"):
             actions.check(verb, *given)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [None, Direct("other", "u/+ =&1"), Direct("name", "u"), Direct("name u/+", "=&1"), Direct("name", "u/+ =&1\n"), Direct("", "")],
+)
+def test_a_url_grants_what_was_sent_to_one_place(changed: Direct | None) -> None:
+    actions, direct = Actions(b"k" * 32, 60), Direct("name", "u/+ =&1")
+    url = actions.admit_url("http://h", Parted("r1", BLOB, 100, direct), 1000)
+    query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+    names = ("size", "expires", "signature", "part_bytes", "number")
+    given = ["r1", BLOB.sha256, *(query[name] for name in names)]
+    grant = actions.check(Verb.VERIFY, *given, direct=Direct(query["name"], query["upload"]))
+
+    assert grant.parted == Parted("r1", BLOB, 100, direct)
+    with pytest.raises(Forbidden, match="signature"):
+        actions.check(Verb.VERIFY, *given, direct=changed)
+    with pytest.raises(Forbidden, match="signature"):
+        actions.check(Verb.COMPLETE, *given, direct=direct)
 
 
 def test_part_urls_live_as_long_as_they_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

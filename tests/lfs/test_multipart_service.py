@@ -31,7 +31,7 @@ def test_the_size_of_parts() -> None:
 @pytest.fixture
 def multipart(services: Any) -> tuple[Multipart, DiskPartStore]:
     parts = DiskPartStore(services.settings.data / "incoming", services.blobs)
-    return Multipart(parts, services.possession, 0), parts
+    return Multipart(parts, None, services.possession, 0), parts
 
 
 def test_who_waits_for_another_completion_does_not_wait_for_ever(multipart: tuple[Multipart, DiskPartStore]) -> None:
