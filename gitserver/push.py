@@ -21,7 +21,7 @@ from gitserver.receive.ingest import Ingest, Ingested
 from gitserver.rules import Arriving, BranchRule, BranchRules, refusal
 from lfs.possession import Possession
 from storage.database.base import Tx
-from storage.errors import BadPack, Conflict, ObjectNotFound, TooLarge, Unavailable
+from storage.errors import BadPack, Conflict, Dropped, ObjectNotFound, TooLarge, Unavailable
 from storage.limits import Limits
 from storage.packs import PackStore
 from storage.records import ZERO_OID, BlobRef, Oid, Principal, RefUpdate, Repo
@@ -82,6 +82,7 @@ class Pusher:
         """A client's push; `pack` is a file of the caller's, which is moved away or left to be dropped. `bring` is asked for the LFS
         objects that it needs and the repository lacks, before any ref moves.
         """
+        drops = self._packs.upkeep.drops(repo.id)
         try:
             ingested = self._ingest(repo, pack, progress) if pack is not None else None
         except (BadPack, TooLarge) as error:
@@ -92,12 +93,31 @@ class Pusher:
         missing = self._missing_large(repo, ingested, progress)
         if missing:
             return PushResult("", [RefResult(update, missing) for update in request.updates])
-        return PushResult("", self._update(repo, principal, request, ingested, pack))
+        return PushResult("", self._update(repo, principal, request, ingested, pack, drops))
 
     def store(
         self, repo: Repo, principal: Principal, fill: Callable[[PackWriter], Sequence[RefUpdate]], *, request: str = ""
     ) -> list[RefResult]:
-        """Objects made by the hub itself: `fill` writes them and tells which refs move onto them. Raises BadPack if they are wrong."""
+        """Objects made by the hub itself: `fill` writes them and tells which refs move onto them. Raises BadPack if they are wrong.
+
+        `fill` may be asked once more: where it counted on objects that were removed meanwhile.
+        """
+        return self._again(lambda: self._store(repo, principal, fill, request))
+
+    def move(self, repo: Repo, principal: Principal, updates: Sequence[RefUpdate]) -> list[RefResult]:
+        """Refs onto objects that are here already."""
+        request = PushRequest(tuple(updates), _ATOMIC)
+        return self._again(lambda: self._update(repo, principal, request, None, None, self._packs.upkeep.drops(repo.id)))
+
+    def _again(self, work: Callable[[], list[RefResult]]) -> list[RefResult]:
+        """Objects go now and then; they do not go again while a second try is made."""
+        try:
+            return work()
+        except Dropped:
+            return work()
+
+    def _store(self, repo: Repo, principal: Principal, fill: Callable[[PackWriter], Sequence[RefUpdate]], made_for: str) -> list[RefResult]:
+        drops = self._packs.upkeep.drops(repo.id)
         folder = self._packs.quarantine()
         try:
             pack = folder / "made.pack"
@@ -106,14 +126,14 @@ class Pusher:
                 updates = fill(writer)
             finally:
                 writer.close()
-            ingested = self._ingest(repo, pack, lambda text: None)
-            return self._update(repo, principal, PushRequest(tuple(updates), _ATOMIC), ingested, pack, made_for=request)
+            try:
+                ingested = self._ingest(repo, pack, lambda text: None)
+            except BadPack as error:
+                self._packs.upkeep.check(repo.id, drops, error)
+                raise
+            return self._update(repo, principal, PushRequest(tuple(updates), _ATOMIC), ingested, pack, drops, made_for)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-    def move(self, repo: Repo, principal: Principal, updates: Sequence[RefUpdate]) -> list[RefResult]:
-        """Refs onto objects that are here already."""
-        return self._update(repo, principal, PushRequest(tuple(updates), _ATOMIC), None, None)
 
     def _ingest(self, repo: Repo, pack: Path, progress: Callable[[str], None]) -> Ingested:
         keep = bool(self._rules_of(repo))
@@ -143,11 +163,14 @@ class Pusher:
         request: PushRequest,
         ingested: Ingested | None,
         pack: Path | None,
+        drops: int,
         made_for: str = "",
     ) -> list[RefResult]:
+        """`drops` as it was before anybody looked at what is stored. Raises Dropped when it has changed."""
         if forbidden := self._forbids(repo):
             return [RefResult(update, forbidden) for update in request.updates]
         objects = self._objects.of(repo.id)
+        objects.refresh()
         judge = _Judge(objects, ingested, self._versions.refs(repo.id, fresh=False), self._rules_of(repo), self._limits)
         reasons = {update: judge.refusal(update) for update in request.updates}
         good = [update for update, reason in reasons.items() if not reason]
@@ -160,6 +183,7 @@ class Pusher:
                 self._packs.add(repo.id, ingested.info, pack, ingested.index)
 
             def rows(tx: Tx) -> None:
+                self._packs.upkeep.count_on(tx, repo.id, drops)
                 if is_new and ingested is not None:
                     self._packs.record(tx, repo.id, ingested.info)
 

@@ -18,6 +18,7 @@ from accounts.users import Users
 from gitserver.browse import Browser
 from gitserver.commit.committer import Committer
 from gitserver.merge.merger import Merger
+from gitserver.merge.repacker import Repacker
 from gitserver.mirror.mirrors import Mirrors
 from gitserver.objects import ObjectStores
 from gitserver.push import Pusher
@@ -62,6 +63,7 @@ class Services:
     repos: Repos
     objects: ObjectStores
     merger: Merger
+    repacker: Repacker
     rules: BranchRules
     possession: Possession
     actions: Actions
@@ -94,7 +96,8 @@ def build(settings: Settings) -> Services:
     objects, possession = ObjectStores(packs, open_prepared(settings, data)), Possession(database, stores.blobs)
     repos, rules, secret = Repos(database), BranchRules(database), signing_key(settings, data)
     versions = open_versions(settings, limits, Around(database, stores, packs, objects, possession, repos))
-    merger, mirrors = Merger(packs, objects, limits), Mirrors(database, Seal(secret))
+    repacker, mirrors = Repacker(packs, objects, versions, limits), Mirrors(database, Seal(secret))
+    merger = Merger(packs, objects, repacker, limits)
     pusher = Pusher(objects, packs, merger, versions, possession, rules, limits, forbids=mirrors.forbids)
     browser, large = Browser(objects, versions, possession), LargeFiles(database, stores.blobs, possession)
     xet = XetIngest(XetIndex(database), stores.staging, stores.blobs, limits)
@@ -113,6 +116,7 @@ def build(settings: Settings) -> Services:
         repos=repos,
         objects=objects,
         merger=merger,
+        repacker=repacker,
         rules=rules,
         possession=possession,
         actions=Actions(secret, limits.action_seconds),

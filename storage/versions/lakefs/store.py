@@ -110,6 +110,10 @@ class LakeFSVersionStore:
     def made_for(self, repo_id: str, ref: bytes, request: str, seconds: int) -> Oid | None:
         return self._table.made_for(repo_id, ref, request, seconds)
 
+    def roots(self, repo_id: str) -> set[Oid]:
+        """Also what LakeFS's commits are in git: its history only grows, and what was pushed away can be asked for there for ever."""
+        return self._table.roots(repo_id) | self._database.read(lambda tx: journal.named(tx, repo_id))
+
     def settle(self, repo_id: str) -> None:
         try:
             self._repositories.settle(repo_id)
