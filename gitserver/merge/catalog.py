@@ -11,6 +11,8 @@ from storage.errors import Unavailable
 from storage.packs import PackFile, StoredEntry
 from storage.records import Oid
 
+_TRAILER = 20
+
 
 class Shelf:
     """One pack: `offsets` of its entries in their order and then that of the trailer, and the number of each entry's object."""
@@ -25,6 +27,9 @@ class Shelf:
         """Of the entry that begins there."""
         at = bisect_left(self.offsets, offset)
         return at if at < len(self.numbers) and self.offsets[at] == offset else None
+
+    def room(self, place: int) -> int:
+        return self.offsets[place + 1] - self.offsets[place]
 
     def stored(self, place: int) -> bytes:
         """The entry as it is stored. Raises Unavailable when its bytes were changed."""
@@ -48,9 +53,10 @@ class Delta:
 
 
 class Catalog:
-    """An object that stands in several packs has the place in the first of them."""
+    """An object that stands in several packs has its place where it takes the least room; in one of the first `fixed` packs if it is there."""
 
-    def __init__(self, packs: Sequence[tuple[PackFile, Sequence[StoredEntry]]]) -> None:
+    def __init__(self, packs: Sequence[tuple[PackFile, Sequence[StoredEntry]]], fixed: int) -> None:
+        self._fixed = fixed
         self.shelves: list[Shelf] = []
         self.numbers: dict[Oid, int] = {}
         self.shelf_of = array("H")
@@ -61,6 +67,9 @@ class Catalog:
 
     def __len__(self) -> int:
         return len(self.oids)
+
+    def place(self, number: int) -> tuple[Shelf, int]:
+        return self.shelves[self.shelf_of[number]], self.place_of[number]
 
     def delta(self, shelf: Shelf, place: int) -> Delta | None:
         """None for an entry that is whole. Raises Unavailable when the base is not in the same pack."""
@@ -76,15 +85,21 @@ class Catalog:
 
     def _add(self, pack: PackFile, entries: Sequence[StoredEntry]) -> None:
         shelf = Shelf(pack)
-        index = len(self.shelves)
+        self.shelves.append(shelf)
+        shelf.offsets.extend(entry.offset for entry in entries)
+        shelf.offsets.append(len(pack.data) - _TRAILER)
         for place, entry in enumerate(entries):
             number = self.numbers.setdefault(entry.oid, len(self.oids))
-            if number == len(self.oids):
-                self.oids.append(entry.oid)
-                self.shelf_of.append(index)
-                self.place_of.append(place)
-            shelf.offsets.append(entry.offset)
             shelf.numbers.append(number)
             shelf.crcs.append(entry.crc)
-        shelf.offsets.append(len(pack.data) - 20)
-        self.shelves.append(shelf)
+            if number == len(self.oids):
+                self.oids.append(entry.oid)
+                self.shelf_of.append(len(self.shelves) - 1)
+                self.place_of.append(place)
+            elif self.shelf_of[number] >= self._fixed and shelf.room(place) < self._room(number):
+                self.shelf_of[number] = len(self.shelves) - 1
+                self.place_of[number] = place
+
+    def _room(self, number: int) -> int:
+        shelf, place = self.place(number)
+        return shelf.room(place)

@@ -40,7 +40,8 @@ def repack(job: Job) -> Made:
     """Write the packs of a job. Raises Unavailable when something is damaged or missing."""
     given = sorted(job.packs, key=lambda one: _ORDER.index(one.role))
     packs = _GivenPacks([_open(one) for one in given])
-    catalog = Catalog([(pack, _entries(one)) for pack, one in zip(packs.opened, given, strict=True)])
+    fixed = sum(one.role is Role.KEPT for one in given)
+    catalog = Catalog([(pack, _entries(one)) for pack, one in zip(packs.opened, given, strict=True)], fixed)
     return _Repack(job, given, catalog, Objects("", packs)).run()
 
 

@@ -1,7 +1,6 @@
 """One pack of chosen objects: commits, tags, trees, blobs, each newest first; stored entries as they are, and new deltas where none was.
 
-A delta's base stands before it, in the same pack. The base of a stored delta is taken from the pack of that delta, unless it was written
-already: so there are no cycles, as there were none in that pack.
+A delta's base stands before it. Stored deltas of several packs may lead in a circle: there one object is deflated anew.
 """
 
 import hashlib
@@ -15,7 +14,7 @@ from pathlib import Path
 from dulwich.pack import write_pack_index_v2
 
 from gitserver.fetch.packing import entry_header, offset_bytes
-from gitserver.merge.catalog import Catalog, Shelf
+from gitserver.merge.catalog import Catalog
 from gitserver.merge.delta import make_delta
 from gitserver.merge.walk import Found
 from gitserver.objects import OFS_DELTA, Kind, Objects
@@ -74,8 +73,8 @@ class WholePack:
         for kind, numbers in self._kinds():
             self._newest.clear()
             for wanted in numbers:
-                for number, shelf, place in self._with_bases(wanted):
-                    piece = self._entry(kind, number, shelf, place, position)
+                for number in self._with_bases(wanted):
+                    piece = self._entry(kind, number, position)
                     self._positions[number] = position
                     self._crcs[number] = zlib.crc32(piece)
                     digest.update(piece)
@@ -88,24 +87,28 @@ class WholePack:
         found = self._found
         return [(Kind.COMMIT, found.commits), (Kind.TAG, found.tags), (Kind.TREE, found.trees), (Kind.BLOB, found.blobs)]
 
-    def _with_bases(self, wanted: int) -> Iterator[tuple[int, Shelf, int]]:
-        """(number, pack, place) of what an object needs to be written: nothing if it is here already, else first its bases."""
+    def _with_bases(self, wanted: int) -> Iterator[int]:
+        """What is to be written for an object: nothing if it is here already, else first the bases of its delta."""
         if self._positions[wanted]:
             return
-        shelf = self._catalog.shelves[self._catalog.shelf_of[wanted]]
-        pending = [self._catalog.place_of[wanted]]
+        pending = {wanted: self._base(wanted)}
         while pending:
-            delta = self._catalog.delta(shelf, pending[-1])
-            base = shelf.numbers[delta.base] if delta is not None else None
-            if delta is None or base is None or self._positions[base] or not self._is_chosen[base]:
-                place = pending.pop()
-                yield shelf.numbers[place], shelf, place
-            elif len(pending) > len(shelf.numbers):
-                raise shelf.damage(pending[-1])
+            number, base = next(reversed(pending.items()))
+            if base is None or self._positions[base] or base in pending:
+                yield number
+                del pending[number]
             else:
-                pending.append(delta.base)
+                pending[base] = self._base(base)
 
-    def _entry(self, kind: Kind, number: int, shelf: Shelf, place: int, position: int) -> bytes:
+    def _base(self, number: int) -> int | None:
+        """That of the stored delta, if it is one and its base is written, too."""
+        shelf, place = self._catalog.place(number)
+        delta = self._catalog.delta(shelf, place)
+        base = shelf.numbers[delta.base] if delta is not None else None
+        return base if base is not None and self._is_chosen[base] else None
+
+    def _entry(self, kind: Kind, number: int, position: int) -> bytes:
+        shelf, place = self._catalog.place(number)
         stored = shelf.stored(place)
         delta = self._catalog.delta(shelf, place)
         base = shelf.numbers[delta.base] if delta is not None else None
