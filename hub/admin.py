@@ -74,7 +74,7 @@ def repack(services: Services, name: str, *, prunes: bool) -> None:
     repo = services.repos.find(_repo_name(name))
     if repo is None:
         raise NotFound(f"There is no repository {name}.")
-    done = services.repacker.repack(repo.id, 0 if prunes else None)
+    done = services.merger.repacker.repack(repo.id, 0 if prunes else None)
     if done is None:
         raise Unavailable(f"The packs of {name} are being merged by the running hub. Try again in a moment.")
     print(f"{done.reached} objects, {done.set_aside} set aside because nothing leads to them, {done.dropped} dropped.")

@@ -63,7 +63,6 @@ class Services:
     repos: Repos
     objects: ObjectStores
     merger: Merger
-    repacker: Repacker
     rules: BranchRules
     possession: Possession
     actions: Actions
@@ -96,8 +95,7 @@ def build(settings: Settings) -> Services:
     objects, possession = ObjectStores(packs, open_prepared(settings, data)), Possession(database, stores.blobs)
     repos, rules, secret = Repos(database), BranchRules(database), signing_key(settings, data)
     versions = open_versions(settings, limits, Around(database, stores, packs, objects, possession, repos))
-    repacker, mirrors = Repacker(packs, objects, versions, limits), Mirrors(database, Seal(secret))
-    merger = Merger(packs, objects, repacker, limits)
+    merger, mirrors = Merger(packs, objects, Repacker(packs, objects, versions, limits), limits), Mirrors(database, Seal(secret))
     pusher = Pusher(objects, packs, merger, versions, possession, rules, limits, forbids=mirrors.forbids)
     browser, large = Browser(objects, versions, possession), LargeFiles(database, stores.blobs, possession)
     xet = XetIngest(XetIndex(database), stores.staging, stores.blobs, limits)
@@ -116,7 +114,6 @@ def build(settings: Settings) -> Services:
         repos=repos,
         objects=objects,
         merger=merger,
-        repacker=repacker,
         rules=rules,
         possession=possession,
         actions=Actions(secret, limits.action_seconds),

@@ -53,7 +53,7 @@ class Delta:
 
 
 class Catalog:
-    """An object that stands in several packs has its place where it takes the least room; in one of the first `fixed` packs if it is there."""
+    """An object that stands in several packs has its place where it takes the least room, or in the first `fixed` packs if it is there."""
 
     def __init__(self, packs: Sequence[tuple[PackFile, Sequence[StoredEntry]]], fixed: int) -> None:
         self._fixed = fixed

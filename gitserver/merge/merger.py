@@ -31,7 +31,7 @@ class Merger:
     def __init__(self, packs: PackStore, objects: ObjectStores, repacker: Repacker, limits: Limits) -> None:
         self._packs = packs
         self._objects = objects
-        self._repacker = repacker
+        self.repacker = repacker
         self._limits = limits
         self._merges = _Lane("merge", self.merge)
         self._repacks = _Lane("repack", repacker.repack)
@@ -57,7 +57,7 @@ class Merger:
         """Wait for the merge that runs, and end a repack; what waits is left to the next start."""
         self._is_closed = True
         self._merges.close()
-        self._repacks.close(self._repacker.close)
+        self._repacks.close(self.repacker.close)
 
     def merge(self, repo_id: str) -> None:
         """Merge until no tier is full. Raises Unavailable when a pack is damaged or lost; nothing is changed then."""

@@ -1,9 +1,9 @@
 """A hub's git side on one machine, without its web: several on the same rows and files are a cluster."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from gitserver.check import check_repository
 from gitserver.commit.packfile import PackWriter
@@ -18,6 +18,7 @@ from storage.packs.base import PackFiles
 from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo
 from storage.versions.table import TableVersionStore
 
+Sites: TypeAlias = Callable[..., "Site"]
 PERSON = b"A <a@example.org> %d +0000"
 
 

@@ -108,6 +108,7 @@ def test_objects_that_were_whole_become_deltas(fetch_hub: Any, work: Any, tmp_pa
     entries = shown(fetch_hub, client)
     (info,) = fetch_hub.packs.list(fetch_hub.repo.id)
 
+    assert done is not None
     assert done.reached == len(entries) == len(work.objects())
     assert [kind for kind, _, _ in entries] == sorted((kind for kind, _, _ in entries), key=["commit", "tag", "tree", "blob"].index)
     assert max(depth for _, _, depth in entries) == 50
@@ -184,7 +185,7 @@ def test_a_process_that_takes_too_long_is_ended(fetch_hub: Any, work: Any, monke
 def test_a_process_that_dies_is_told(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     command = (sys.executable, "-c", "import sys; sys.exit('out of everything')")
     monkeypatch.setattr("gitserver.merge.workshop._COMMAND", command)
-    with pytest.raises(Unavailable, match="status 1. out of everything"):
+    with pytest.raises(Unavailable, match=r"status 1\. out of everything"):
         Workshop(60).run(Job(str(work.path), (), (), 1, 1), [])
 
 
@@ -287,13 +288,14 @@ def test_a_running_hub_and_the_operator(launcher: Any, work: Any, tmp_path: Path
     client = type(work)(tmp_path / "client")
     client("clone", "-q", "--mirror", url, "before")
     assert "set aside" in repack(launcher, name)
-    stop, trouble = threading.Event(), []
+    stop = threading.Event()
+    trouble: list[str] = []
     threads = [
         threading.Thread(target=repeat, args=(stop, trouble, one)) for one in (lambda: cloned(client, url), lambda: pushed(work, url))
     ]
     for thread in threads:
         thread.start()
-    for _ in range(6):
+    for _ in range(4):
         repack(launcher, name, "--prune-now")
     stop.set()
     for thread in threads:

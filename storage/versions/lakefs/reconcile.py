@@ -89,6 +89,14 @@ class Reconciler:
         assert oid is not None
         return oid
 
+    def recall(self, repo: Repo, head: str) -> None:
+        """After the rows were lost: know again which pushed commits the history of `head` names, so that they stay stored (I1). What
+        others made in LakeFS can be made again. Raises Unavailable.
+        """
+        for commit in self._lakefs.history(repository_id(repo.id), head):
+            if OPERATION in commit.metadata and self._named(repo, commit) is not None:
+                self.git_of(repo, commit.id)
+
     def bring_up(self, repo: Repo, branch: str, ref: bytes) -> None:
         """Move `ref` to where LakeFS's `branch` stands. Nothing is done while somebody else moves it. Raises Busy when his lease is
         over, Unavailable.

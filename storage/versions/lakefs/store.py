@@ -134,6 +134,7 @@ class LakeFSVersionStore:
         self._database.write(work)
         try:
             self._watch.bring_up(repo)
+            self._watch.recall(repo)
         except Denied as error:
             raise Unavailable(f"LakeFS refused what a rebuild needs: {error}. The operator looks into LakeFS.") from error
         self._database.write(lambda tx: put_refs(tx, repo.id, (), kept.head))  # HEAD went to the first branch that came
