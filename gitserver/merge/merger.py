@@ -23,6 +23,7 @@ from storage.packs.upkeep import Turns
 from storage.records import PackInfo
 
 log = logging.getLogger(__name__)
+_TURN_SECONDS = 600
 _TENDED = 10  # repositories a time
 _ROUNDS = 1000  # of one merge; a next push goes on where it stopped
 
@@ -34,7 +35,7 @@ class Merger:
         self.repacker = repacker
         self._limits = limits
         self._merges = _Lane("merge", self.merge)
-        self._repacks = _Lane("repack", repacker.repack)
+        self._repacks = _Lane("repack", self._repack_in_turn)
         self._is_closed = False
 
     def note(self, repo_id: str) -> None:
@@ -48,10 +49,8 @@ class Merger:
     def tend(self) -> None:
         """Repack some of the repositories whose turn it is; now and then, on every machine."""
         keep = self._limits.unreachable_seconds
-        upkeep = self._packs.upkeep
-        for repo_id in upkeep.due(Turns(keep // 2, keep), _TENDED):
-            if upkeep.claim(repo_id):
-                self._repacks.put(repo_id)
+        for repo_id in self._packs.upkeep.due(Turns(keep // 2, keep), _TENDED):
+            self._repacks.put(repo_id)
 
     def close(self) -> None:
         """Wait for the merge that runs, and end a repack; what waits is left to the next start."""
@@ -69,6 +68,11 @@ class Merger:
                 sources = choose(self._packs.list(repo_id), self._limits)
                 if self._is_closed or not sources or not self._round(repo_id, sources):
                     return
+
+    def _repack_in_turn(self, repo_id: str) -> None:
+        """Of all machines one, and not again at once where it fails."""
+        if self._packs.upkeep.claim(repo_id, _TURN_SECONDS):
+            self.repacker.repack(repo_id)
 
     def _round(self, repo_id: str, sources: Sequence[PackInfo]) -> bool:
         """Merge `sources`; False when some of them are there no longer."""

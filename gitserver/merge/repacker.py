@@ -83,12 +83,16 @@ class Repacker:
         return None
 
     def look(self, repo_id: str) -> Look:
-        changes = self._packs.upkeep.changes(repo_id)
-        infos = self._packs.list(repo_id)
+        """Roots before packs: what a root leads to is in the packs then. A push in between is looked at, too, if it can be."""
+        for _ in range(_ROUNDS):
+            changes = self._packs.upkeep.changes(repo_id)
+            roots = frozenset(self._versions.roots(repo_id))
+            infos = self._packs.list(repo_id)
+            if self._packs.upkeep.changes(repo_id) == changes:
+                break
         dead = [info for info in infos if info.dead_since is not None and is_copied(info, self._limits)]
         folded = set(dead) if len(dead) >= _MOST_DEAD_PACKS else set()
-        roles = {info: self._role(info, is_folded=info in folded) for info in infos}
-        return Look(changes, roles, frozenset(self._versions.roots(repo_id)))
+        return Look(changes, {info: self._role(info, is_folded=info in folded) for info in infos}, roots)
 
     def write(self, repo_id: str, look: Look, folder: Path) -> Made:
         """The first step: the new packs as files in `folder`."""
@@ -141,6 +145,8 @@ class Repacker:
 
     def _round(self, repo_id: str) -> set[PackInfo] | None:
         look = self.look(repo_id)
+        if not look.roles:
+            return set()
         folder = self._packs.quarantine()
         try:
             return self.publish(repo_id, look, self.write(repo_id, look, folder), folder)
@@ -158,6 +164,7 @@ class Repacker:
 
     def _is_named_by_nothing(self, repo_id: str, dead: Sequence[PackInfo], known: set[PackInfo]) -> bool:
         """Whether what came since the repack goes without the packs `dead`: refs, and packs that are not `known`."""
+        roots = self._versions.roots(repo_id)
         objects = self._objects.of(repo_id)
         objects.refresh()
         going = {info.id for info in dead}
@@ -165,7 +172,7 @@ class Repacker:
         new = [pack for pack in staying if pack.info not in known]
         if sum(pack.info.objects for pack in new) > _MOST_NEW:
             return False
-        return all(_has(staying, oid) for oid in self._versions.roots(repo_id)) and all(_is_closed(objects, pack, staying) for pack in new)
+        return all(_has(staying, oid) for oid in roots) and all(_is_closed(objects, pack, staying) for pack in new)
 
     def _repacked(self, repo_id: str, dropped: int) -> Repacked:
         infos = self._packs.list(repo_id)

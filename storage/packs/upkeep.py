@@ -96,10 +96,10 @@ class Upkeep:
         }
         return [found["id"] for found in self._database.all(_DUE, row)]
 
-    def claim(self, repo_id: str) -> bool:
-        """Whether the caller is to repack it now: of all machines one, once a day."""
+    def claim(self, repo_id: str, seconds: int) -> bool:
+        """Whether the caller is to repack it now: of all machines one within so many seconds."""
         now = time.time_ns() // 1000
-        row = {"repo": repo_id, "now": now, "again": now - _AGAIN_SECONDS * 1_000_000}
+        row = {"repo": repo_id, "now": now, "again": now - seconds * 1_000_000}
         sql = "UPDATE repos SET repacked_at = :now WHERE id = :repo AND repacked_at < :again"
         return bool(self._database.write(lambda tx: tx.run(sql, row)))
 

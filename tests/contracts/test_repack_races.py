@@ -142,6 +142,34 @@ def test_a_push_that_names_nothing_old_does_not_keep_it(site: Site, new_site: Si
     site.check()
 
 
+@pytest.mark.parametrize("at", ["roots", "list"])
+@pytest.mark.parametrize("times", [1, 100])
+def test_pushes_come_while_a_repack_looks_around(site: Site, new_site: Sites, monkeypatch: pytest.MonkeyPatch, at: str, times: int) -> None:
+    """However often: what came too late to be seen as reached is set aside at worst, and never dropped."""
+    other = new_site()
+    site.commit("main", b"first")
+    owner: Any = site.versions if at == "roots" else site.packs
+    ask, pushed = getattr(owner, at), [0]
+
+    def late(repo_id: str) -> Any:
+        if pushed[0] < times:
+            pushed[0] += 1
+            other.commit("main", b"late %d" % pushed[0])
+        return ask(repo_id)
+
+    monkeypatch.setattr(owner, at, late)
+    done = site.repack(0)
+    monkeypatch.undo()
+
+    assert done.dropped == 0
+    assert all(site.has(oid) for oid in (*site.made, *other.made))
+    site.check()
+    assert site.repack(0).dropped <= 3 * times
+    assert site.live() == [3 * (pushed[0] + 1)]
+    assert all(site.has(oid) for oid in (*site.made, *other.made))
+    site.check()
+
+
 def test_two_machines_repack_at_once(site: Site, new_site: Sites) -> None:
     other = new_site()
     for number in range(5):

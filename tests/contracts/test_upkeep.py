@@ -63,8 +63,12 @@ def test_what_was_set_aside_for_long_makes_a_repository_due(services: Services, 
 
 
 def test_one_machine_gets_the_turn(services: Services, upkeep: Upkeep, repo: Repo) -> None:
-    assert [upkeep.claim(repo.id), upkeep.claim(repo.id), Upkeep(services.database).claim(repo.id)] == [True, False, False]
+    others = Upkeep(services.database)
+
+    assert [upkeep.claim(repo.id, 600), upkeep.claim(repo.id, 600), others.claim(repo.id, 600)] == [True, False, False]
     assert upkeep.due(TURNS, 10) == []
+    put(services, repacked_at=ago(601 / DAY))
+    assert [others.claim(repo.id, 600), upkeep.claim(repo.id, 600)] == [True, False]
 
 
 def test_the_longest_waiting_first_and_a_few_at_a_time(services: Services, upkeep: Upkeep, repo: Repo) -> None:
@@ -85,7 +89,7 @@ def test_the_longest_waiting_first_and_a_few_at_a_time(services: Services, upkee
 
 def test_housekeeping_repacks(services: Services, repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(services.merger._repacks, "_work", seen.append)
+    monkeypatch.setattr(services.merger.repacker, "repack", seen.append)
     tidy(services)
     tidy(services)
     services.merger.close()
