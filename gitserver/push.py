@@ -6,13 +6,14 @@ Order of writes: pack and index into the store, synced; then one transaction wit
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dulwich.refs import Ref, check_ref_format
 
 from gitserver.commit.packfile import PackWriter
 from gitserver.fetch.graph import peel
+from gitserver.merge.closure import is_closed
 from gitserver.merge.merger import Merger
 from gitserver.objects import Kind, Objects, ObjectStores
 from gitserver.receive.commands import PushRequest
@@ -24,7 +25,7 @@ from storage.database.base import Tx
 from storage.errors import BadPack, Conflict, Dropped, ObjectNotFound, TooLarge, Unavailable
 from storage.limits import Limits
 from storage.packs import PackStore
-from storage.records import ZERO_OID, BlobRef, Oid, Principal, RefUpdate, Repo
+from storage.records import ZERO_OID, BlobRef, Oid, PackInfo, Principal, RefUpdate, Repo
 from storage.versions.base import RefResult, Refs, VersionStore
 
 _WRITABLE = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
@@ -93,7 +94,7 @@ class Pusher:
         missing = self._missing_large(repo, ingested, progress)
         if missing:
             return PushResult("", [RefResult(update, missing) for update in request.updates])
-        return PushResult("", self._update(repo, principal, request, ingested, pack, drops))
+        return PushResult("", self._update(repo, principal, _Asked(request, ingested, pack), drops))
 
     def store(
         self, repo: Repo, principal: Principal, fill: Callable[[PackWriter], Sequence[RefUpdate]], *, request: str = ""
@@ -102,19 +103,14 @@ class Pusher:
 
         `fill` may be asked once more: where it counted on objects that were removed meanwhile.
         """
-        return self._again(lambda: self._store(repo, principal, fill, request))
+        try:
+            return self._store(repo, principal, fill, request)
+        except Dropped:
+            return self._store(repo, principal, fill, request)
 
     def move(self, repo: Repo, principal: Principal, updates: Sequence[RefUpdate]) -> list[RefResult]:
         """Refs onto objects that are here already."""
-        request = PushRequest(tuple(updates), _ATOMIC)
-        return self._again(lambda: self._update(repo, principal, request, None, None, self._packs.upkeep.drops(repo.id)))
-
-    def _again(self, work: Callable[[], list[RefResult]]) -> list[RefResult]:
-        """Objects go now and then; they do not go again while a second try is made."""
-        try:
-            return work()
-        except Dropped:
-            return work()
+        return self._update(repo, principal, _Asked(PushRequest(tuple(updates), _ATOMIC)), self._packs.upkeep.drops(repo.id))
 
     def _store(self, repo: Repo, principal: Principal, fill: Callable[[PackWriter], Sequence[RefUpdate]], made_for: str) -> list[RefResult]:
         drops = self._packs.upkeep.drops(repo.id)
@@ -131,7 +127,7 @@ class Pusher:
             except BadPack as error:
                 self._packs.upkeep.check(repo.id, drops, error)
                 raise
-            return self._update(repo, principal, PushRequest(tuple(updates), _ATOMIC), ingested, pack, drops, made_for)
+            return self._update(repo, principal, _Asked(PushRequest(tuple(updates), _ATOMIC), ingested, pack, made_for), drops)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -156,44 +152,71 @@ class Pusher:
         progress("Upload them with 'git lfs push --all <remote>', then push again.\n")
         return "missing LFS objects"
 
-    def _update(
-        self,
-        repo: Repo,
-        principal: Principal,
-        request: PushRequest,
-        ingested: Ingested | None,
-        pack: Path | None,
-        drops: int,
-        made_for: str = "",
-    ) -> list[RefResult]:
-        """`drops` as it was before anybody looked at what is stored. Raises Dropped when it has changed."""
+    def _update(self, repo: Repo, principal: Principal, asked: "_Asked", drops: int) -> list[RefResult]:
+        """`drops` as it was before anybody looked at what is stored; when it has changed, there is one more look.
+
+        Raises Dropped when something went that was counted on, or went again.
+        """
         if forbidden := self._forbids(repo):
-            return [RefResult(update, forbidden) for update in request.updates]
+            return [RefResult(update, forbidden) for update in asked.request.updates]
+        try:
+            return self._try(repo, principal, asked, drops)
+        except Dropped:
+            drops = self._packs.upkeep.drops(repo.id)
+            if not self._is_still_closed(repo, asked):
+                raise
+            return self._try(repo, principal, replace(asked, pack=None), drops)
+
+    def _is_still_closed(self, repo: Repo, asked: "_Asked") -> bool:
+        """The pack was added, and its row was not written."""
         objects = self._objects.of(repo.id)
         objects.refresh()
-        judge = _Judge(objects, ingested, self._versions.refs(repo.id, fresh=False), self._rules_of(repo), self._limits)
+        return not asked.is_new or is_closed(self._packs.open(repo.id, asked.info), objects.packs())
+
+    def _try(self, repo: Repo, principal: Principal, asked: "_Asked", drops: int) -> list[RefResult]:
+        request, objects = asked.request, self._objects.of(repo.id)
+        objects.refresh()
+        judge = _Judge(objects, asked.ingested, self._versions.refs(repo.id, fresh=False), self._rules_of(repo), self._limits)
         reasons = {update: judge.refusal(update) for update in request.updates}
         good = [update for update, reason in reasons.items() if not reason]
         if request.has(b"atomic") and len(good) < len(reasons):
             return [RefResult(update, reasons[update] or "atomic push failed") for update in request.updates]
         made: dict[RefUpdate, RefResult] = {}
         if good:
-            is_new = ingested is not None and ingested.info.objects > 0
-            if is_new and ingested is not None and pack is not None:
-                self._packs.add(repo.id, ingested.info, pack, ingested.index)
+            if asked.is_new and asked.pack is not None:
+                self._packs.add(repo.id, asked.info, asked.pack, asked.pack.with_suffix(".idx"))
 
             def rows(tx: Tx) -> None:
                 self._packs.upkeep.count_on(tx, repo.id, drops)
-                if is_new and ingested is not None:
-                    self._packs.record(tx, repo.id, ingested.info)
+                if asked.is_new:
+                    self._packs.record(tx, repo.id, asked.info)
 
-            atomic = request.has(b"atomic")
+            atomic, made_for = request.has(b"atomic"), asked.made_for
             results = self._versions.append(repo, good, actor=principal, peeled=judge.peeled, atomic=atomic, rows=rows, request=made_for)
             made = {result.update: result for result in results}
             with suppress(Unavailable):  # the refs have moved, whatever happens to S3 now; the next reader looks again
                 objects.refresh()
                 self._merger.note(repo.id)
         return [made.get(update) or RefResult(update, reasons[update]) for update in request.updates]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Refs to move, and the pack that came with them: None where none came, or where it was added already."""
+
+    request: PushRequest
+    ingested: Ingested | None = None
+    pack: Path | None = None
+    made_for: str = ""
+
+    @property
+    def is_new(self) -> bool:
+        return self.ingested is not None and self.ingested.info.objects > 0
+
+    @property
+    def info(self) -> PackInfo:
+        assert self.ingested is not None
+        return self.ingested.info
 
 
 class _Judge:

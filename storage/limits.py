@@ -27,7 +27,7 @@ class Limits:
     whole_beside_objects: int = 4096  # so many objects beside the largest pack, or so many bytes, and a quarter of it, are worth
     whole_beside_bytes: int = 64 * MIB  # a whole repack
     delta_object_bytes: int = 2 * MIB  # a repack looks for deltas between objects up to this
-    delta_repack_bytes: int = 256 * MIB  # and looks at so much in one run
+    delta_repack_bytes: int = GIB  # and looks at so much in one run
     unreachable_seconds: int = 14 * 86400  # objects that nothing leads to are kept for so long
     repack_seconds: int = 2 * 3600  # one whole repack
     # LFS

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from gitserver.merge.catalog import Catalog
+from gitserver.merge.closure import GivenPacks
 from gitserver.merge.job import DEAD, MAIN, RESULT, Given, Job, Made, Role
 from gitserver.merge.walk import Found, Walk
 from gitserver.merge.whole import Tries, WholePack
 from gitserver.objects import Objects
 from storage.errors import Unavailable
-from storage.packs import PackFile, PackStore, StoredEntry
+from storage.packs import PackFile, StoredEntry
 from storage.packs.packfile import read_entries
 from storage.records import Oid, PackInfo
 
@@ -39,7 +40,7 @@ def main() -> None:
 def repack(job: Job) -> Made:
     """Write the packs of a job. Raises Unavailable when something is damaged or missing."""
     given = sorted(job.packs, key=lambda one: _ORDER.index(one.role))
-    packs = _GivenPacks([_open(one) for one in given])
+    packs = GivenPacks([_open(one) for one in given])
     fixed = sum(one.role is Role.KEPT for one in given)
     catalog = Catalog([(pack, _entries(one)) for pack, one in zip(packs.opened, given, strict=True)], fixed)
     return _Repack(job, given, catalog, Objects("", packs)).run()
@@ -89,16 +90,6 @@ class _Repack:
         if not len(found):
             return None
         return WholePack(self._catalog, self._objects, found, self._walk.paths, self._tries).write(path)
-
-
-class _GivenPacks(PackStore):
-    """What a job gives, and nothing else."""
-
-    def __init__(self, opened: list[PackFile]) -> None:
-        self.opened = opened
-
-    def open_listed(self, repo_id: str, held: list[PackFile]) -> list[PackFile]:
-        return self.opened
 
 
 def _open(given: Given) -> PackFile:

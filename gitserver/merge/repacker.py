@@ -13,14 +13,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gitserver.merge.closure import is_closed, is_in
 from gitserver.merge.job import DEAD, MAIN, Given, Job, Made, Role
 from gitserver.merge.plan import is_copied
-from gitserver.merge.walk import names
 from gitserver.merge.workshop import Workshop
-from gitserver.objects import Objects, ObjectStores
-from storage.errors import ObjectNotFound, Unavailable
+from gitserver.objects import ObjectStores
+from storage.errors import Unavailable
 from storage.limits import Limits
-from storage.packs import PackFile, PackStore
+from storage.packs import PackStore
 from storage.records import Oid, PackInfo
 from storage.versions.base import VersionStore
 
@@ -172,7 +172,7 @@ class Repacker:
         new = [pack for pack in staying if pack.info not in known]
         if sum(pack.info.objects for pack in new) > _MOST_NEW:
             return False
-        return all(_has(staying, oid) for oid in roots) and all(_is_closed(objects, pack, staying) for pack in new)
+        return all(is_in(staying, oid) for oid in roots) and all(is_closed(pack, staying) for pack in new)
 
     def _repacked(self, repo_id: str, dropped: int) -> Repacked:
         infos = self._packs.list(repo_id)
@@ -183,14 +183,3 @@ class Repacker:
 def _after(look: Look) -> int:
     """Now, and later than what was set aside before, whatever other machines' clocks say: what is dropped together goes by these times."""
     return max([time.time_ns() // 1000, *(info.dead_since + 1 for info in look.roles if info.dead_since is not None)])
-
-
-def _is_closed(objects: Objects, pack: PackFile, staying: Sequence[PackFile]) -> bool:
-    try:
-        return all(_has(staying, named) for _, oid in pack.oids() for named in names(objects.get(oid)))
-    except ObjectNotFound:
-        return False
-
-
-def _has(packs: Sequence[PackFile], oid: Oid) -> bool:
-    return any(pack.offset(oid) is not None for pack in packs)

@@ -1,32 +1,16 @@
 """What leads from some objects, in the order in which it is written: newest first, so that what is read together stands together."""
 
 import heapq
-import re
 import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 
 from gitserver.merge.catalog import Catalog
+from gitserver.merge.closure import ENTRIES, GITLINK, TREE
 from gitserver.objects import Kind, Objects, RawObject
 from gitserver.parse import parse_commit_node, parse_tag_target
 from storage.errors import ObjectNotFound, Unavailable
 from storage.records import Oid
-
-# Only trees that passed fsck are stored, so the matches follow each other without gaps.
-_ENTRIES = re.compile(rb"0*([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
-_TREE, _GITLINK = b"40000", b"160000"
-
-
-def names(raw: RawObject) -> Iterator[Oid]:
-    """The objects that must be stored because of this one."""
-    if raw.kind is Kind.COMMIT:
-        node = parse_commit_node(b"", raw.data)
-        yield node.tree
-        yield from node.parents
-    elif raw.kind is Kind.TAG:
-        yield parse_tag_target(raw.data)[0]
-    elif raw.kind is Kind.TREE:
-        yield from (oid for mode, _, oid in _ENTRIES.findall(raw.data) if mode != _GITLINK)
 
 
 class Found:
@@ -130,15 +114,15 @@ class Walk:
             paths[tree] = path
             found.trees.append(tree)
             below = []
-            for mode, name, oid in _ENTRIES.findall(self._get(self._catalog.oids[tree]).data):
+            for mode, name, oid in ENTRIES.findall(self._get(self._catalog.oids[tree]).data):
                 number = numbers.get(oid)
                 if number is None:
-                    if mode != _GITLINK:
+                    if mode != GITLINK:
                         raise self._missing(oid)
-                elif mode == _TREE:
+                elif mode == TREE:
                     if not is_met[number]:
                         below.append((number, zlib.crc32(name + b"/", path)))
-                elif mode != _GITLINK and not is_met[number]:
+                elif mode != GITLINK and not is_met[number]:
                     is_met[number] = 1
                     paths[number] = zlib.crc32(name, path)
                     found.blobs.append(number)

@@ -78,6 +78,30 @@ def test_objects_go_between_the_check_of_a_push_and_its_rows(
     site.check()
 
 
+def test_objects_go_that_a_push_does_not_count_on(site: Site, new_site: Sites, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The push is looked at once more, and taken."""
+    other = new_site()
+    first = site.commit("main", b"first")
+    site.commit("main", b"away")
+    site.commit("main", b"instead", parents=[first])
+    site.repack()
+    tree = site.stores.of(site.repo.id).commit(first).tree
+    pack, seen = tmp_path / "pushed.pack", []
+    lines = b"tree %s\nparent %s\nauthor A <a@e> 1 +0000\ncommitter A <a@e> 1 +0000\n\nm\n" % (tree.hex().encode(), first.hex().encode())
+    writer = PackWriter(pack)
+    oid = writer.add(RawObject(Kind.COMMIT, lines))
+    writer.close()
+    paused(site, "add", lambda: seen.append(other.repack(0).dropped), monkeypatch)
+    request = PushRequest((RefUpdate(b"refs/heads/side", ZERO_OID, oid),), frozenset())
+    result = site.pusher.receive(site.repo, site.actor, request, pack, lambda text: None)
+
+    assert (seen, [one.reason for one in result.refs]) == ([3], [""])
+    assert site.ref("side") == oid
+    assert site.has(oid)
+    assert site.leftovers() == 0
+    site.check()
+
+
 def test_a_ref_moves_onto_what_goes_at_that_moment(site: Site, new_site: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
     other = new_site()
     first = site.commit("main", b"first")
