@@ -156,8 +156,12 @@ class Objects:
         return self._packs
 
     def largest(self) -> PackFile | None:
-        """The pack of the most objects, the first of them by id."""
-        return min(self._packs, key=lambda pack: (-pack.info.objects, pack.info.id), default=None)
+        """The pack of the most objects, the first of them by id; what is set aside to be dropped does not count."""
+        return min(
+            (pack for pack in self._packs if pack.info.dead_since is None),
+            key=lambda pack: (-pack.info.objects, pack.info.id),
+            default=None,
+        )
 
     def lost_packs(self) -> Iterator[str]:
         """A line for each pack that is not stored whole, though it may be open here."""

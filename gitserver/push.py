@@ -6,13 +6,14 @@ Order of writes: pack and index into the store, synced; then one transaction wit
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dulwich.refs import Ref, check_ref_format
 
 from gitserver.commit.packfile import PackWriter
 from gitserver.fetch.graph import peel
+from gitserver.merge.closure import is_closed
 from gitserver.merge.merger import Merger
 from gitserver.objects import Kind, Objects, ObjectStores
 from gitserver.prepare.ingester import Ingester
@@ -22,10 +23,10 @@ from gitserver.receive.ingest import Ingested, Terms
 from gitserver.rules import Arriving, BranchRule, BranchRules, refusal
 from lfs.possession import Possession
 from storage.database.base import Tx
-from storage.errors import BadPack, Conflict, ObjectNotFound, TooLarge, Unavailable
+from storage.errors import BadPack, Conflict, Dropped, ObjectNotFound, TooLarge, Unavailable
 from storage.limits import Limits
 from storage.packs import PackStore
-from storage.records import ZERO_OID, BlobRef, Oid, Principal, RefUpdate, Repo
+from storage.records import ZERO_OID, BlobRef, Oid, PackInfo, Principal, RefUpdate, Repo
 from storage.versions.base import RefResult, Refs, VersionStore
 
 _WRITABLE = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
@@ -85,6 +86,7 @@ class Pusher:
         """A client's push; `pack` is a file of the caller's, which is moved away or left to be dropped. `bring` is asked for the LFS
         objects that it needs and the repository lacks, before any ref moves.
         """
+        drops = self._packs.upkeep.drops(repo.id)
         try:
             ingested = self._ingest(repo, pack, request.updates, progress) if pack is not None else None
         except (BadPack, TooLarge) as error:
@@ -95,12 +97,26 @@ class Pusher:
         missing = self._missing_large(repo, ingested, progress)
         if missing:
             return PushResult("", [RefResult(update, missing) for update in request.updates])
-        return PushResult("", self._update(repo, principal, request, ingested, pack))
+        return PushResult("", self._update(repo, principal, _Asked(request, ingested, pack), drops))
 
     def store(
         self, repo: Repo, principal: Principal, fill: Callable[[PackWriter], Sequence[RefUpdate]], *, request: str = ""
     ) -> list[RefResult]:
-        """Objects made by the hub itself: `fill` writes them and tells which refs move onto them. Raises BadPack if they are wrong."""
+        """Objects made by the hub itself: `fill` writes them and tells which refs move onto them. Raises BadPack if they are wrong.
+
+        `fill` may be asked once more: where it counted on objects that were removed meanwhile.
+        """
+        try:
+            return self._store(repo, principal, fill, request)
+        except Dropped:
+            return self._store(repo, principal, fill, request)
+
+    def move(self, repo: Repo, principal: Principal, updates: Sequence[RefUpdate]) -> list[RefResult]:
+        """Refs onto objects that are here already."""
+        return self._update(repo, principal, _Asked(PushRequest(tuple(updates), _ATOMIC)), self._packs.upkeep.drops(repo.id))
+
+    def _store(self, repo: Repo, principal: Principal, fill: Callable[[PackWriter], Sequence[RefUpdate]], made_for: str) -> list[RefResult]:
+        drops = self._packs.upkeep.drops(repo.id)
         folder = self._packs.quarantine()
         try:
             pack = folder / "made.pack"
@@ -109,14 +125,14 @@ class Pusher:
                 updates = fill(writer)
             finally:
                 writer.close()
-            ingested = self._ingest(repo, pack, updates, lambda text: None)
-            return self._update(repo, principal, PushRequest(tuple(updates), _ATOMIC), ingested, pack, made_for=request)
+            try:
+                ingested = self._ingest(repo, pack, updates, lambda text: None)
+            except BadPack as error:
+                self._packs.upkeep.check(repo.id, drops, error)
+                raise
+            return self._update(repo, principal, _Asked(PushRequest(tuple(updates), _ATOMIC), ingested, pack, made_for), drops)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-    def move(self, repo: Repo, principal: Principal, updates: Sequence[RefUpdate]) -> list[RefResult]:
-        """Refs onto objects that are here already."""
-        return self._update(repo, principal, PushRequest(tuple(updates), _ATOMIC), None, None)
 
     def _ingest(self, repo: Repo, pack: Path, updates: Sequence[RefUpdate], progress: Callable[[str], None]) -> Ingested:
         keep = bool(self._rules_of(repo))
@@ -139,40 +155,71 @@ class Pusher:
         progress("Upload them with 'git lfs push --all <remote>', then push again.\n")
         return "missing LFS objects"
 
-    def _update(
-        self,
-        repo: Repo,
-        principal: Principal,
-        request: PushRequest,
-        ingested: Ingested | None,
-        pack: Path | None,
-        made_for: str = "",
-    ) -> list[RefResult]:
+    def _update(self, repo: Repo, principal: Principal, asked: "_Asked", drops: int) -> list[RefResult]:
+        """`drops` as it was before anybody looked at what is stored; when it has changed, there is one more look.
+
+        Raises Dropped when something went that was counted on, or went again.
+        """
         if forbidden := self._forbids(repo):
-            return [RefResult(update, forbidden) for update in request.updates]
+            return [RefResult(update, forbidden) for update in asked.request.updates]
+        try:
+            return self._try(repo, principal, asked, drops)
+        except Dropped:
+            drops = self._packs.upkeep.drops(repo.id)
+            if not self._is_still_closed(repo, asked):
+                raise
+            return self._try(repo, principal, replace(asked, pack=None), drops)
+
+    def _is_still_closed(self, repo: Repo, asked: "_Asked") -> bool:
+        """The pack was added, and its row was not written."""
         objects = self._objects.of(repo.id)
-        judge = _Judge(objects, ingested, self._versions.refs(repo.id, fresh=False), self._rules_of(repo), self._limits)
+        objects.refresh()
+        return not asked.is_new or is_closed(self._packs.open(repo.id, asked.info), objects.packs())
+
+    def _try(self, repo: Repo, principal: Principal, asked: "_Asked", drops: int) -> list[RefResult]:
+        request, objects = asked.request, self._objects.of(repo.id)
+        objects.refresh()
+        judge = _Judge(objects, asked.ingested, self._versions.refs(repo.id, fresh=False), self._rules_of(repo), self._limits)
         reasons = {update: judge.refusal(update) for update in request.updates}
         good = [update for update, reason in reasons.items() if not reason and not judge.is_done(update)]
         if request.has(b"atomic") and any(reasons.values()):
             return [RefResult(update, reasons[update] or "atomic push failed") for update in request.updates]
         made: dict[RefUpdate, RefResult] = {}
         if good:
-            is_new = ingested is not None and ingested.info.objects > 0
-            if is_new and ingested is not None and pack is not None:
-                self._packs.add(repo.id, ingested.info, pack, ingested.index)
+            if asked.is_new and asked.pack is not None:
+                self._packs.add(repo.id, asked.info, asked.pack, asked.pack.with_suffix(".idx"))
 
             def rows(tx: Tx) -> None:
-                if is_new and ingested is not None:
-                    self._packs.record(tx, repo.id, ingested.info)
+                self._packs.upkeep.count_on(tx, repo.id, drops)
+                if asked.is_new:
+                    self._packs.record(tx, repo.id, asked.info)
 
-            atomic = request.has(b"atomic")
+            atomic, made_for = request.has(b"atomic"), asked.made_for
             results = self._versions.append(repo, good, actor=principal, peeled=judge.peeled, atomic=atomic, rows=rows, request=made_for)
             made = {result.update: result for result in results}
             with suppress(Unavailable):  # the refs have moved, whatever happens to S3 now; the next reader looks again
                 objects.refresh()
                 self._merger.note(repo.id)
         return [made.get(update) or RefResult(update, reasons[update]) for update in request.updates]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Refs to move, and the pack that came with them: None where none came, or where it was added already."""
+
+    request: PushRequest
+    ingested: Ingested | None = None
+    pack: Path | None = None
+    made_for: str = ""
+
+    @property
+    def is_new(self) -> bool:
+        return self.ingested is not None and self.ingested.info.objects > 0
+
+    @property
+    def info(self) -> PackInfo:
+        assert self.ingested is not None
+        return self.ingested.info
 
 
 class _Judge:

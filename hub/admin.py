@@ -9,7 +9,7 @@ from gitserver.rules import BranchRule
 from hub.mirroring import Mirroring, Wish
 from hub.services import Services
 from lfs.check import check_pool
-from storage.errors import Invalid, NotFound
+from storage.errors import Invalid, NotFound, Unavailable
 from storage.records import RepoKind, RepoName, Scope
 
 
@@ -67,6 +67,17 @@ def import_repository(services: Services, url: str, name: str, kind: str, *, use
     wish = Wish(url, RepoName.parse(RepoKind(kind), namespace, short), username, _password() if username else "", is_private, every)
     Mirroring(services).run_now(wish)
     print(f"{wish.name.path} is here.")
+
+
+def repack(services: Services, name: str, *, prunes: bool) -> None:
+    """`prunes`: objects that nothing leads to go now, whatever their age. Prints what became of them."""
+    repo = services.repos.find(_repo_name(name))
+    if repo is None:
+        raise NotFound(f"There is no repository {name}.")
+    done = services.merger.repacker.repack(repo.id, 0 if prunes else None)
+    if done is None:
+        raise Unavailable(f"The packs of {name} are being merged by the running hub. Try again in a moment.")
+    print(f"{done.reached} objects, {done.set_aside} set aside because nothing leads to them, {done.dropped} dropped.")
 
 
 def rebuild(services: Services) -> None:

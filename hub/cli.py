@@ -98,6 +98,8 @@ def _administer(options: argparse.Namespace, services: Any) -> int:
         admin.import_repository(services, options.url, options.name, options.type, **given)
     elif options.task == "rebuild":
         admin.rebuild(services)
+    elif options.task == "repack":
+        admin.repack(services, options.repository, prunes=options.prune_now)
     else:
         return 1 if admin.check(services) else 0
     return 0
@@ -146,8 +148,11 @@ def _add_tasks(tasks: Any) -> None:
     protect.add_argument("repository", metavar="NAMESPACE/NAME")
     protect.add_argument("branch", metavar="BRANCH", help="its name, or a pattern such as release/*")
     again = tasks.add_parser("rebuild", help="make lost rows again from LakeFS, packs and pool")
+    pack = tasks.add_parser("repack", help="join the git packs of a repository")
+    pack.add_argument("repository", metavar="NAMESPACE/NAME")
+    pack.add_argument("--prune-now", action="store_true", help="remove objects that nothing leads to, whatever their age")
     check = tasks.add_parser("check", help="verify every repository and large object")
-    for task in (user, token, key, bucket, password, protect, again, _add_import(tasks), check):
+    for task in (user, token, key, bucket, password, protect, again, pack, _add_import(tasks), check):
         task.add_argument("--data", type=Path, help=_DATA)
 
 

@@ -20,6 +20,7 @@ from gitserver.bundles.bundles import Bundles
 from gitserver.bundles.links import BundleLinks
 from gitserver.commit.committer import Committer
 from gitserver.merge.merger import Merger
+from gitserver.merge.repacker import Repacker
 from gitserver.mirror.mirrors import Mirrors
 from gitserver.objects import ObjectStores
 from gitserver.prepare.ingester import Ingester
@@ -125,7 +126,7 @@ def build(settings: Settings) -> Services:
     objects, possession = ObjectStores(packs, prepared), Possession(database, stores.blobs)
     repos, rules, secret = Repos(database), BranchRules(database), signing_key(settings, data)
     versions = open_versions(settings, limits, Around(database, stores, packs, objects, possession, repos))
-    packing, mirrors = open_packing(settings, packs, objects, prepared), Mirrors(database, Seal(secret))
+    packing, mirrors = open_packing(settings, packs, objects, versions, prepared), Mirrors(database, Seal(secret))
     pusher = Pusher(objects, packs, packing.merger, versions, possession, rules, packing.ingester, limits, forbids=mirrors.forbids)
     browser, large = Browser(objects, versions, possession), LargeFiles(database, stores.blobs, possession)
     xet = XetIngest(XetIndex(database), stores.staging, stores.blobs, limits)
@@ -158,11 +159,13 @@ def build(settings: Settings) -> Services:
     )
 
 
-def open_packing(settings: Settings, packs: PackStore, objects: ObjectStores, prepared: FileCache) -> PackWork:
+def open_packing(settings: Settings, packs: PackStore, objects: ObjectStores, versions: VersionStore, prepared: FileCache) -> PackWork:
     limits, workshop = settings.make_limits(), Workshop(settings.workshop_processes)
     preparer = Preparer(prepared, packs.incoming, workshop, limits)
     ingester = Ingester(workshop, limits, settings.workshop_processes)
-    return PackWork(preparer, ingester, Merger(packs, objects, limits, preparer.note))
+    return PackWork(
+        preparer, ingester, Merger(packs, objects, Repacker(packs, objects, versions, limits, preparer.note), limits, preparer.note)
+    )
 
 
 def open_database(settings: Settings, data: Path) -> Database:

@@ -21,6 +21,7 @@
     ├── Unsupported             415  a media type or encoding that this route does not take
     ├── Throttled               429  carries retry_after seconds
     └── Unavailable             503  stopping, overloaded, or a dependency is down: try again
+        └── Dropped             503  stored objects that the caller counted on were removed meanwhile: do it once more
 
 A message says what happened, to what, and what to do next. It never holds a secret.
 """
@@ -126,3 +127,7 @@ class Throttled(HubError):
 
 class Unavailable(HubError):
     status = 503
+
+
+class Dropped(Unavailable):
+    pass

@@ -27,6 +27,13 @@ class Limits:
     small_pack_objects: int = 32_768
     bundle_repository_bytes: int = 32 * MIB  # a repository whose packs come to less has no bundle made ahead
     bundle_seconds: int = 600  # between two tries to make one
+    whole_pack_bytes: int = 2 * GIB  # a larger pack is never copied again; its objects go when nothing leads to any of them
+    whole_beside_objects: int = 4096  # so many objects beside the largest pack, or so many bytes, and a quarter of it, are worth
+    whole_beside_bytes: int = 64 * MIB  # a whole repack
+    delta_object_bytes: int = 2 * MIB  # a repack looks for deltas between objects up to this
+    delta_repack_bytes: int = GIB  # and looks at so much in one run
+    unreachable_seconds: int = 14 * 86400  # objects that nothing leads to are kept for so long
+    repack_seconds: int = 2 * 3600  # one whole repack
     # LFS
     lfs_object_bytes: int = 1 << 44
     lfs_batch_objects: int = 1000

@@ -170,8 +170,12 @@ class RefUpdate:
 
 @dataclass(frozen=True, slots=True)
 class PackInfo:
-    """A stored pack: `id` is its 40-hex trailer (the SHA-1 of its bytes); `size` that of the .pack file."""
+    """A stored pack: `id` is its 40-hex trailer (the SHA-1 of its bytes); `size` that of the .pack file.
+
+    `dead_since`: when its objects were set aside because nothing led to them; None for a usual pack.
+    """
 
     id: str
     objects: int
     size: int
+    dead_since: int | None = None

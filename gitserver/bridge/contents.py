@@ -39,6 +39,7 @@ class GitContents:
 
     def commit(self, repo: Repo, oid: Oid) -> GitCommit | None:
         objects = self._objects.of(repo.id)
+        objects.refresh()  # what was dropped is not to be found
         try:
             node = objects.commit(oid)
             message = objects.get(oid).data.partition(b"\n\n")[2]

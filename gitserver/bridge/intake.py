@@ -15,10 +15,10 @@ from gitserver.receive.ingest import Ingest, Terms
 from gitserver.synthesis import make_commit
 from lfs.possession import Possession
 from storage.blobs.base import BlobStore
-from storage.database.base import Database
+from storage.database.base import Database, Tx
 from storage.limits import Limits
 from storage.packs import PackStore
-from storage.records import Oid, Repo, Signature
+from storage.records import Oid, PackInfo, Repo, Signature
 from storage.versions.contents import Foreign
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class Intake:
 
     def take_in(self, repo: Repo, foreign: Foreign) -> Oid:
         """The commit, stored. Raises Unavailable."""
+        drops = self._packs.upkeep.drops(repo.id)
         objects = self._objects.of(repo.id)
         folder = self._packs.quarantine()
         try:
@@ -50,11 +51,15 @@ class Intake:
             ingested = Ingest(objects, self._limits, lambda text: None, Terms()).run(pack)
             if ingested.info.objects:
                 self._packs.add(repo.id, ingested.info, pack, ingested.index)
-                self._database.write(lambda tx: self._packs.record(tx, repo.id, ingested.info))
+                self._database.write(lambda tx: self._record(tx, repo, ingested.info, drops))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         objects.refresh()
         return oid
+
+    def _record(self, tx: Tx, repo: Repo, info: PackInfo, drops: int) -> None:
+        self._packs.upkeep.count_on(tx, repo.id, drops)
+        self._packs.record(tx, repo.id, info)
 
     def _fill(self, repo: Repo, draft: Draft, objects: Objects, foreign: Foreign) -> Oid:
         taking = Taking(draft, foreign.reader, self._blobs, lambda blob: self._possession.link(repo.id, blob))

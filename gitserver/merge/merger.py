@@ -1,4 +1,5 @@
-"""Merging in the background: `note` after what may have filled a tier, and the rest happens in one thread of its own.
+"""Merging in the background: `note` after what may have filled a tier, and the rest happens in threads of its own, one for merges and one
+that waits for whole repacks.
 
 Order of writes (I4): the new pack and its index, synced; then one transaction that puts its row in the place of the sources' rows; then
 the sources' files go. Whatever stops it leaves a repository that is whole, and files that the next merge sweeps when they are old.
@@ -12,14 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gitserver.merge.joined import Source, write_joined
-from gitserver.merge.plan import choose
+from gitserver.merge.plan import choose, wants_whole
+from gitserver.merge.repacker import Repacker
 from gitserver.objects import Objects, ObjectStores
 from storage.errors import Unavailable
 from storage.limits import Limits
 from storage.packs import PackStore
+from storage.packs.upkeep import Turns
 from storage.records import PackInfo
 
 log = logging.getLogger(__name__)
+_TURN_SECONDS = 600
+_TENDED = 10  # repositories a time
 _ROUNDS = 1000  # of one merge; a next push goes on where it stopped
 
 
@@ -27,34 +32,43 @@ class Merger:
     """`prepare` is told of the objects of a repository that got a pack, merged or not."""
 
     def __init__(
-        self, packs: PackStore, objects: ObjectStores, limits: Limits, prepare: Callable[[Objects], None] = lambda objects: None
+        self,
+        packs: PackStore,
+        objects: ObjectStores,
+        repacker: Repacker,
+        limits: Limits,
+        prepare: Callable[[Objects], None] = lambda objects: None,
     ) -> None:
         self._packs = packs
         self._objects = objects
+        self.repacker = repacker
         self._limits = limits
         self._prepare = prepare
-        self._waiting: set[str] = set()
+        self._merges = _Lane("merge", self.merge)
+        self._repacks = _Lane("repack", self._repack_in_turn)
         self._is_closed = False
-        self._lock = threading.Lock()
-        self._executor = ThreadPoolExecutor(1, "merge")
 
     def note(self, repo_id: str) -> None:
-        """A pack was added: merge soon, if that made a tier full. Costs the caller next to nothing."""
+        """A pack was added: merge soon, if that made a tier full or is worth a whole repack. Costs the caller next to nothing."""
         objects = self._objects.of(repo_id)
         self._prepare(objects)
         packs = [pack.info for pack in objects.packs()]
-        if not choose(packs, self._limits):
-            return
-        with self._lock:
-            if not self._is_closed and repo_id not in self._waiting:
-                self._waiting.add(repo_id)
-                self._executor.submit(self._work, repo_id)
+        if choose(packs, self._limits):
+            self._merges.put(repo_id)
+        elif wants_whole(packs, self._limits):
+            self._repacks.put(repo_id)
+
+    def tend(self) -> None:
+        """Repack some of the repositories whose turn it is; now and then, on every machine."""
+        keep = self._limits.unreachable_seconds
+        for repo_id in self._packs.upkeep.due(Turns(keep // 2, keep), _TENDED):
+            self._repacks.put(repo_id)
 
     def close(self) -> None:
-        """Wait for the merge that runs; what waits is left to the next start."""
-        with self._lock:
-            self._is_closed = True
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        """Wait for the merge that runs, and end a repack; what waits is left to the next start."""
+        self._is_closed = True
+        self._merges.close()
+        self._repacks.close(self.repacker.close)
 
     def merge(self, repo_id: str) -> None:
         """Merge until no tier is full. Raises Unavailable when a pack is damaged or lost; nothing is changed then."""
@@ -67,14 +81,10 @@ class Merger:
                 if self._is_closed or not sources or not self._round(repo_id, sources):
                     return
 
-    def _work(self, repo_id: str) -> None:
-        """One job of the thread: the outermost place, where every failure is logged. No push depends on it."""
-        with self._lock:
-            self._waiting.discard(repo_id)
-        try:
-            self.merge(repo_id)
-        except Exception:
-            log.exception("the small packs of repository %s were not merged", repo_id)
+    def _repack_in_turn(self, repo_id: str) -> None:
+        """Of all machines one, and not again at once where it fails."""
+        if self._packs.upkeep.claim(repo_id, _TURN_SECONDS):
+            self.repacker.repack(repo_id)
 
     def _round(self, repo_id: str, sources: Sequence[PackInfo]) -> bool:
         """Merge `sources`; False when some of them are there no longer."""
@@ -98,10 +108,44 @@ class Merger:
         """The other steps, in the order of writes. False when another merge or a deletion was faster; its own files are gone then."""
         self._packs.add(repo_id, merged, pack, pack.with_suffix(".idx"))
         if not self._packs.replace(repo_id, sources, merged):
-            if merged not in self._packs.list(repo_id):  # else the other one made the very same
-                self._packs.remove(repo_id, [merged])
+            self._packs.discard(repo_id, [merged])  # unless the other one made the very same
             return False
         objects = self._objects.of(repo_id)
         objects.refresh()  # before the files go, so that readers here need no second look
-        self._packs.remove(repo_id, [info for info in sources if info.id != merged.id])
+        self._packs.discard(repo_id, sources)
         return True
+
+
+class _Lane:
+    """One thread for one kind of work on repositories; who waits already is not put in once more."""
+
+    def __init__(self, name: str, work: Callable[[str], object]) -> None:
+        self._name = name
+        self._work = work
+        self._waiting: set[str] = set()
+        self._is_closed = False
+        self._lock = threading.Lock()
+        self._executor = ThreadPoolExecutor(1, name)
+
+    def put(self, repo_id: str) -> None:
+        with self._lock:
+            if not self._is_closed and repo_id not in self._waiting:
+                self._waiting.add(repo_id)
+                self._executor.submit(self._one, repo_id)
+
+    def close(self, hurry: Callable[[], None] = lambda: None) -> None:
+        """Wait for what runs, after `hurry` told it to end."""
+        with self._lock:
+            self._is_closed = True
+        hurry()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _one(self, repo_id: str) -> None:
+        """The outermost place, where every failure is logged. No push depends on it."""
+        with self._lock:
+            self._waiting.discard(repo_id)
+        try:
+            self._work(repo_id)
+        except Exception:
+            if not self._is_closed:
+                log.exception("the packs of repository %s were not merged (%s)", repo_id, self._name)

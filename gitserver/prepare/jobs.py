@@ -1,7 +1,7 @@
 """What runs in the workshop: functions of plain data, with packs opened by their paths. Their packs never change."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from gitserver.reach.build import NotClosed, build
 from gitserver.receive.ingest import Ingest, Ingested, Terms
 from storage.filecache import FileCache
 from storage.limits import Limits
-from storage.packs import Packs, open_pack
+from storage.packs import GivenPacks, open_pack
 from storage.records import Oid, PackInfo
 from storage.versions.base import Refs
 
@@ -91,17 +91,4 @@ def ingest(stock: Stock, pack: Path, targets: Collection[Oid], terms: Terms, lim
 @lru_cache(_KEPT)
 def _opened(stock: Stock) -> Objects:
     packs = [open_pack(*paths) for paths in stock.packs]
-    return Objects(stock.repo_id, _Open(packs), prepared=FileCache(stock.prepared, 0) if stock.prepared else None)
-
-
-class _Open:
-    """A source of packs that are open already."""
-
-    def __init__(self, packs: Packs) -> None:
-        self._packs = packs
-
-    def open_listed(self, repo_id: str, held: Packs) -> Packs:
-        return self._packs
-
-    def lost(self, repo_id: str) -> Iterator[str]:
-        return iter(())
+    return Objects(stock.repo_id, GivenPacks(packs), prepared=FileCache(stock.prepared, 0) if stock.prepared else None)

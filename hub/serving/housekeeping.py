@@ -1,4 +1,4 @@
-"""What a running hub tidies by itself: leftovers of uploads that ended badly, and staged chunks that nothing ever used."""
+"""What a running hub tidies by itself: leftovers of uploads that ended badly, staged chunks that nothing ever used, and packs."""
 
 import asyncio
 import logging
@@ -30,3 +30,4 @@ def tidy(services: Services) -> None:
     if services.stores.remote is not None:
         services.stores.remote.sweep(services.limits.multipart_seconds)
     services.versions.tidy()
+    services.merger.tend()

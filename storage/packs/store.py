@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, BinaryIO, TypeAlias
 
 from storage.database.base import Database, Tx
 from storage.errors import Unavailable
@@ -20,6 +20,7 @@ from storage.limits import MIB
 from storage.packs.base import PackFiles
 from storage.packs.once import Once
 from storage.packs.packfile import PackFile, StoredEntry, read_entries
+from storage.packs.upkeep import Upkeep
 from storage.records import PackInfo
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class PackStore:
         self._files = files
         self.incoming = incoming
         self._database = database
+        self.upkeep = Upkeep(database)
         self._limit = open_packs
         self._open: OrderedDict[tuple[str, str], PackFile] = OrderedDict()
         self._opening: Once[tuple[str, str], PackFile] = Once()
@@ -66,9 +68,9 @@ class PackStore:
 
     def list(self, repo_id: str) -> list[PackInfo]:
         """The repository's packs, newest first."""
-        sql = "SELECT id, objects, size FROM packs WHERE repo_id = :repo AND merged_at IS NULL ORDER BY created_at DESC, id"
+        sql = "SELECT id, objects, size, dead_since FROM packs WHERE repo_id = :repo AND merged_at IS NULL ORDER BY created_at DESC, id"
         rows = self._database.all(sql, {"repo": repo_id})
-        return [PackInfo(row["id"], row["objects"], row["size"]) for row in rows]
+        return [PackInfo(row["id"], row["objects"], row["size"], row["dead_since"]) for row in rows]
 
     def open(self, repo_id: str, info: PackInfo) -> PackFile:
         """The mapped pack, kept open for the next caller; the longest unused ones are let go.
@@ -118,19 +120,22 @@ class PackStore:
         """What lies there, named in rows or not. Raises Unavailable."""
         return [*self._files.stored(repo_id)]
 
-    def replace(self, repo_id: str, sources: Sequence[PackInfo], merged: PackInfo) -> bool:
-        """Make `merged`, which was added and holds all objects of `sources`, part of the repository in their place.
+    def replace(self, repo_id: str, sources: Sequence[PackInfo], *made: PackInfo) -> bool:
+        """Make `made`, which were added and hold all objects of `sources`, part of the repository in their place. A source that is one
+        of `made` stays as that one.
 
         False, and nothing is changed, when one of them is no longer there: somebody else merged it, or the repository is deleted.
         """
         now = time.time_ns() // 1000
-        rows = [{"repo": repo_id, "id": source.id, "now": now} for source in sources if source.id != merged.id]
+        staying = {info.id for info in made}
+        rows = [{"repo": repo_id, "id": source.id, "merged": None if source.id in staying else now} for source in sources]
 
         def work(tx: Tx) -> None:
             for row in rows:
-                if not tx.run("UPDATE packs SET merged_at = :now WHERE repo_id = :repo AND id = :id AND merged_at IS NULL", row):
+                if not tx.run("UPDATE packs SET merged_at = :merged WHERE repo_id = :repo AND id = :id AND merged_at IS NULL", row):
                     raise _Gone
-            self.record(tx, repo_id, merged)
+            for info in made:
+                self._put(tx, repo_id, info, now)
             old = {"repo": repo_id, "old": now - _GRACE_SECONDS * 1_000_000}
             tx.run("DELETE FROM packs WHERE repo_id = :repo AND merged_at < :old", old)
 
@@ -139,6 +144,26 @@ class PackStore:
         except _Gone:
             return False
         return True
+
+    def discard(self, repo_id: str, gone: Sequence[PackInfo]) -> None:
+        """The files of packs that were replaced or dropped. One that was made or pushed again since is looked at, and stays."""
+        self._let_go(repo_id, {info.id for info in gone})
+        listed = "SELECT id FROM packs WHERE repo_id = :repo AND id = :id AND merged_at IS NULL"
+        for info in gone:
+            if self._database.one(listed, {"repo": repo_id, "id": info.id}) is None:
+                self._files.remove(repo_id, [info.id])
+
+    def files(self, repo_id: str, info: PackInfo) -> tuple[BinaryIO, BinaryIO]:
+        """The pack and its index as local files, which stay readable whatever becomes of them. Raises Unavailable when they are gone."""
+        try:
+            pack = self._files.open(repo_id, info, "pack")
+            try:
+                return pack, self._files.open(repo_id, info, "idx")
+            except BaseException:
+                pack.close()
+                raise
+        except FileNotFoundError as error:
+            raise self._lost(info) from error
 
     def remove(self, repo_id: str, gone: Sequence[PackInfo]) -> None:
         """The files of packs that are not listed, now and for as long as a push of them may run. Readers keep what they have open."""
@@ -174,6 +199,14 @@ class PackStore:
             self._files.remove_repo(repo_id)
         except Unavailable as error:  # nobody can reach them any more, and who deleted it is done
             log.warning("packs of the deleted repository %s are still in %s: %s", repo_id, self._files.place, error.message)
+
+    def _put(self, tx: Tx, repo_id: str, info: PackInfo, now: int) -> None:
+        """The row of a pack that is here in any case; one of the very same bytes may have been merged, or set aside, before."""
+        tx.run(
+            "INSERT INTO packs (repo_id, id, objects, size, created_at, dead_since) VALUES (:repo, :id, :objects, :size, :now, :dead)"
+            " ON CONFLICT (repo_id, id) DO UPDATE SET merged_at = NULL, dead_since = excluded.dead_since",
+            {"repo": repo_id, "id": info.id, "objects": info.objects, "size": info.size, "now": now, "dead": info.dead_since},
+        )
 
     def _opened(self, repo_id: str, info: PackInfo) -> PackFile:
         key = (repo_id, info.id)

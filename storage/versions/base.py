@@ -93,6 +93,9 @@ class VersionStore(Protocol):
     def made_for(self, repo_id: str, ref: bytes, request: str, seconds: int) -> Oid | None:
         """Where `ref` was moved by the newest update of the last `seconds` that carried `request`."""
 
+    def roots(self, repo_id: str) -> set[Oid]:
+        """Everything that keeps objects: whatever leads from these ids must stay stored. Refs that nobody is shown count, too."""
+
     def settle(self, repo_id: str) -> None:
         """A repository was created, renamed, changed or deleted: bring what stands outside the rows in line. Raises Unavailable;
         then it is done later.

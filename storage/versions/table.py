@@ -75,6 +75,9 @@ class TableVersionStore:
         except Refused as refused:
             return refused.results
 
+    def roots(self, repo_id: str) -> set[Oid]:
+        return {bytes(row["oid"]) for row in self._database.all("SELECT oid FROM refs WHERE repo_id = :repo", {"repo": repo_id})}
+
     def settle(self, repo_id: str) -> None:
         """Rows are all there is."""
 

@@ -10,6 +10,13 @@ from hub.services import Services, build, open_database, prepare_data
 from hub.settings import Settings
 from storage.blobs.bucket import Bucket
 from storage.database.base import Database
+from storage.filecache import FileCache
+from storage.limits import Limits
+from storage.packs.base import PackFiles
+from storage.packs.disk import DiskPackFiles
+from storage.packs.s3 import S3PackFiles
+from storage.records import RepoKind, RepoName, Scope
+from tests.contracts.sites import Site, Sites, make_site
 from tests.servers.s3 import S3_SERVERS, S3Server
 
 
@@ -59,3 +66,33 @@ def open_bucket(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Buck
 @pytest.fixture(params=S3_SERVERS)
 def bucket(request: pytest.FixtureRequest, open_bucket: Callable[[str], Bucket]) -> Bucket:
     return open_bucket(request.param)
+
+
+@pytest.fixture(params=["disk", *S3_SERVERS])
+def new_site(request: pytest.FixtureRequest, services: Services, tmp_path: Path) -> Iterator[Sites]:
+    """One more machine each time, on the same repository."""
+    services.merger.close()
+    bucket = request.getfixturevalue("open_bucket")(request.param) if request.param != "disk" else None
+    actor = services.users.create("ann", "ann@example.org", "long enough").principal(Scope.WRITE, from_session=False)
+    repo = services.repos.create(actor, RepoName(RepoKind.MODEL, "ann", "r"), is_private=False)
+    made: list[Site] = []
+
+    def start(**limits: int) -> Site:
+        folder = tmp_path / f"machine{len(made)}"
+        for name in ("incoming", "cache"):
+            (folder / name).mkdir(parents=True)
+        files: PackFiles = DiskPackFiles(services.settings.data / "git")
+        if bucket is not None:
+            files = S3PackFiles(bucket, FileCache(folder / "cache", 1 << 30), folder / "incoming")
+        made.append(make_site(services, repo, actor, files, folder / "incoming", Limits(**limits)))
+        return made[-1]
+
+    yield start
+    for site in made:
+        site.repacker.close()
+    assert list(tmp_path.glob("machine*/incoming/*")) == []
+
+
+@pytest.fixture
+def site(new_site: Sites) -> Site:
+    return new_site()

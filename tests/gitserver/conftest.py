@@ -17,6 +17,7 @@ from gitserver.check import check_repository
 from gitserver.commit.packfile import PackWriter
 from gitserver.fetch.graph import peel
 from gitserver.merge.merger import Merger
+from gitserver.merge.repacker import Repacker
 from gitserver.objects import Kind, Objects, ObjectStores, RawObject, object_id
 from gitserver.views import GitViews
 from storage.database.base import Tx
@@ -234,7 +235,8 @@ class Shelf:
         """The merger of another process: nothing is shared but the data directory."""
         data = self.services.settings.data
         packs = PackStore(self.services.stores.packs, data / "incoming", self.services.database)
-        return Merger(packs, ObjectStores(packs), Limits())
+        stores = ObjectStores(packs)
+        return Merger(packs, stores, Repacker(packs, stores, self.services.versions, Limits()), Limits())
 
     def merge(self) -> None:
         self.worker().merge(self.repo.id)

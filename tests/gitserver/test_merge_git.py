@@ -7,6 +7,7 @@ import pytest
 
 from gitserver.merge.merger import Merger
 from gitserver.merge.plan import FULL
+from gitserver.merge.repacker import Repacker
 from gitserver.objects import OFS_DELTA, REF_DELTA, read_entry_header
 from storage.limits import Limits
 
@@ -29,7 +30,8 @@ def test_thin_pushes_become_one_pack(fetch_hub: Any, work: Any, tmp_path: Any) -
         fetch_hub.load(work, "HEAD", "^HEAD^", thin=True)
     before = fetch_hub.objects.packs()
     assert sum(kinds(pack).count(REF_DELTA) for pack in before) > 100
-    Merger(fetch_hub.packs, fetch_hub.stores, Limits()).merge(fetch_hub.repo.id)
+    repacker = Repacker(fetch_hub.packs, fetch_hub.stores, fetch_hub.versions, Limits())
+    Merger(fetch_hub.packs, fetch_hub.stores, repacker, Limits()).merge(fetch_hub.repo.id)
 
     (pack,) = fetch_hub.objects.packs()
     assert {oid.hex() for _, oid in pack.oids()} == work.objects()

@@ -197,3 +197,24 @@ def test_a_dirty_protected_branch_finds_its_way_out(hub: Any, started: tuple[str
 
     assert set(lake.files("main")) == {"a.txt", "dir/run", "b"}
     assert json.dumps(lake.call("GET", "/settings/branch_protection")) == json.dumps([{"pattern": "main"}])
+
+
+def test_what_lakefs_remembers_stays_stored(hub: Any, started: tuple[str, Work, Lake]) -> None:
+    """Force-pushed away and repacked; a branch made in LakeFS at the old commit brings the very same commit back."""
+    name, work, lake = started
+    keep = work("rev-parse", "HEAD")
+    away = work.write({"away": b"1"})
+    work.push("main:refs/heads/topic")
+    old = lake.branches()["topic"]
+    work("reset", "-q", "--hard", keep)
+    work.write({"instead": b"1"})
+    work("push", "-q", "-f", "origin", "main:topic")
+    work("push", "-q", "origin", ":topic")
+    done = hub.admin("repack", name, "--prune-now")
+    assert done.returncode == 0, done.stderr
+    lake.branch("again", old)
+
+    assert work.remote()["refs/heads/again"] == away
+    work("fetch", "-q", "origin", "refs/heads/again")
+    assert work.files("FETCH_HEAD")["away"] == b"1"
+    assert hub.admin("check").stdout == ""

@@ -195,6 +195,11 @@ class LakeFS:
         answer = self._ask("GET", "/repositories/{repository}/refs/{ref}/commits", {"repository": repository, "ref": commit}, query)
         return [_commit(row) for row in answer["results"]]
 
+    def history(self, repository: str, commit: str) -> Iterator[LakeCommit]:
+        """Every commit that leads to `commit`, and that one first."""
+        for page in self._pages("/repositories/{repository}/refs/{ref}/commits", {"repository": repository, "ref": commit}, {}):
+            yield from map(_commit, page)
+
     def diff(self, repository: str, left: str, right: str) -> Iterator[Difference]:
         """The paths that differ, in the order of their bytes."""
         names = {"repository": repository, "left": left, "right": right}

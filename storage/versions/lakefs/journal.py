@@ -208,6 +208,14 @@ def commit_of(tx: Tx, repo_id: str, oid: Oid) -> str | None:
     return str(row["commit_id"]) if row else None
 
 
+def named(tx: Tx, repo_id: str) -> set[Oid]:
+    """What LakeFS's commits are in git, and what the updates under way go from and to."""
+    found = {bytes(row["oid"]) for row in tx.all("SELECT oid FROM lakefs_commits WHERE repo_id = :repo", {"repo": repo_id})}
+    for row in tx.all("SELECT old, new, peeled FROM operation_refs WHERE repo_id = :repo", {"repo": repo_id}):
+        found |= {bytes(oid) for oid in (row["old"], row["new"], row["peeled"]) if oid is not None}
+    return found - {ZERO_OID}
+
+
 def known_refs(tx: Tx, repo_id: str, *, is_tag: bool) -> dict[str, Row]:
     """LakeFS's id to its row: ref, commit_id, missing_since."""
     sql = "SELECT id, ref, commit_id, missing_since FROM lakefs_refs WHERE repo_id = :repo AND is_tag = :tag"

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from storage.database.base import Database
+from storage.database.base import Database, Tx
 from storage.errors import Unavailable
+from storage.packs.upkeep import Upkeep
 from storage.records import ZERO_OID, Oid, Repo
 from storage.versions.contents import Contents, Foreign
 from storage.versions.lakefs import journal
@@ -63,6 +64,7 @@ class Reconciler:
         self._contents = contents
         self._leases = leases
         self._address = address
+        self._upkeep = Upkeep(database)
 
     def git_of(self, repo: Repo, commit: str) -> Oid:
         """What a LakeFS commit is in git, made now if need be; ZERO_OID for the empty one. Each is kept as soon as it is made."""
@@ -80,11 +82,20 @@ class Reconciler:
                 if unknown:
                     waiting += reversed(unknown)
                     continue
-                self._keep(repo, at, self._translated(repo, found))
+                drops = self._upkeep.drops(repo.id)
+                self._keep(repo, at, self._translated(repo, found), drops)
             waiting.pop()
         oid = self._known(repo, commit)
         assert oid is not None
         return oid
+
+    def recall(self, repo: Repo, head: str) -> None:
+        """After the rows were lost: know again which pushed commits the history of `head` names, so that they stay stored (I1). What
+        others made in LakeFS can be made again. Raises Unavailable.
+        """
+        for commit in self._lakefs.history(repository_id(repo.id), head):
+            if OPERATION in commit.metadata and self._named(repo, commit) is not None:
+                self.git_of(repo, commit.id)
 
     def bring_up(self, repo: Repo, branch: str, ref: bytes) -> None:
         """Move `ref` to where LakeFS's `branch` stands. Nothing is done while somebody else moves it. Raises Busy when his lease is
@@ -194,5 +205,11 @@ class Reconciler:
     def _known(self, repo: Repo, commit: str) -> Oid | None:
         return self._database.read(lambda tx: journal.oid_of(tx, repo.id, commit))
 
-    def _keep(self, repo: Repo, commit: str, oid: Oid) -> None:
-        self._database.write(lambda tx: journal.note_commit(tx, repo.id, commit, oid))
+    def _keep(self, repo: Repo, commit: str, oid: Oid, drops: int) -> None:
+        """It is a root of the repository from now on. Raises Dropped where it may have gone since it was found."""
+
+        def work(tx: Tx) -> None:
+            self._upkeep.count_on(tx, repo.id, drops)
+            journal.note_commit(tx, repo.id, commit, oid)
+
+        self._database.write(work)

@@ -110,6 +110,10 @@ class LakeFSVersionStore:
     def made_for(self, repo_id: str, ref: bytes, request: str, seconds: int) -> Oid | None:
         return self._table.made_for(repo_id, ref, request, seconds)
 
+    def roots(self, repo_id: str) -> set[Oid]:
+        """Also what LakeFS's commits are in git: its history only grows, and what was pushed away can be asked for there for ever."""
+        return self._table.roots(repo_id) | self._database.read(lambda tx: journal.named(tx, repo_id))
+
     def settle(self, repo_id: str) -> None:
         try:
             self._repositories.settle(repo_id)
@@ -130,6 +134,7 @@ class LakeFSVersionStore:
         self._database.write(work)
         try:
             self._watch.bring_up(repo)
+            self._watch.recall(repo)
         except Denied as error:
             raise Unavailable(f"LakeFS refused what a rebuild needs: {error}. The operator looks into LakeFS.") from error
         self._database.write(lambda tx: put_refs(tx, repo.id, (), kept.head))  # HEAD went to the first branch that came

@@ -121,6 +121,12 @@ class Watch:
         if broken:
             raise broken[0]
 
+    def recall(self, repo: Repo) -> None:
+        """After a rebuild: what the histories of all branches name in git. Raises Unavailable, Denied."""
+        name = repository_id(repo.id)
+        for head in self._lakefs.branches(name):
+            self._reconciler.recall(repo, head.commit)
+
     def afterwards(self, work: Callable[[], None]) -> None:
         """What nobody waits for; a failure is logged, and the next one makes up for it."""
         self._threads.submit(self._logged, work)
