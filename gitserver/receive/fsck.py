@@ -65,6 +65,8 @@ class Fsck:
         self.references = References()
 
     def check(self, kind: Kind, oid: Oid, data: bytes) -> None:
+        if kind in (Kind.COMMIT, Kind.TAG) and not data.endswith(b"\n") and b"\n\n" not in data:
+            raise _bad(kind, oid, "unterminatedHeader: its header does not end with a line feed")
         if kind is Kind.TREE:
             self._tree(oid, data)
         elif kind is Kind.COMMIT:
