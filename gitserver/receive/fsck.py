@@ -67,6 +67,8 @@ class Fsck:
         self._judged: dict[bytes, tuple[bytes, bytes]] = {}  # good entries of trees: what each is sorted by, and its name
 
     def check(self, kind: Kind, oid: Oid, data: bytes) -> None:
+        if kind in (Kind.COMMIT, Kind.TAG) and not data.endswith(b"\n") and b"\n\n" not in data:
+            raise _bad(kind, oid, "unterminatedHeader: its header does not end with a line feed")
         if kind is Kind.TREE:
             self._tree(oid, data)
         elif kind is Kind.COMMIT:

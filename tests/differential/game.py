@@ -195,4 +195,7 @@ class Game:
     def _run(self, pair: Pair, *args: str, config: tuple[str, ...] = ()) -> bool:
         version = self.dice.choice((0, 1, 2, 2))
         self.log.append(f"{pair.folder.name} v{version} {' '.join(args)} {' '.join(config)}")
-        return pair.both(*args, version=version, config=config)
+        is_done = pair.both(*args, version=version, config=config)
+        if pair.is_spoiled and pair in self.pairs:
+            self.pairs.remove(pair)
+        return is_done

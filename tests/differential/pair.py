@@ -13,6 +13,8 @@ from typing import Any
 
 from tests.gitserver.conftest import Git
 
+_OWN_FAILURE = "remote did not send all necessary objects"  # C git's server with tree:0 and a tag of a tree
+
 
 @dataclass(frozen=True)
 class State:
@@ -33,6 +35,7 @@ class Pair:
         self.clients = (Git(folder / "hub"), Git(folder / "git"))
         self.source = source
         self.filter = ""
+        self.is_spoiled = False
 
     def both(self, *args: str, version: int = 2, time: int = 0, config: tuple[str, ...] = (), data: bytes | None = None) -> bool:
         """Run the same in both; `URL` stands for each one's server. Raises AssertionError when only one succeeds."""
@@ -43,6 +46,9 @@ class Pair:
             done = client.run(*(url if word == "URL" else word for word in args), data=data, config=config)
             codes.append(done.returncode == 0)
             said.append(done.stderr.decode(errors="replace")[-1500:])
+        if codes == [True, False] and _OWN_FAILURE in said[1]:
+            self.is_spoiled = True
+            return False
         assert codes[0] == codes[1], f"{args} v{version} {config}: hub {codes[0]}\n{said[0]}\nC git {codes[1]}\n{said[1]}"
         return codes[0]
 
@@ -52,11 +58,14 @@ class Pair:
 
     def check(self, allowed: frozenset[str]) -> None:
         """`allowed` is every object that the server may show."""
+        if self.is_spoiled:
+            return
         ours, theirs = (self._state(client) for client in self.clients)
         for part in ("refs", "head", "shallow", "sound") if self.filter else ("refs", "head", "shallow", "sound", "reachable", "missing"):
             one, other = getattr(ours, part), getattr(theirs, part)
             assert one == other, f"{self.folder.name}: {part} differs\n{_apart(one, other)}"
-        lacking = (theirs.reachable - ours.reachable) & self._kept(ours) if self.filter else frozenset[str]()
+        lacking = theirs.reachable - ours.reachable if self.filter else frozenset[str]()
+        lacking = lacking & self._kept(ours) if lacking else lacking
         assert not lacking, f"{self.folder.name}: the filter keeps {sorted(lacking)[:8]}, and the hub did not send them"
         for client in self.clients:
             foreign = _all_objects(client) - allowed
@@ -66,10 +75,14 @@ class Pair:
         shutil.rmtree(self.folder)
 
     def _kept(self, state: State) -> frozenset[str]:
-        """What the filter keeps of all that the refs lead to, by C git's own reading."""
+        """What the filter keeps of all that the refs lead to, by C git's own reading; but where a tag leads to a tree C git counts
+        depths from one below it.
+        """
         shallow = self.folder / "shallow"
         shallow.write_text("".join(oid + "\n" for oid in state.shallow))
-        tips = "".join(line.split()[0] + "\n" for line in state.refs)
+        named = "".join(line.split()[0] + "^{commit}\n" for line in state.refs)
+        found = self.source("cat-file", "--batch-check=%(objectname)", data=named.encode()).splitlines()
+        tips = "".join(line + "\n" for line in found if not line.endswith(" missing"))
         command = ("rev-list", "--objects", "--no-object-names", f"--filter={self.filter}", "--stdin")
         return frozenset(self.source("--shallow-file", str(shallow), *command, data=tips.encode()).split())
 

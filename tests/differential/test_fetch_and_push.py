@@ -12,7 +12,7 @@ from tests.conftest import Hub
 from tests.differential.backend import Backend
 from tests.differential.game import Game
 
-FIRST, _, LAST = os.environ.get("FUZZ_SEEDS", "1-8").partition("-")
+FIRST, _, LAST = os.environ.get("FUZZ_SEEDS", "1-6").partition("-")
 STEPS = int(os.environ.get("FUZZ_STEPS", "25"))
 
 

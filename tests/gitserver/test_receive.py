@@ -144,6 +144,7 @@ LEGAL = {
 }
 ILLEGAL = {
     "no tree": commit(b"author"),
+    "cut header": commit(end=b"\nencoding x"),
     "bad tree id": commit(b"tree " + b"g" * 40),
     "bad parent": commit(b"tree " + TREE_ID + b"\nparent abc"),
     "no author": commit(author=b"nobody"),
