@@ -22,7 +22,7 @@ measure() { # SERVER NAME OPERATIONS RUNS
     python3 "$shared/bench_git.py" --url "${!1}/hub/bench.git" --name "$2-repo" --repo "$repo" --pids "$pids" --runs "$4" --ops "$3" --jobs 8 --jobs-runs 2 \
         ${cgroup:+--cgroup "$cgroup"} --user hub --token "$token" "${make[@]}" --new-url "${!1}/{user}/{name}.git" --timeout 1800 --out "$work/$2.json" >/dev/null
 }
-all=ls_remote,clone_bare,clone_depth1,clone_blobless,clone_blobless_checkout,fetch_1,fetch_100,push_1,push_all,concurrent_clone
+all=${OPS:-ls_remote,clone_bare,clone_depth1,clone_blobless,clone_blobless_checkout,fetch_1,fetch_100,push_1,push_all,concurrent_clone}
 for name in hub cgit $([ "${DULWICH:-1}" = 0 ] || echo dulwich); do
     case $name in hub) pids=$server ;; cgit) pids=$nginx,$fcgi ;; dulwich) pids=$other ;; esac
     curl -sf -o /dev/null -X POST -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d '{"type":"model","name":"bench"}' "${!name}/api/repos/create"
@@ -35,9 +35,9 @@ for name in hub cgit $([ "${DULWICH:-1}" = 0 ] || echo dulwich); do
     fi
     sleep 12 # what a server does in the background after a push
     case $name in
-    hub) measure hub hubcold clone_bare,clone_depth1,clone_blobless 1 && measure hub hub $all "$runs" ;;
+    hub) measure hub hubcold clone_bare,clone_depth1,clone_blobless 1 && measure hub hub "$all" "$runs" ;;
     cgit) measure cgit cgit $all "$runs" ;;
-    dulwich) measure dulwich dulwich ${all%,concurrent_clone} 1 ;;
+    dulwich) measure dulwich dulwich "${all%,concurrent_clone}" 1 ;;
     esac
 done
 "$bin/python" "$here/ratios.py" "$work"

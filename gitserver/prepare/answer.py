@@ -30,7 +30,9 @@ class PreparedJob:
         while self._is_growing() and os.fstat(self._file.fileno()).st_size < _HEADER:
             time.sleep(_LOOK_SECONDS)
             yield 0
-        if os.fstat(self._file.fileno()).st_size < _HEADER:  # a pack was merged away meanwhile, or the process was killed
+        if (
+            self._has_failed() or os.fstat(self._file.fileno()).st_size < _HEADER
+        ):  # a pack was merged away meanwhile, or the process was killed
             self._instead = self._make_instead()
             yield from self._instead.run()
 
@@ -63,6 +65,10 @@ class PreparedJob:
                     break
             if self._making is not None and (error := self._making.exception()) is not None:
                 raise Unavailable("The pack could not be finished. Fetch again.") from error
+
+    def _has_failed(self) -> bool:
+        making = self._making
+        return making is not None and making.done() and (making.cancelled() or making.exception() is not None)
 
     def _is_growing(self) -> bool:
         return self._making is not None and not self._making.done()

@@ -81,7 +81,7 @@ class Preparer:
             with self._lock:
                 self._reaching.discard(name)
             return
-        job.add_done_callback(lambda done: self._reached(name, out, done))
+        self._workshop.then(job, lambda done: self._reached(name, out, done))
 
     def pack(self, objects: Objects, refs: Refs, order: PackOrder, here: Callable[[], PackJob]) -> PackJob | PreparedJob:
         """Of a clone of a large repository a stored pack, or one that is being made; else `here()`, the job to be done at once."""
@@ -99,7 +99,7 @@ class Preparer:
                 return here()
             job = PreparedJob(path.open("rb"), making, here)
         if is_new:
-            making.add_done_callback(lambda done: self._grown(name, path, done))
+            self._workshop.then(making, lambda done: self._grown(name, path, done))
         return job
 
     def close(self) -> None:
@@ -121,14 +121,18 @@ class Preparer:
         return out, making
 
     def _grown(self, name: str, out: Path, done: "Future[Made]") -> None:
-        self._finish(name, out, done)
-        with self._lock:
-            del self._growing[name]
+        with self._lock:  # who asks meanwhile finds it in one place or in the other
+            try:
+                self._finish(name, out, done)
+            finally:
+                del self._growing[name]
 
     def _reached(self, name: str, out: Path, done: "Future[None]") -> None:
-        self._finish(name, out, done)
-        with self._lock:
-            self._reaching.discard(name)
+        try:
+            self._finish(name, out, done)
+        finally:
+            with self._lock:
+                self._reaching.discard(name)
 
     def _finish(self, name: str, out: Path, done: "Future[Made] | Future[None]") -> None:
         """Keep what was made. A failure harms nobody: who needs it does the work himself."""

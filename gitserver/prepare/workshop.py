@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
 from storage.errors import Unavailable
@@ -29,6 +30,7 @@ class Workshop:
         self._pool: ProcessPoolExecutor | None = None
         self._alone: set[ProcessPoolExecutor] = set()
         self._queue = ThreadPoolExecutor(1, "workshop")
+        self._after = ThreadPoolExecutor(1, "workshop-after")
         self._is_closed = False
         self._lock = threading.Lock()
 
@@ -51,7 +53,7 @@ class Workshop:
             pool = _started(1)
             self._alone.add(pool)
             job = pool.submit(work, *args, **kwargs)
-        job.add_done_callback(lambda done: self._end(pool))
+        self.then(job, lambda done: self._end(pool))
         return job
 
     def submit_long(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
@@ -59,6 +61,15 @@ class Workshop:
         with self._lock:
             self._check()
             return self._queue.submit(lambda: self.start_alone(work, *args, **kwargs).result())
+
+    def then(self, job: "Future[T]", work: "Callable[[Future[T]], None]") -> None:
+        """`work(job)` when the job is done, in a thread of its own: who tells of the end may hold locks of the pool."""
+
+        def hand_on(done: "Future[T]") -> None:
+            with suppress(RuntimeError):  # closed
+                self._after.submit(work, done)
+
+        job.add_done_callback(hand_on)
 
     def close(self) -> None:
         """What runs is stopped: nobody waits for it any more, and all of it can be made again."""
@@ -73,6 +84,7 @@ class Workshop:
         for process in processes:
             process.join(_END_SECONDS)
         self._queue.shutdown(wait=True, cancel_futures=True)
+        self._after.shutdown(wait=True)
 
     def _end(self, pool: ProcessPoolExecutor) -> None:
         pool.shutdown(wait=False)
