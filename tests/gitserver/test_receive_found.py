@@ -8,9 +8,10 @@ import pytest
 
 from gitserver.objects import OFS_DELTA, Kind, RawObject, object_id
 from gitserver.receive.gitmodules import gitmodules_fault
-from gitserver.receive.ingest import pack_entry
+from gitserver.receive.ingest import Ingest, Terms, pack_entry
 from gitserver.receive.names import GITATTRIBUTES, GITMODULES, is_dotgit
 from storage.errors import BadPack
+from storage.limits import Limits
 from storage.records import ZERO_OID, RefUpdate
 from tests.gitserver.conftest import PERSON, Shelf
 
@@ -71,7 +72,7 @@ def test_a_delta_that_ends_with_an_impossible_instruction(shelf: Shelf, last: by
     pack = shelf.services.packs.quarantine() / "pushed.pack"
     pack.write_bytes(body + hashlib.sha1(body).digest())
     with pytest.raises(BadPack, match="does not fit"):
-        shelf.services.pusher._ingest(shelf.repo, pack, lambda text: None)
+        Ingest(shelf.services.objects.of(shelf.repo.id), Limits(), lambda text: None, Terms()).run(pack)
 
 
 @pytest.mark.parametrize(
