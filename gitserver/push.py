@@ -13,7 +13,7 @@ from dulwich.refs import Ref, check_ref_format
 
 from gitserver.commit.packfile import PackWriter
 from gitserver.fetch.graph import peel
-from gitserver.merge.closure import is_closed
+from gitserver.merge.closed import is_closed
 from gitserver.merge.merger import Merger
 from gitserver.objects import Kind, Objects, ObjectStores
 from gitserver.prepare.ingester import Ingester

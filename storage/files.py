@@ -42,6 +42,16 @@ def try_lock(fd: int) -> bool:
 
 
 @contextmanager
+def claim_folder(folder: Path) -> Iterator[bool]:
+    """Whether the caller is the only one on this machine who holds the folder, until the context ends. Raises FileNotFoundError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield try_lock(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
 def claim_file(path: Path) -> Iterator[bool]:
     """Whether the caller is the only one on this machine who holds that file, which is made, until the context ends."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

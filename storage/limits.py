@@ -13,7 +13,7 @@ class Limits:
     pack_bytes: int = 2 * GIB  # a pushed pack on the wire
     pack_inflated_bytes: int = 8 * GIB
     pack_objects: int = 2_000_000
-    apart_pack_bytes: int = 4 * MIB  # a pushed pack from which on it is checked in a process of its own
+    apart_pack_objects: int = 10_000  # a pushed pack from which on it is checked in a process of its own
     delta_depth: int = 4095
     path_bytes: int = 1024
     ref_commands: int = 2000
@@ -90,6 +90,8 @@ class Limits:
     session_seconds: int = 30 * 86400
     multipart_seconds: int = 86400  # life of the URLs of a multipart upload
     body_seconds: int = 3600  # a whole upload
+    check_seconds: int = 3600  # of a pushed pack, in a process of its own
+    answer_seconds: int = 600  # without a byte from the process that makes a pack for clients
     stop_seconds: int = 60  # running transfers may finish for so long after SIGTERM
     s3_connect_seconds: int = 3
     s3_read_seconds: int = 20  # without a byte; a call is tried three times

@@ -7,13 +7,10 @@ with it.
 
 import hashlib
 import logging
-import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +20,7 @@ from gitserver.fetch.session import FetchSession, PackSupply
 from gitserver.objects import ObjectStores
 from gitserver.protocol.bundle_uri import Offer
 from storage.errors import HubError, Invalid, Unavailable
-from storage.files import try_lock
+from storage.files import claim_folder
 from storage.limits import Limits
 from storage.packs import PackStore
 from storage.recent import Recent
@@ -95,7 +92,7 @@ class Bundles:
         prepared = self._objects.prepared
         if prepared is None:
             return
-        with _alone(prepared.folder(repo_id)) as is_ours:
+        with claim_folder(prepared.folder(repo_id)) as is_ours:
             objects, size = self._measure(repo_id)
             older = self._kept(repo_id)
             newest = self.find(repo_id)
@@ -186,13 +183,3 @@ def _parsed(path: Path) -> Bundle | None:
     if not path.name.endswith(_ENDING) or len(words) != 4 or not all(word.isdecimal() for word in words[:3]):
         return None
     return Bundle(f"{path.parent.name}/{path.name}", int(words[0]), int(words[1]), int(words[2]), words[3], path)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[bool]:
-    """Whether no other process of this machine is at work there."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield try_lock(fd)
-    finally:
-        os.close(fd)

@@ -10,6 +10,7 @@ from gitserver.fetch.packing import Rules
 from gitserver.fetch.session import FetchSession, PackOrder
 from gitserver.fetch.shallow import ShallowPlan
 from storage.errors import Invalid
+from storage.files import sync_file
 from storage.limits import MIB
 from storage.records import Oid
 from storage.versions.base import Ref, Refs
@@ -34,6 +35,7 @@ def write_bundle(session: FetchSession, path: Path, go_on: Callable[[], None]) -
             go_on()
             digest.update(piece)
             file.write(piece)
+    sync_file(path)
     return digest.hexdigest()
 
 

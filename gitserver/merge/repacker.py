@@ -13,10 +13,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gitserver.merge.closure import is_closed, is_in
+from gitserver.merge.closed import is_closed, is_in
 from gitserver.merge.job import DEAD, MAIN, Given, Job, Made, Role
 from gitserver.merge.plan import is_copied
-from gitserver.merge.workshop import Workshop
+from gitserver.merge.process import RepackProcess
 from gitserver.objects import Objects, ObjectStores
 from storage.errors import Unavailable
 from storage.limits import Limits
@@ -69,11 +69,11 @@ class Repacker:
         self._versions = versions
         self._limits = limits
         self._prepare = prepare
-        self._workshop = Workshop(limits.repack_seconds)
+        self._process = RepackProcess(limits.repack_seconds)
 
     def close(self) -> None:
         """End what runs."""
-        self._workshop.close()
+        self._process.close()
 
     def repack(self, repo_id: str, grace_seconds: int | None = None) -> Repacked | None:
         """None when somebody else on this machine merges here, or others did again and again. Raises Unavailable; nothing is lost then.
@@ -114,7 +114,7 @@ class Repacker:
             limits = self._limits
             roots = tuple(sorted(root.hex() for root in look.roots))
             job = Job(str(folder), tuple(given), roots, limits.delta_object_bytes, limits.delta_repack_bytes)
-            return self._workshop.run(job, [fd for one in given for fd in (one.pack_fd, one.index_fd)])
+            return self._process.run(job, [fd for one in given for fd in (one.pack_fd, one.index_fd)])
 
     def publish(self, repo_id: str, look: Look, made: Made, folder: Path) -> set[PackInfo] | None:
         """The next steps. All packs that are there now, and were looked at; None when another merge or a deletion was faster."""

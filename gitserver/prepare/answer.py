@@ -17,22 +17,24 @@ _LOOK_SECONDS = 0.005
 
 
 class PreparedJob:
-    """Used like PackJob. `making` is None for a stored pack; `instead` makes a job that does the work here, should the process fail."""
+    """Used like PackJob. `making` is None for a stored pack; `instead` makes a job that does the work here, should the process fail or
+    not get on for `seconds`.
+    """
 
-    def __init__(self, file: BinaryIO, making: "Future[Made] | None", instead: Callable[[], PackJob]) -> None:
+    def __init__(self, file: BinaryIO, making: "Future[Made] | None", instead: Callable[[], PackJob], seconds: float) -> None:
         self._file = file
         self._making = making
         self._make_instead = instead
+        self._seconds = seconds
         self._instead: PackJob | None = None
 
     def run(self) -> Iterator[int]:
         """Until the pack's header is there."""
-        while self._is_growing() and os.fstat(self._file.fileno()).st_size < _HEADER:
+        until = time.monotonic() + self._seconds
+        while self._is_growing() and not self._has_begun() and time.monotonic() < until:
             time.sleep(_LOOK_SECONDS)
             yield 0
-        if (
-            self._has_failed() or os.fstat(self._file.fileno()).st_size < _HEADER
-        ):  # a pack was merged away meanwhile, or the process was killed
+        if self._has_failed() or not self._has_begun():  # a pack was merged away meanwhile, or the process was killed
             self._instead = self._make_instead()
             yield from self._instead.run()
 
@@ -55,16 +57,21 @@ class PreparedJob:
             if self._instead is not None:
                 yield from self._instead.pieces()
                 return
+            until = time.monotonic() + self._seconds
             while True:
                 is_growing = self._is_growing()  # before the look at the file: its end may come between the two
                 if piece := file.read(_PIECE):
                     yield piece
-                elif is_growing:
+                    until = time.monotonic() + self._seconds
+                elif is_growing and time.monotonic() < until:
                     time.sleep(_LOOK_SECONDS)
                 else:
                     break
-            if self._making is not None and (error := self._making.exception()) is not None:
-                raise Unavailable("The pack could not be finished. Fetch again.") from error
+            if is_growing or self._has_failed():
+                raise Unavailable("The pack could not be finished. Fetch again.")
+
+    def _has_begun(self) -> bool:
+        return os.fstat(self._file.fileno()).st_size >= _HEADER
 
     def _has_failed(self) -> bool:
         making = self._making

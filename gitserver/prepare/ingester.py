@@ -3,8 +3,9 @@
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Future
+from concurrent.futures import BrokenExecutor, Future, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,18 +32,31 @@ class Ingester:
         """Of a large pack the kinds of objects are told as far as `updates` need them.
 
         Raises what Ingest.run does, and Unavailable when the process ended by force: nothing is stored then."""
-        if pack.stat().st_size < self._limits.apart_pack_bytes:
+        if _count(pack) < self._limits.apart_pack_objects:
             return Ingest(objects, self._limits, progress, terms).run(pack)
         objects.refresh()
         targets = {update.new for update in updates}
         with self._turn(progress), tempfile.NamedTemporaryFile(dir=pack.parent, prefix="told-") as told:
-            job = self._workshop.start_alone(ingest, stock_of(objects), pack, targets, terms, self._limits, told.name)
             try:
-                return _followed(job, told.fileno(), progress)
+                job = self._workshop.start_alone(ingest, stock_of(objects), pack, targets, terms, self._limits, told.name)
+                return self._followed(job, told.fileno(), progress)
             except FileNotFoundError:  # a stored pack was merged away meanwhile; the pushed one was not touched yet
                 return Ingest(objects, self._limits, progress, terms).run(pack)
             except BrokenExecutor as error:
                 raise Unavailable("The process that checked the push was ended. Push again.") from error
+
+    def _followed(self, job: "Future[Ingested]", told: int, progress: Callable[[str], None]) -> Ingested:
+        """The result, when it is there; until then what the process tells is passed on."""
+        last, until = b"", time.monotonic() + self._limits.check_seconds
+        while not wait([job], _LOOK_SECONDS).done:
+            last = _passed_on(told, last, progress)
+            if time.monotonic() > until:
+                self._workshop.stop(job)
+                raise Unavailable(
+                    f"The check of the push took longer than {self._limits.check_seconds} seconds. Push fewer commits at a time."
+                )
+        _passed_on(told, last, progress)
+        return job.result()
 
     @contextmanager
     def _turn(self, progress: Callable[[str], None]) -> Iterator[None]:
@@ -54,17 +68,15 @@ class Ingester:
             self._turns.release()
 
 
-def _followed(job: "Future[Ingested]", told: int, progress: Callable[[str], None]) -> Ingested:
-    """The result, when it is there; until then what the process tells is passed on."""
-    last = b""
-    while True:
-        try:
-            made = job.result(_LOOK_SECONDS)
-        except TimeoutError:
-            made = None
-        text = os.pread(told, 200, 0)
-        if text != last:
-            last = text
-            progress(text.decode())
-        if made is not None:
-            return made
+def _passed_on(told: int, last: bytes, progress: Callable[[str], None]) -> bytes:
+    """What the process tells now; it is shown if it is not what it told at `last`."""
+    text = os.pread(told, 200, 0)
+    if text != last:
+        progress(text.decode())
+    return text
+
+
+def _count(pack: Path) -> int:
+    """How many objects a pack says that it has; what is none is found out by the check."""
+    with pack.open("rb") as file:
+        return int.from_bytes(file.read(12)[8:], "big")

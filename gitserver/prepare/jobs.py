@@ -11,6 +11,7 @@ from gitserver.objects import Objects
 from gitserver.reach.build import NotClosed, build
 from gitserver.receive.ingest import Ingest, Ingested, Terms
 from storage.filecache import FileCache
+from storage.files import sync_file
 from storage.limits import Limits
 from storage.packs import GivenPacks, open_pack
 from storage.records import Oid, PackInfo
@@ -42,6 +43,10 @@ def stock_of(objects: Objects, prepared: FileCache | None = None) -> Stock:
     )
 
 
+def ready() -> None:
+    """Nothing: the process has started and has its modules."""
+
+
 def make_reach(stock: Stock, pack_id: str, out: Path) -> None:
     """Write the reachability of one of the packs to `out`; nothing, where it does not hold all that it names.
 
@@ -54,6 +59,7 @@ def make_reach(stock: Stock, pack_id: str, out: Path) -> None:
             build(objects, pack, file)
         except NotClosed:
             file.truncate(0)
+    sync_file(out)  # it is kept for ever, and nobody looks whether it is whole
 
 
 def make_answer(stock: Stock, order: PackOrder, refs: Refs, out: Path) -> Made:
@@ -69,6 +75,7 @@ def make_answer(stock: Stock, order: PackOrder, refs: Refs, out: Path) -> Made:
     with out.open("r+b") as file:
         for piece in job.pieces():
             file.write(piece)
+    sync_file(out)
     return Made(job.total, job.rewritten)
 
 

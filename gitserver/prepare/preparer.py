@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from typing import TypeVar
 
 from gitserver.fetch.session import PackJob, PackOrder
 from gitserver.objects import Objects
 from gitserver.prepare.answer import PreparedJob
-from gitserver.prepare.jobs import Made, make_answer, make_reach, stock_of
+from gitserver.prepare.jobs import Made, make_answer, make_reach, ready, stock_of
 from gitserver.prepare.workshop import Workshop
 from gitserver.reach.table import reach_name
 from storage.errors import Unavailable
@@ -22,6 +23,7 @@ from storage.packs import PackFile
 from storage.versions.base import Refs
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 _REST_SECONDS = 5.0
 _LONG_OBJECTS = 50_000  # of a pack whose reachability takes a second and more
 
@@ -34,6 +36,7 @@ class Preparer:
         self._incoming = incoming
         self._workshop = workshop
         self._least = limits.prepared_objects
+        self._seconds = limits.answer_seconds
         self._is_closed = False
         self._resting: dict[str, threading.Timer] = {}  # by repository
         self._reaching: set[str] = set()  # what is being made, by name
@@ -72,12 +75,14 @@ class Preparer:
             if name in self._reaching:
                 return
             self._reaching.add(name)
-        out = self._new_file()
+        is_long = largest.info.objects > _LONG_OBJECTS
+        submit = self._workshop.submit_long if is_long else self._workshop.submit
         try:
-            submit = self._workshop.submit_long if largest.info.objects > _LONG_OBJECTS else self._workshop.submit
-            job = submit(make_reach, stock_of(objects, self.files), largest.info.id, out)
-        except Unavailable:
-            out.unlink()
+            if is_long:
+                self._workshop.submit(ready)  # the process that will make clones starts meanwhile
+            out, job = self._started(submit, make_reach, stock_of(objects, self.files), largest.info.id)
+        except (Unavailable, OSError) as error:
+            log.warning("the reachability of repository %s is not made now: %s", objects.repo_id, error)
             with self._lock:
                 self._reaching.discard(name)
             return
@@ -91,13 +96,14 @@ class Preparer:
         name = f"{objects.repo_id}/answer-{_key(order, refs)}"
         with self._lock:
             if (file := self.files.open(name)) is not None:
-                return PreparedJob(file, None, here)
+                return PreparedJob(file, None, here, self._seconds)
             is_new = name not in self._growing
             try:
                 path, making = self._growing.get(name) or self._start(name, objects, refs, order)
-            except Unavailable:
+            except (Unavailable, OSError) as error:
+                log.warning("a clone of repository %s is made here: %s", objects.repo_id, error)
                 return here()
-            job = PreparedJob(path.open("rb"), making, here)
+            job = PreparedJob(path.open("rb"), making, here, self._seconds)
         if is_new:
             self._workshop.then(making, lambda done: self._grown(name, path, done))
         return job
@@ -111,14 +117,19 @@ class Preparer:
         self._workshop.close()
 
     def _start(self, name: str, objects: Objects, refs: Refs, order: PackOrder) -> "tuple[Path, Future[Made]]":
-        out = self._new_file()
+        self._growing[name] = self._started(self._workshop.submit, make_answer, stock_of(objects, self.files), order, refs)
+        return self._growing[name]
+
+    def _started(self, submit: "Callable[..., Future[T]]", work: Callable[..., T], *arguments: object) -> "tuple[Path, Future[T]]":
+        """A job that fills a new file. Raises Unavailable, and OSError where there is no room for a file or a process."""
+        fd, name = tempfile.mkstemp(prefix="prepared-", dir=self._incoming)
+        os.close(fd)
+        out = Path(name)
         try:
-            making = self._workshop.submit(make_answer, stock_of(objects, self.files), order, refs, out)
-        except Unavailable:
+            return out, submit(work, *arguments, out)
+        except BaseException:
             out.unlink()
             raise
-        self._growing[name] = out, making
-        return out, making
 
     def _grown(self, name: str, out: Path, done: "Future[Made]") -> None:
         with self._lock:  # who asks meanwhile finds it in one place or in the other
@@ -142,11 +153,6 @@ class Preparer:
                 log.warning("%s could not be prepared: %r", name, error)
             return
         self.files.keep(out, name)
-
-    def _new_file(self) -> Path:
-        fd, name = tempfile.mkstemp(prefix="prepared-", dir=self._incoming)
-        os.close(fd)
-        return Path(name)
 
 
 def _key(order: PackOrder, refs: Refs) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from storage.errors import Unavailable
 
@@ -28,7 +28,7 @@ class Workshop:
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._pool: ProcessPoolExecutor | None = None
-        self._alone: set[ProcessPoolExecutor] = set()
+        self._alone: dict[Future[Any], ProcessPoolExecutor] = {}
         self._queue = ThreadPoolExecutor(1, "workshop")
         self._after = ThreadPoolExecutor(1, "workshop-after")
         self._is_closed = False
@@ -51,9 +51,9 @@ class Workshop:
         with self._lock:
             self._check()
             pool = _started(1)
-            self._alone.add(pool)
             job = pool.submit(work, *args, **kwargs)
-        self.then(job, lambda done: self._end(pool))
+            self._alone[job] = pool
+        self.then(job, self._end)
         return job
 
     def submit_long(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
@@ -75,21 +75,23 @@ class Workshop:
         """What runs is stopped: nobody waits for it any more, and all of it can be made again."""
         with self._lock:
             self._is_closed = True
-            pools = [*self._alone, *([self._pool] if self._pool is not None else [])]
-        processes = [process for pool in pools for process in (pool._processes or {}).values()]
+            pools = [*self._alone.values(), *([self._pool] if self._pool is not None else [])]
         for pool in pools:
-            pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.join(_END_SECONDS)
+            _kill(pool)
         self._queue.shutdown(wait=True, cancel_futures=True)
         self._after.shutdown(wait=True)
 
-    def _end(self, pool: ProcessPoolExecutor) -> None:
-        pool.shutdown(wait=False)
+    def stop(self, job: "Future[T]") -> None:
+        """Of a job that was started alone: it ends by force, if it has not ended yet."""
         with self._lock:
-            self._alone.discard(pool)
+            pool = self._alone.get(job)
+        if pool is not None:
+            _kill(pool)
+
+    def _end(self, job: "Future[T]") -> None:
+        with self._lock:
+            pool = self._alone.pop(job)
+        pool.shutdown(wait=False)
 
     def _check(self) -> None:
         if self._is_closed:
@@ -99,6 +101,15 @@ class Workshop:
 def _started(processes: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(os.getpid(),))
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.kill()  # one that stands still would not hear anything else
+    for process in processes:
+        process.join(_END_SECONDS)
 
 
 def _begin(parent: int) -> None:

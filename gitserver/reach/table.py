@@ -4,6 +4,7 @@ Objects are named by their position in the pack's order. The numbers are in this
 """
 
 import mmap
+import os
 import struct
 import zlib
 from array import array
@@ -132,9 +133,13 @@ def open_reach(prepared: FileCache, repo_id: str, pack: PackFile) -> Reach | Non
     file = prepared.open(reach_name(repo_id, pack))
     if file is None:
         return None
+    if os.fstat(file.fileno()).st_size == 0:
+        file.close()
+        return None
     try:
         return Reach(pack, file)
-    except (ValueError, struct.error):  # of an empty one too
+    except (ValueError, struct.error):
+        prepared.remove(reach_name(repo_id, pack))  # damaged, or of another version of the hub: it is made again
         return None
 
 

@@ -1,7 +1,6 @@
 """The packs of all repositories, wherever their files lie. A pack is part of its repository when its row exists (I4)."""
 
 import logging
-import os
 import tempfile
 import threading
 import time
@@ -9,13 +8,13 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, TypeAlias
 
 from storage.database.base import Database, Tx
 from storage.errors import Unavailable
-from storage.files import try_lock
+from storage.files import claim_folder
 from storage.limits import MIB
 from storage.packs.base import PackFiles
 from storage.packs.once import Once
@@ -180,15 +179,12 @@ class PackStore:
     @contextmanager
     def merging(self, repo_id: str) -> Iterator[bool]:
         """Whether the caller is the only one on this machine to merge here. It saves work; `replace` is what keeps merges apart."""
-        try:
-            fd = os.open(self._files.folder(repo_id), os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            yield False
-            return
-        try:
-            yield try_lock(fd)
-        finally:
-            os.close(fd)
+        with ExitStack() as claim:
+            try:
+                is_ours = claim.enter_context(claim_folder(self._files.folder(repo_id)))
+            except FileNotFoundError:
+                is_ours = False
+            yield is_ours
 
     def remove_repo(self, repo_id: str) -> None:
         """Drop a deleted repository's packs; called after its rows are gone."""

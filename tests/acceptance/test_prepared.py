@@ -28,7 +28,7 @@ def launch(tmp_path: Path, new_launcher: Any) -> Iterator[Callable[..., Any]]:
 
     def start(**settings: str) -> Any:
         environment = {
-            "LIMITS": json.dumps({"prepared_objects": 50, "apart_pack_bytes": 1000}),
+            "LIMITS": json.dumps({"prepared_objects": 50, "apart_pack_objects": 1}),
             "WORKSHOP_PROCESSES": PROCESSES,
             **settings,
         }
@@ -203,3 +203,54 @@ def test_the_process_that_checks_a_push_is_killed(hub: Any, name: str, work: Wor
     work.push("main")
     assert work.remote()["refs/heads/main"] == tip
     assert not list((hub.data / "incoming").iterdir())
+
+
+def test_a_process_that_stands_still(launch: Callable[..., Any], tmp_path: Path) -> None:
+    """A clone is made without it; a push that it should check is refused, and goes when it is sent again."""
+    limits = {"prepared_objects": 50, "apart_pack_objects": 1, "answer_seconds": 1, "check_seconds": 2}
+    hub = launch(LIMITS=json.dumps(limits))
+    name = str(hub.repo())
+    work = Work(tmp_path / "work", hub.git_url(name))
+    for number in range(30):
+        tip = work.write({f"f{number}": os.urandom(300)})
+    work.push("main")
+    wait_for(lambda: prepared(hub, "reach"))
+    standing = children(hub.process.pid)
+    for child in standing:
+        os.kill(child, signal.SIGSTOP)
+    assert clone(hub, name, tmp_path / "clone") == tip
+
+    with ThreadPoolExecutor(1) as pool:
+        work.write({"more": os.urandom(300)})
+        refused = pool.submit(work.refused, "push", "origin", "main")
+        wait_for(lambda: {*children(hub.process.pid)} - {*standing})
+        (checking,) = {*children(hub.process.pid)} - {*standing}
+        os.kill(checking, signal.SIGSTOP)
+        assert "took longer than 2 seconds. Push fewer commits at a time." in refused.result(60)
+    wait_for(lambda: not Path(f"/proc/{checking}").exists())
+    work.push("main")
+    assert hub.stop() == 0
+    assert not any(Path(f"/proc/{child}").exists() for child in standing)
+
+
+def test_a_damaged_file_of_reachability_is_made_again(hub: Any, name: str, work: Work, launch: Callable[..., Any], tmp_path: Path) -> None:
+    wait_for(lambda: prepared(hub, "reach"))
+    assert hub.stop() == 0
+    (file,) = (hub.data / "prepared").glob("*/reach-*")
+    whole = file.read_bytes()
+    file.write_bytes(bytes(len(whole)))
+    again = launch()
+    clone(again, name, tmp_path / "clone")
+    wait_for(lambda: file.exists() and file.read_bytes() == whole)
+
+
+def test_there_is_no_room_for_what_is_prepared(hub: Any, name: str, work: Work, tmp_path: Path) -> None:
+    """Of an incoming folder that takes no file."""
+    wait_for(lambda: prepared(hub, "reach"))
+    incoming = hub.data / "incoming"
+    incoming.rename(hub.data / "away")
+    try:
+        clone(hub, name, tmp_path / "clone", "--depth", "1")
+    finally:
+        (hub.data / "away").rename(incoming)
+    assert not prepared(hub, "answer")

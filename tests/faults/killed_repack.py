@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gitserver.merge.process import RepackProcess
 from gitserver.merge.repacker import Repacker
-from gitserver.merge.workshop import Workshop
 from hub.services import build
 from hub.settings import Settings
 from storage.packs.store import PackStore
@@ -22,7 +22,7 @@ def main() -> None:
     assert repo is not None
     left = [int(sys.argv[3]) if sys.argv[3] != "never" else -1]
     for owner, name in (
-        (Workshop, "_hand_over"),  # the process is there and has nothing to do yet
+        (RepackProcess, "_hand_over"),  # the process is there and has nothing to do yet
         (Repacker, "publish"),
         (PackStore, "add"),
         (PackStore, "replace"),

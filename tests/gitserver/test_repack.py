@@ -17,8 +17,8 @@ import pytest
 from gitserver.commit.packfile import PackWriter
 from gitserver.merge.job import Job
 from gitserver.merge.plan import wants_whole
+from gitserver.merge.process import RepackProcess
 from gitserver.merge.repacker import Repacker
-from gitserver.merge.workshop import Workshop
 from gitserver.objects import Kind, RawObject
 from storage.errors import Unavailable
 from storage.limits import Limits
@@ -176,22 +176,22 @@ def test_damage_is_told_and_changes_nothing(fetch_hub: Any, work: Any) -> None:
 
 
 def test_a_process_that_takes_too_long_is_ended(fetch_hub: Any, work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gitserver.merge.workshop._COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
+    monkeypatch.setattr("gitserver.merge.process._COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
     with pytest.raises(Unavailable, match="longer than 1 seconds"):
-        Workshop(1).run(Job(str(work.path), (), (), 1, 1), [])
+        RepackProcess(1).run(Job(str(work.path), (), (), 1, 1), [])
     assert sleepers() == []
 
 
 def test_a_process_that_dies_is_told(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     command = (sys.executable, "-c", "import sys; sys.exit('out of everything')")
-    monkeypatch.setattr("gitserver.merge.workshop._COMMAND", command)
+    monkeypatch.setattr("gitserver.merge.process._COMMAND", command)
     with pytest.raises(Unavailable, match=r"status 1\. out of everything"):
-        Workshop(60).run(Job(str(work.path), (), (), 1, 1), [])
+        RepackProcess(60).run(Job(str(work.path), (), (), 1, 1), [])
 
 
 def test_a_stop_ends_the_process(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gitserver.merge.workshop._COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
-    workshop, seen = Workshop(600), []
+    monkeypatch.setattr("gitserver.merge.process._COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
+    workshop, seen = RepackProcess(600), []
 
     def run() -> None:
         try:
@@ -347,6 +347,6 @@ def pushed(work: Any, url: str) -> str:
 
 def test_a_killed_process_is_told(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     command = (sys.executable, "-c", f"import os; os.kill(os.getpid(), {signal.SIGKILL.value})")
-    monkeypatch.setattr("gitserver.merge.workshop._COMMAND", command)
+    monkeypatch.setattr("gitserver.merge.process._COMMAND", command)
     with pytest.raises(Unavailable, match="stopped with status -9"):
-        Workshop(60).run(Job(str(work.path), (), (), 1, 1), [])
+        RepackProcess(60).run(Job(str(work.path), (), (), 1, 1), [])

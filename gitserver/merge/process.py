@@ -14,7 +14,7 @@ _COMMAND = (sys.executable, "-m", "gitserver.merge.repack")
 _MOST_TOLD = 2000  # of what a process said before it failed
 
 
-class Workshop:
+class RepackProcess:
     def __init__(self, seconds: int) -> None:
         self._seconds = seconds
         self._running: set[subprocess.Popen[str]] = set()
