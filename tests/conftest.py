@@ -97,12 +97,19 @@ class Answer:
 
 
 class Launcher:
-    """Starts hubs on a data directory; the caller stops them."""
+    """Starts hubs on a data directory; the caller stops them, and `close` ends those that a failed test left."""
 
     def __init__(self, data: Path, environment: dict[str, str] | None = None) -> None:
         self.data = data
         self.environment = environment or {}
         self.tokens: dict[str, str] = {}
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def close(self) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.wait(30)
 
     def admin(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, **self.environment}
@@ -124,6 +131,7 @@ class Launcher:
         environment = {**os.environ, **self.environment, **environment}
         with log.open("wb") as out:
             process = subprocess.Popen(arguments, stderr=out, stdout=out, cwd=ROOT, env=environment)
+        self._started.append(process)
         try:
             url = wait_for_url(log, process)
         except AssertionError:
@@ -235,28 +243,30 @@ def postgres_hub(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresSer
 @pytest.fixture(scope="session")
 def new_cluster(
     tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer, s3_server: S3Server, lakefs: LakeFSServer
-) -> Callable[..., Launcher]:
+) -> Iterator[Callable[..., Launcher]]:
     """Makes launchers of hubs on PostgreSQL, S3 and LakeFS, each with a database and a bucket of its own, or with those of `beside`:
     then it is another machine of the same cluster.
     """
 
-    def make(beside: Launcher | None = None, **environment: str) -> Launcher:
-        data = tmp_path_factory.mktemp("cluster") / "data"
-        if beside is not None:
-            return Launcher(data, beside.environment | environment)
-        return Launcher(
-            data,
-            {
-                "KOHAKU_HUB_DATABASE_URL": postgres.create(),
-                **s3_server.environment(s3_server.make_bucket()),
-                "KOHAKU_HUB_LAKEFS_ENDPOINT": lakefs.url,
-                "KOHAKU_HUB_LAKEFS_ACCESS_KEY": lakefs.access_key,
-                "KOHAKU_HUB_LAKEFS_SECRET_KEY": lakefs.secret_key,
-                **environment,
-            },
-        )
+    made: list[Launcher] = []
 
-    return make
+    def make(beside: Launcher | None = None, **environment: str) -> Launcher:
+        common = beside.environment if beside is not None else engines()
+        made.append(Launcher(tmp_path_factory.mktemp("cluster") / "data", common | environment))
+        return made[-1]
+
+    def engines() -> dict[str, str]:
+        return {
+            "KOHAKU_HUB_DATABASE_URL": postgres.create(),
+            **s3_server.environment(s3_server.make_bucket()),
+            "KOHAKU_HUB_LAKEFS_ENDPOINT": lakefs.url,
+            "KOHAKU_HUB_LAKEFS_ACCESS_KEY": lakefs.access_key,
+            "KOHAKU_HUB_LAKEFS_SECRET_KEY": lakefs.secret_key,
+        }
+
+    yield make
+    for launcher in made:
+        launcher.close()
 
 
 @pytest.fixture(scope="session")
@@ -302,8 +312,10 @@ def check_log(hub: Hub) -> None:
 
 
 @pytest.fixture
-def launcher(tmp_path: Path) -> Launcher:
-    return Launcher(tmp_path / "data")
+def launcher(tmp_path: Path) -> Iterator[Launcher]:
+    made = Launcher(tmp_path / "data")
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

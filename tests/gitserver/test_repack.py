@@ -328,9 +328,9 @@ def repeat(stop: threading.Event, trouble: list[str], work: Callable[[], str]) -
 
 
 def cloned(client: Any, url: str) -> str:
-    """Empty when all of it came and is sound."""
+    """Empty when all of it came and is sound. Of `side` nothing is asked: its old tip may go between the list of refs and the fetch."""
     number = len(list(client.path.iterdir()))
-    made = client.run("clone", "-q", "--mirror", url, f"c{number}")
+    made = client.run("clone", "-q", "--bare", "--single-branch", "--branch", "main", url, f"c{number}")
     if made.returncode:
         return str(made.stderr.decode())
     return str(client.run("-C", f"c{number}", "fsck", "--strict", "--full").stderr.decode())
