@@ -41,7 +41,7 @@ class Repos:
             "SELECT repos.* FROM repo_moves JOIN repos ON repos.id = repo_moves.repo_id"
             " WHERE repo_moves.kind = :kind AND repo_moves.name_key = :key"
         )
-        row = self._database.read(lambda tx: tx.one(sql, {"kind": name.kind.value, "key": name.key}))
+        row = self._database.one(sql, {"kind": name.kind.value, "key": name.key})
         return _repo(row) if row else None
 
     def move(self, principal: Principal, repo: Repo, new: RepoName) -> None:
@@ -100,7 +100,7 @@ class Repos:
             "limit": limit,
         }
         found |= readable_by(principal)
-        return [_repo(row) for row in self._database.read(lambda tx: tx.all(sql, found))]
+        return [_repo(row) for row in self._database.all(sql, found)]
 
     def all(self) -> Iterator[Repo]:
         """Every repository, for maintenance, in pages by id."""
@@ -110,7 +110,7 @@ class Repos:
             last = rows[-1]["id"]
 
     def _page(self, sql: str, last: str) -> Sequence[Row]:
-        return self._database.read(lambda tx: tx.all(sql, {"last": last, "limit": _PAGE}))
+        return self._database.all(sql, {"last": last, "limit": _PAGE})
 
 
 def _insert(tx: Tx, repo: Repo) -> None:

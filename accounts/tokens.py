@@ -73,7 +73,7 @@ class Tokens:
 
     def list(self, user_id: int) -> list[Token]:
         sql = "SELECT * FROM tokens WHERE user_id = :user ORDER BY created_at DESC LIMIT :most"
-        rows = self._database.read(lambda tx: tx.all(sql, {"user": user_id, "most": _MOST}))
+        rows = self._database.all(sql, {"user": user_id, "most": _MOST})
         return [Token(r["id"], r["name"], Scope(r["scope"]), r["created_at"], r["expires_at"], r["last_used"]) for r in rows]
 
     def delete(self, user_id: int, token_id: int) -> None:

@@ -106,17 +106,17 @@ class Users:
 
     def by_name(self, name: str) -> User | None:
         sql = "SELECT * FROM users WHERE name_key = :key"
-        row = self._database.read(lambda tx: tx.one(sql, {"key": name.lower()}))
+        row = self._database.one(sql, {"key": name.lower()})
         return row_user(row) if row else None
 
     def get(self, user_id: int) -> User | None:
-        row = self._database.read(lambda tx: tx.one("SELECT * FROM users WHERE id = :id", {"id": user_id}))
+        row = self._database.one("SELECT * FROM users WHERE id = :id", {"id": user_id})
         return row_user(row) if row else None
 
     def check_password(self, name: str, password: str) -> User | None:
         """The user if the password is right and the account is active. `name` may be the email. Slow on purpose."""
         sql = "SELECT * FROM users WHERE name_key = :key OR email_key = :key"
-        row = self._database.read(lambda tx: tx.one(sql, {"key": name.lower()}))
+        row = self._database.one(sql, {"key": name.lower()})
         is_right = self._passwords.verify(password, row["password_hash"] if row else None)
         return row_user(row) if row and is_right and row["is_active"] else None
 

@@ -86,7 +86,7 @@ class Pusher:
         """A client's push; `pack` is a file of the caller's, which is moved away or left to be dropped. `bring` is asked for the LFS
         objects that it needs and the repository lacks, before any ref moves.
         """
-        drops = self._packs.upkeep.drops(repo.id)
+        drops = self._look(repo)
         try:
             ingested = self._ingest(repo, pack, request.updates, progress) if pack is not None else None
         except (BadPack, TooLarge) as error:
@@ -113,10 +113,10 @@ class Pusher:
 
     def move(self, repo: Repo, principal: Principal, updates: Sequence[RefUpdate]) -> list[RefResult]:
         """Refs onto objects that are here already."""
-        return self._update(repo, principal, _Asked(PushRequest(tuple(updates), _ATOMIC)), self._packs.upkeep.drops(repo.id))
+        return self._update(repo, principal, _Asked(PushRequest(tuple(updates), _ATOMIC)), self._look(repo))
 
     def _store(self, repo: Repo, principal: Principal, fill: Callable[[PackWriter], Sequence[RefUpdate]], made_for: str) -> list[RefResult]:
-        drops = self._packs.upkeep.drops(repo.id)
+        drops = self._look(repo)
         folder = self._packs.quarantine()
         try:
             pack = folder / "made.pack"
@@ -156,29 +156,27 @@ class Pusher:
         return "missing LFS objects"
 
     def _update(self, repo: Repo, principal: Principal, asked: "_Asked", drops: int) -> list[RefResult]:
-        """`drops` as it was before anybody looked at what is stored; when it has changed, there is one more look.
-
-        Raises Dropped when something went that was counted on, or went again.
+        """`drops` as it was before anybody looked at what is stored; when it has changed, there is one more look, at the pack that was
+        added meanwhile without a row. Raises Dropped when something went that was counted on, or went again.
         """
         if forbidden := self._forbids(repo):
             return [RefResult(update, forbidden) for update in asked.request.updates]
         try:
             return self._try(repo, principal, asked, drops)
         except Dropped:
-            drops = self._packs.upkeep.drops(repo.id)
-            if not self._is_still_closed(repo, asked):
+            drops = self._look(repo)
+            if asked.is_new and not is_closed(self._packs.open(repo.id, asked.info), self._objects.of(repo.id).packs()):
                 raise
             return self._try(repo, principal, replace(asked, pack=None), drops)
 
-    def _is_still_closed(self, repo: Repo, asked: "_Asked") -> bool:
-        """The pack was added, and its row was not written."""
-        objects = self._objects.of(repo.id)
-        objects.refresh()
-        return not asked.is_new or is_closed(self._packs.open(repo.id, asked.info), objects.packs())
+    def _look(self, repo: Repo) -> int:
+        """Look at what is stored; the `drops` that tell later whether something of it went."""
+        drops = self._packs.upkeep.drops(repo.id)
+        self._objects.of(repo.id).refresh()
+        return drops
 
     def _try(self, repo: Repo, principal: Principal, asked: "_Asked", drops: int) -> list[RefResult]:
         request, objects = asked.request, self._objects.of(repo.id)
-        objects.refresh()
         judge = _Judge(objects, asked.ingested, self._versions.refs(repo.id, fresh=False), self._rules_of(repo), self._limits)
         reasons = {update: judge.refusal(update) for update in request.updates}
         good = [update for update, reason in reasons.items() if not reason and not judge.is_done(update)]
@@ -186,16 +184,26 @@ class Pusher:
             return [RefResult(update, reasons[update] or "atomic push failed") for update in request.updates]
         made: dict[RefUpdate, RefResult] = {}
         if good:
-            if asked.is_new and asked.pack is not None:
-                self._packs.add(repo.id, asked.info, asked.pack, asked.pack.with_suffix(".idx"))
+
+            def store() -> None:
+                if asked.is_new and asked.pack is not None:
+                    self._packs.add(repo.id, asked.info, asked.pack, asked.pack.with_suffix(".idx"))
 
             def rows(tx: Tx) -> None:
                 self._packs.upkeep.count_on(tx, repo.id, drops)
                 if asked.is_new:
                     self._packs.record(tx, repo.id, asked.info)
 
-            atomic, made_for = request.has(b"atomic"), asked.made_for
-            results = self._versions.append(repo, good, actor=principal, peeled=judge.peeled, atomic=atomic, rows=rows, request=made_for)
+            results = self._versions.append(
+                repo,
+                good,
+                actor=principal,
+                peeled=judge.peeled,
+                atomic=request.has(b"atomic"),
+                store=store,
+                rows=rows,
+                request=asked.made_for,
+            )
             made = {result.update: result for result in results}
             with suppress(Unavailable):  # the refs have moved, whatever happens to S3 now; the next reader looks again
                 objects.refresh()

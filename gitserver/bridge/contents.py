@@ -28,7 +28,6 @@ class GitContents:
 
     def changes(self, repo: Repo, before: Oid | None, after: Oid | None) -> Changes:
         objects = self._objects.of(repo.id)
-        objects.refresh()
         old, new = (objects.commit(oid).tree if oid is not None else None for oid in (before, after))
         changed = list(differences(objects, old, new, KEY_BYTES))
         placed = [(path, item) for path, item in ((one.path, one.new) for one in changed) if item is not None and fits(path, item)]

@@ -40,6 +40,7 @@ class Intake:
         """The commit, stored. Raises Unavailable."""
         drops = self._packs.upkeep.drops(repo.id)
         objects = self._objects.of(repo.id)
+        objects.refresh()
         folder = self._packs.quarantine()
         try:
             pack = folder / "taken.pack"

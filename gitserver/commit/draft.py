@@ -29,7 +29,6 @@ class Draft:
     """The tree of a commit to be. Objects that are in the repository already are not written again."""
 
     def __init__(self, objects: Objects, writer: PackWriter, root: Oid | None) -> None:
-        objects.refresh()
         self._objects = objects
         self._writer = writer
         self._made: dict[Oid, RawObject] = {}

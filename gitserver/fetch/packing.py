@@ -239,7 +239,7 @@ def _choose(objects: Objects, sent: AbstractSet[Oid]) -> list[tuple[PackFile, di
             chosen.append((pack, places))
             left = left - set(places.values())
     if left:
-        raise ObjectNotFound(f"Object {next(iter(left)).hex()} is not in this repository; tell its administrator to run the check.")
+        raise ObjectNotFound(f"Object {next(iter(left)).hex()} is not in this repository.")
     return chosen
 
 

@@ -34,13 +34,13 @@ class Ingester:
         Raises what Ingest.run does, and Unavailable when the process ended by force: nothing is stored then."""
         if _count(pack) < self._limits.apart_pack_objects:
             return Ingest(objects, self._limits, progress, terms).run(pack)
-        objects.refresh()
         targets = {update.new for update in updates}
         with self._turn(progress), tempfile.NamedTemporaryFile(dir=pack.parent, prefix="told-") as told:
             try:
                 job = self._workshop.start_alone(ingest, stock_of(objects), pack, targets, terms, self._limits, told.name)
                 return self._followed(job, told.fileno(), progress)
             except FileNotFoundError:  # a stored pack was merged away meanwhile; the pushed one was not touched yet
+                objects.refresh()
                 return Ingest(objects, self._limits, progress, terms).run(pack)
             except BrokenExecutor as error:
                 raise Unavailable("The process that checked the push was ended. Push again.") from error

@@ -8,10 +8,11 @@ from gitserver.fetch.session import FetchSession, PackOrder, Wanted
 from gitserver.fetch.shallow import Deepen, ShallowPlan
 from gitserver.protocol.bands import Bands
 from gitserver.protocol.request import FetchRequest
-from storage.errors import HubError
+from storage.errors import HubError, ObjectNotFound
 from storage.records import Oid
 
 log = logging.getLogger(__name__)
+_LOST = " Fetch again, since it may have been removed just now; if that does not help, tell the administrator to run the check."
 
 
 def shallow_plan(session: FetchSession, request: FetchRequest, wanted: Wanted) -> ShallowPlan:
@@ -41,4 +42,4 @@ def send_pack(session: FetchSession, order: PackOrder, bands: Bands) -> Iterator
         yield from bands.say(f"Total {total} (rewritten {job.rewritten}), reused {total - job.rewritten}\n")
     except HubError as error:
         log.error("a pack could not be made: %s", error.message)
-        yield bands.fatal(error.message)
+        yield bands.fatal(error.message + (_LOST if isinstance(error, ObjectNotFound) else ""))

@@ -60,11 +60,10 @@ class Ingest:
         self._commits: dict[Oid, CommitNode] = {}
 
     def run(self, pack: Path) -> Ingested:
-        """Check `pack` (a file of our own), complete it if it is thin, and write its index beside it.
+        """Check `pack` (a file of our own), complete it if it is thin, and write its index beside it. The caller has refreshed the objects.
 
         Raises BadPack or TooLarge; the caller drops the files.
         """
-        self._objects.refresh()
         with pack.open("r+b") as file:
             if pack.stat().st_size < 32:
                 raise BadPack("The pushed data is no git pack, or it is cut off. Push again.")

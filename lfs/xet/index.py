@@ -147,11 +147,11 @@ class XetIndex:
 
     def is_staged(self, value: str) -> bool:
         sql = "SELECT hash FROM xet_xorbs WHERE hash = :hash AND is_staged = 1"
-        return self._database.read(lambda tx: tx.one(sql, {"hash": value})) is not None
+        return self._database.one(sql, {"hash": value}) is not None
 
     def staged(self) -> list[str]:
         """Xorbs whose bytes are kept as they came."""
-        rows = self._database.read(lambda tx: tx.all("SELECT hash FROM xet_xorbs WHERE is_staged = 1 ORDER BY hash"))
+        rows = self._database.all("SELECT hash FROM xet_xorbs WHERE is_staged = 1 ORDER BY hash")
         return [str(row["hash"]) for row in rows]
 
     def expire(self, older_than: int, remove: Callable[[str], None]) -> None:

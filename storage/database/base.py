@@ -10,13 +10,19 @@ Params: TypeAlias = Mapping[str, Any]
 T = TypeVar("T")
 
 
-class Tx(Protocol):
-    """One transaction."""
+class Rows(Protocol):
+    """Where one SELECT is asked: a transaction, or the database itself, which sees every commit before it then, without the cost of a
+    transaction.
+    """
 
     def all(self, sql: str, params: Params | None = None) -> list[Row]: ...
 
     def one(self, sql: str, params: Params | None = None) -> Row | None:
         """The first row, or None."""
+
+
+class Tx(Rows, Protocol):
+    """One transaction."""
 
     def run(self, sql: str, params: Params | None = None) -> int:
         """Execute and answer how many rows were changed."""
@@ -24,7 +30,7 @@ class Tx(Protocol):
     def many(self, sql: str, params: Sequence[Params]) -> None: ...
 
 
-class Database(Protocol):
+class Database(Rows, Protocol):
     """A transaction is one plain function handed a Tx; it may be run again on a conflict, so nothing slow or outward inside.
     Raises Unavailable when the rows cannot be reached."""
 
@@ -36,12 +42,6 @@ class Database(Protocol):
 
     def read(self, work: Callable[[Tx], T]) -> T:
         """Run `work` on one snapshot; what it writes is not kept, or refused."""
-
-    def one(self, sql: str, params: Params | None = None) -> Row | None:
-        """The first row of one SELECT, or None: it sees every commit before it, without the cost of a transaction around it."""
-
-    def all(self, sql: str, params: Params | None = None) -> list[Row]:
-        """The rows of one SELECT, in the same way."""
 
     def migrate(self) -> None:
         """Bring the schema up to date; safe when several processes start at once. Raises Unavailable if it is newer than this code."""

@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,12 +39,12 @@ class S3PackFiles:
 
     def add(self, repo_id: str, info: PackInfo, pack: Path, index: Path) -> None:
         """Written though it may be there: what is being pushed must look new to a sweep. Cached only when it is in the bucket."""
-        files: tuple[tuple[Path, Ending], ...] = ((pack, "pack"), (index, "idx"))
-        for path, ending in files:
-            with path.open("rb") as file:
-                self._bucket.put(_key(repo_id, info.id, ending), file, path.stat().st_size)
-        for path, ending in files:
-            self._cache.keep(path, _cached(repo_id, info.id, ending))
+        with ThreadPoolExecutor(1) as beside:
+            sent = beside.submit(self._put, index, _key(repo_id, info.id, "idx"))
+            self._put(pack, _key(repo_id, info.id, "pack"))
+            sent.result()
+        self._cache.keep(pack, _cached(repo_id, info.id, "pack"))
+        self._cache.keep(index, _cached(repo_id, info.id, "idx"))
 
     def open(self, repo_id: str, info: PackInfo, ending: Ending) -> BinaryIO:
         file = self._cache.open(_cached(repo_id, info.id, ending))
@@ -99,6 +100,10 @@ class S3PackFiles:
 
     def folder(self, repo_id: str) -> Path:
         return self._cache.folder(repo_id)
+
+    def _put(self, path: Path, key: str) -> None:
+        with path.open("rb") as file:
+            self._bucket.put(key, file, path.stat().st_size)
 
     def _fetch(self, repo_id: str, info: PackInfo, ending: Ending) -> BinaryIO | None:
         """The file as it lies in the bucket, cached; None when other bytes came than its checksums tell."""

@@ -80,9 +80,11 @@ class VersionStore(Protocol):
         peeled: dict[Oid, Oid],
         atomic: bool,
         rows: Callable[[Tx], None],
+        store: Callable[[], None] = lambda: None,
         request: str = "",
     ) -> list[RefResult]:
-        """Compare-and-swap every ref in one transaction together with `rows` (which names the pack, links …).
+        """Compare-and-swap every ref in one transaction together with `rows` (which names the pack, links …). `store` writes the bytes
+        that they name, once, before anything of it is begun (I4).
 
         `peeled` gives what each new annotated tag leads to. A stale old value, a name that conflicts with another (`a` and
         `a/b`) or a duplicate is refused with a reason; with `atomic` one refusal refuses all and nothing is written.

@@ -9,6 +9,10 @@ from storage.jobs.followers import wake_followers
 from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo
 from storage.versions.base import Kept, Ref, RefResult, Refs
 
+_REFS = (
+    "SELECT repos.head, refs.name, refs.oid, refs.peeled FROM repos LEFT JOIN refs ON refs.repo_id = repos.id"
+    " WHERE repos.id = :repo ORDER BY refs.name"
+)
 _HEAD = (
     "SELECT refs.name, refs.oid, refs.peeled FROM repos JOIN refs ON refs.repo_id = repos.id AND refs.name = repos.head"
     " WHERE repos.id = :repo"
@@ -35,14 +39,10 @@ class TableVersionStore:
         self._database = database
 
     def refs(self, repo_id: str, *, fresh: bool = True) -> Refs:
-        def work(tx: Tx) -> Refs:
-            head = tx.one("SELECT head FROM repos WHERE id = :id", {"id": repo_id})
-            if head is None:
-                raise RepoNotFound("The repository is gone.")
-            rows = tx.all("SELECT name, oid, peeled FROM refs WHERE repo_id = :id ORDER BY name", {"id": repo_id})
-            return Refs(bytes(head["head"]), tuple(map(_ref, rows)))
-
-        return self._database.read(work)
+        rows = self._database.all(_REFS, {"repo": repo_id})
+        if not rows:
+            raise RepoNotFound("The repository is gone.")
+        return Refs(bytes(rows[0]["head"]), tuple(_ref(row) for row in rows if row["name"] is not None))
 
     def find(self, repo_id: str, names: Sequence[bytes]) -> Ref | None:
         if names[0] == b"HEAD":
@@ -61,8 +61,11 @@ class TableVersionStore:
         peeled: dict[Oid, Oid],
         atomic: bool,
         rows: Callable[[Tx], None],
+        store: Callable[[], None] = lambda: None,
         request: str = "",
     ) -> list[RefResult]:
+        store()
+
         def work(tx: Tx) -> list[RefResult]:
             results = judge_updates(tx, repo, updates)
             made = accepted(results, atomic=atomic)

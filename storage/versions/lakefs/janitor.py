@@ -36,7 +36,7 @@ class Janitor:
         """Raises Unavailable when LakeFS does not answer; the rest is left to the next time. One repository that is out of order does
         not keep the others waiting.
         """
-        for operation, repo_id in self._database.read(journal.overdue):
+        for operation, repo_id in journal.overdue(self._database):
             self._each(repo_id, lambda repo_id, operation=operation: self._recover(repo_id, operation))  # type: ignore[misc]
         for row in self._database.all(_REPOSITORIES):
             self._each(row["repo_id"], self._put_in_order)
@@ -57,7 +57,7 @@ class Janitor:
 
     def _put_in_order(self, repo_id: str) -> None:
         self._repositories.settle(repo_id)
-        if self._database.read(lambda tx: journal.description(tx, repo_id)) is not None:
+        if journal.description(self._database, repo_id) is not None:
             self._drop_scratch(repo_id)
 
     def _drop_scratch(self, repo_id: str) -> None:
@@ -65,5 +65,5 @@ class Janitor:
         name = repository_id(repo_id)
         for found in self._lakefs.branches(name, SCRATCH, hidden=True):
             owner = scratch_owner(found.id)
-            if not self._database.read(lambda tx, owner=owner: journal.is_open(tx, owner)):  # type: ignore[misc]
+            if not journal.is_open(self._database, owner):
                 self._lakefs.delete_branch(name, found.id)

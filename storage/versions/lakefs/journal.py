@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from storage.database.base import Row, Tx
+from storage.database.base import Row, Rows, Tx
 from storage.records import ZERO_OID, Oid, RefUpdate, Repo
 from storage.versions.base import RefResult
 from storage.versions.lakefs.names import branch_id
@@ -196,9 +196,9 @@ def note_commit(tx: Tx, repo_id: str, commit: str, oid: Oid) -> None:
     )
 
 
-def oid_of(tx: Tx, repo_id: str, commit: str) -> Oid | None:
+def oid_of(rows: Rows, repo_id: str, commit: str) -> Oid | None:
     """What a LakeFS commit is in git, as far as it is known."""
-    row = tx.one("SELECT oid FROM lakefs_commits WHERE repo_id = :repo AND commit_id = :commit", {"repo": repo_id, "commit": commit})
+    row = rows.one("SELECT oid FROM lakefs_commits WHERE repo_id = :repo AND commit_id = :commit", {"repo": repo_id, "commit": commit})
     return bytes(row["oid"]) if row else None
 
 
@@ -216,30 +216,30 @@ def named(tx: Tx, repo_id: str) -> set[Oid]:
     return found - {ZERO_OID}
 
 
-def known_refs(tx: Tx, repo_id: str, *, is_tag: bool) -> dict[str, Row]:
+def known_refs(rows: Rows, repo_id: str, *, is_tag: bool) -> dict[str, Row]:
     """LakeFS's id to its row: ref, commit_id, missing_since."""
     sql = "SELECT id, ref, commit_id, missing_since FROM lakefs_refs WHERE repo_id = :repo AND is_tag = :tag"
-    return {row["id"]: row for row in tx.all(sql, {"repo": repo_id, "tag": int(is_tag)})}
+    return {row["id"]: row for row in rows.all(sql, {"repo": repo_id, "tag": int(is_tag)})}
 
 
-def overdue(tx: Tx, repo_id: str = "") -> list[tuple[str, str]]:
+def overdue(rows: Rows, repo_id: str = "") -> list[tuple[str, str]]:
     """Operations whose lease is over, each with its repository; of one repository, or of all."""
     sql = "SELECT id, repo_id FROM operations WHERE lease < :now AND (:repo = '' OR repo_id = :repo)"
-    return [(row["id"], row["repo_id"]) for row in tx.all(sql, {"now": _now(), "repo": repo_id})]
+    return [(row["id"], row["repo_id"]) for row in rows.all(sql, {"now": _now(), "repo": repo_id})]
 
 
-def is_open(tx: Tx, operation_id: str) -> bool:
-    return tx.one("SELECT id FROM operations WHERE id = :id", {"id": operation_id}) is not None
+def is_open(rows: Rows, operation_id: str) -> bool:
+    return rows.one("SELECT id FROM operations WHERE id = :id", {"id": operation_id}) is not None
 
 
-def is_described(tx: Tx, repo_id: str) -> bool:
+def is_described(rows: Rows, repo_id: str) -> bool:
     """Whether LakeFS has the repository."""
-    return tx.one("SELECT repo_id FROM lakefs_repos WHERE repo_id = :repo", {"repo": repo_id}) is not None
+    return rows.one("SELECT repo_id FROM lakefs_repos WHERE repo_id = :repo", {"repo": repo_id}) is not None
 
 
-def description(tx: Tx, repo_id: str) -> Mapping[str, str] | None:
+def description(rows: Rows, repo_id: str) -> Mapping[str, str] | None:
     """The digest of what LakeFS was last told of the repository; None when it has it not."""
-    row = tx.one("SELECT description FROM lakefs_repos WHERE repo_id = :repo", {"repo": repo_id})
+    row = rows.one("SELECT description FROM lakefs_repos WHERE repo_id = :repo", {"repo": repo_id})
     return dict(json.loads(row["description"])) if row else None
 
 

@@ -68,6 +68,8 @@ class Reconciler:
 
     def git_of(self, repo: Repo, commit: str) -> Oid:
         """What a LakeFS commit is in git, made now if need be; ZERO_OID for the empty one. Each is kept as soon as it is made."""
+        if (known := self._known(repo, commit)) is not None:
+            return known
         waiting = [commit]
         read: dict[str, LakeCommit] = {}
         while waiting:
@@ -101,7 +103,7 @@ class Reconciler:
         """Move `ref` to where LakeFS's `branch` stands. Nothing is done while somebody else moves it. Raises Busy when his lease is
         over, Unavailable.
         """
-        known = self._database.read(lambda tx: journal.known_refs(tx, repo.id, is_tag=False)).get(branch)
+        known = journal.known_refs(self._database, repo.id, is_tag=False).get(branch)
         base = str(known["commit_id"]) if known else ""
         operation = self._database.write(lambda tx: journal.seize(tx, repo.id, ref, branch, base))
         if operation is None:
@@ -203,7 +205,7 @@ class Reconciler:
         return oid if found is not None and found.tree.hex() == commit.metadata.get(TREE) else None
 
     def _known(self, repo: Repo, commit: str) -> Oid | None:
-        return self._database.read(lambda tx: journal.oid_of(tx, repo.id, commit))
+        return journal.oid_of(self._database, repo.id, commit)
 
     def _keep(self, repo: Repo, commit: str, oid: Oid, drops: int) -> None:
         """It is a root of the repository from now on. Raises Dropped where it may have gone since it was found."""

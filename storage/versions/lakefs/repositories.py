@@ -27,7 +27,7 @@ class Repositories:
 
     def ensure(self, repo: Repo) -> None:
         """LakeFS has it when this returns. Raises Unavailable."""
-        if not self._database.read(lambda tx: journal.is_described(tx, repo.id)):
+        if not journal.is_described(self._database, repo.id):
             self._make(repo.id)
 
     def settle(self, repo_id: str) -> None:

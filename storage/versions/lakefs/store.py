@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -158,14 +159,18 @@ class LakeFSVersionStore:
         peeled: dict[Oid, Oid],
         atomic: bool,
         rows: Callable[[Tx], None],
+        store: Callable[[], None] = lambda: None,
         request: str = "",
     ) -> list[RefResult]:
-        """As in the port. `rows` are written before LakeFS is asked, so that an operation that was cut short can be ended by anybody."""
+        """As in the port. LakeFS is asked where the branches stand while `store` is at work. `rows` are written before LakeFS changes
+        anything, so that an operation that was cut short can be ended by anybody.
+        """
         heads = [update.ref for update in updates if update.ref.startswith(b"refs/heads/")]
         try:
-            self._repositories.ensure(repo)
-            if heads:
-                self._watch.check(repo, heads)
+            with ThreadPoolExecutor(1, "lakefs-check") as beside:
+                checked = beside.submit(self._check, repo, heads)
+                store()
+                checked.result()
             operation, results = self._begin(repo, updates, Asked(actor.user_id, request, atomic, peeled), rows)
         except Refused as refused:
             return self._arrived(repo, refused.results, atomic=atomic)
@@ -183,6 +188,11 @@ class LakeFSVersionStore:
 
     def close(self) -> None:
         self._close()
+
+    def _check(self, repo: Repo, heads: Sequence[bytes]) -> None:
+        self._repositories.ensure(repo)
+        if heads:
+            self._watch.check(repo, heads)
 
     def _begin(
         self, repo: Repo, updates: Sequence[RefUpdate], asked: Asked, rows: Callable[[Tx], None]

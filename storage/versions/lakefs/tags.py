@@ -53,7 +53,7 @@ class Tags:
 
     def take_in(self, repo: Repo, found: list[LakeRef]) -> None:
         """`found` are LakeFS's tags. Raises Unavailable."""
-        known = self._database.read(lambda tx: journal.known_refs(tx, repo.id, is_tag=True))
+        known = journal.known_refs(self._database, repo.id, is_tag=True)
         for tag in found:
             if tag.id not in known and (ref := self._name(tag.id)) is not None:
                 self._take(repo, tag, ref)

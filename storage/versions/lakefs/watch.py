@@ -83,7 +83,7 @@ class Watch:
         """
         if len(refs) > _ASKED_ONE_BY_ONE:
             return self.bring_up(repo)
-        known = self._database.read(lambda tx: journal.known_refs(tx, repo.id, is_tag=False))
+        known = journal.known_refs(self._database, repo.id, is_tag=False)
         ids = {bytes(row["ref"]): branch for branch, row in known.items()}
         for ref in refs:
             branch = ids.get(ref) or branch_id(ref)

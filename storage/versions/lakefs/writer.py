@@ -15,7 +15,7 @@ from storage.blobs.base import BlobStore
 from storage.errors import Unavailable
 from storage.recent import Recent
 from storage.records import ZERO_OID, BlobRef, Oid, RefUpdate, Repo
-from storage.versions.contents import Changes, Contents, Placed
+from storage.versions.contents import Contents, Placed
 from storage.versions.lakefs.client import Denied, LakeFS
 from storage.versions.lakefs.journal import Operation, Step
 from storage.versions.lakefs.names import SCRATCH, repository_id
@@ -68,11 +68,8 @@ class Writer:
         name = repository_id(repo.id)
         scratch = scratch_branch(operation, step)
         message, metadata = self._told(repo, operation, step, start)
-        self._lakefs.create_branch(name, scratch, start.commit, hidden=True)
-        changes = self._contents.changes(repo, start.oid, step.update.new)
-        self._stage(name, scratch, changes)
+        metadata["hub.unprojected"] = str(self._stage(repo, scratch, start, step.update.new))
         self._lakefs.commit(name, scratch, message, {"hub.tx": operation.id})
-        metadata["hub.unprojected"] = str(changes.unprojected)
         made = self._merge(name, scratch, step.branch, message, metadata)
         return self._lakefs.get_commit(name, made)
 
@@ -84,10 +81,7 @@ class Writer:
             return self._lakefs.get_commit(name, start.commit)
         scratch = scratch_branch(operation, step)
         message, metadata = self._told(repo, operation, step, start)
-        self._lakefs.create_branch(name, scratch, start.commit, hidden=True)
-        changes = self._contents.changes(repo, start.oid, step.update.new)
-        self._stage(name, scratch, changes)
-        metadata["hub.unprojected"] = str(changes.unprojected)
+        metadata["hub.unprojected"] = str(self._stage(repo, scratch, start, step.update.new))
         made = self._lakefs.commit(name, scratch, message, metadata)
         self._appear(name, step.branch, made)
         return LakeCommit(made, (start.commit,), message, "", 0, metadata)
@@ -103,8 +97,7 @@ class Writer:
         message, metadata = self._told(repo, operation, back, made)
         metadata[OPERATION] = undoing(operation)
         self._lakefs.delete_branch(name, scratch)
-        self._lakefs.create_branch(name, scratch, made.commit, hidden=True)
-        self._stage(name, scratch, self._contents.changes(repo, made.oid, before.oid))
+        self._stage(repo, scratch, made, before.oid)
         self._lakefs.commit(name, scratch, message, {"hub.tx": operation.id})
         try:
             undone = self._merge(name, scratch, step.branch, message, metadata, "dest-wins")
@@ -135,14 +128,27 @@ class Writer:
         }
         return message.encode()[:_MESSAGE_BYTES].decode("utf-8", "ignore") or "(no message)", metadata
 
-    def _stage(self, name: str, scratch: str, changes: Changes) -> None:
-        for start in range(0, len(changes.removed), _DELETES):
-            self._lakefs.remove(name, scratch, changes.removed[start : start + _DELETES])
-        self._all(lambda placed: self._place(name, scratch, placed), changes.placed)
+    def _stage(self, repo: Repo, scratch: str, start: Start, new: Oid | None) -> int:
+        """A private branch at `start` with what makes it show `new`; how much of that LakeFS cannot hold. Bytes go into the pool while
+        LakeFS makes the branch. When this raises, nothing of it goes on.
+        """
+        name = repository_id(repo.id)
+        branch = self._threads.submit(lambda: self._lakefs.create_branch(name, scratch, start.commit, hidden=True))
+        try:
+            changes = self._contents.changes(repo, start.oid, new)
+            for first in range(0, len(changes.removed), _DELETES):
+                branch.result()
+                self._lakefs.remove(name, scratch, changes.removed[first : first + _DELETES])
+            self._all(lambda placed: self._place(name, scratch, placed, branch), changes.placed)
+            branch.result()
+        finally:
+            wait([branch])
+        return changes.unprojected
 
-    def _place(self, name: str, scratch: str, placed: Placed) -> None:
+    def _place(self, name: str, scratch: str, placed: Placed, branch: "Future[None]") -> None:
         if placed.read is not None:
             self._pool(placed.blob, placed.read)
+        branch.result()
         metadata = {
             "git-mode": f"{placed.mode:o}",
             "git-oid": placed.oid.hex(),
