@@ -12,7 +12,7 @@ from storage.errors import BadPack
 from storage.limits import MIB, Limits
 from storage.records import Oid
 
-_CACHE_BYTES = 64 * MIB
+_CACHE_BYTES = 16 * MIB
 
 
 class Deltas:
@@ -38,7 +38,7 @@ class Deltas:
 
     def keep(self, entry: Entry, data: bytes) -> None:
         """Data that may be needed soon."""
-        if entry.offset in self._cache or len(data) > _CACHE_BYTES // 4:
+        if entry.offset in self._cache or len(data) > _CACHE_BYTES // 2:
             return
         self._cache[entry.offset] = data
         self._cached += len(data)
