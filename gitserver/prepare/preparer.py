@@ -6,7 +6,8 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,7 +40,7 @@ class Preparer:
         self._seconds = limits.answer_seconds
         self._is_closed = False
         self._resting: dict[str, threading.Timer] = {}  # by repository
-        self._reaching: set[str] = set()  # what is being made, by name
+        self._reaching: dict[str, Future[None]] = {}  # by name; done when the file is kept, or will never be
         self._growing: dict[str, tuple[Path, Future[Made]]] = {}
         self._lock = threading.Lock()
 
@@ -74,7 +75,7 @@ class Preparer:
         with self._lock:
             if name in self._reaching:
                 return
-            self._reaching.add(name)
+            self._reaching[name] = Future()
         is_long = largest.info.objects > _LONG_OBJECTS
         submit = self._workshop.submit_long if is_long else self._workshop.submit
         try:
@@ -83,8 +84,7 @@ class Preparer:
             out, job = self._started(submit, make_reach, stock_of(objects, self.files), largest.info.id)
         except (Unavailable, OSError) as error:
             log.warning("the reachability of repository %s is not made now: %s", objects.repo_id, error)
-            with self._lock:
-                self._reaching.discard(name)
+            self._end_reaching(name)
             return
         self._workshop.then(job, lambda done: self._reached(name, out, done))
 
@@ -115,10 +115,28 @@ class Preparer:
         for timer in timers:
             timer.cancel()
         self._workshop.close()
+        for name in list(self._reaching):
+            self._end_reaching(name)
 
     def _start(self, name: str, objects: Objects, refs: Refs, order: PackOrder) -> "tuple[Path, Future[Made]]":
-        self._growing[name] = self._started(self._workshop.submit, make_answer, stock_of(objects, self.files), order, refs)
+        """At once, or when the reachability is there that is being made: without it the same takes about as long as making it."""
+        lacking = self._lacking(objects)
+        reaching = self._reaching.get(reach_name(objects.repo_id, lacking)) if lacking is not None else None
+        submit = self._workshop.submit if reaching is None else partial(self._submit_after, reaching)
+        self._growing[name] = self._started(submit, make_answer, stock_of(objects, self.files), order, refs)
         return self._growing[name]
+
+    def _submit_after(self, before: "Future[None]", work: Callable[..., T], *arguments: object) -> "Future[T]":
+        made: Future[T] = Future()
+
+        def begin(_: "Future[None]") -> None:
+            try:
+                self._workshop.submit(work, *arguments).add_done_callback(lambda done: _pass_on(done, made))
+            except (Unavailable, OSError) as error:
+                made.set_exception(error)
+
+        before.add_done_callback(begin)
+        return made
 
     def _started(self, submit: "Callable[..., Future[T]]", work: Callable[..., T], *arguments: object) -> "tuple[Path, Future[T]]":
         """A job that fills a new file. Raises Unavailable, and OSError where there is no room for a file or a process."""
@@ -142,8 +160,13 @@ class Preparer:
         try:
             self._finish(name, out, done)
         finally:
-            with self._lock:
-                self._reaching.discard(name)
+            self._end_reaching(name)
+
+    def _end_reaching(self, name: str) -> None:
+        with self._lock:
+            told = self._reaching.pop(name, None)
+        if told is not None:
+            told.set_result(None)
 
     def _finish(self, name: str, out: Path, done: "Future[Made] | Future[None]") -> None:
         """Keep what was made. A failure harms nobody: who needs it does the work himself."""
@@ -153,6 +176,13 @@ class Preparer:
                 log.warning("%s could not be prepared: %r", name, error)
             return
         self.files.keep(out, name)
+
+
+def _pass_on(done: "Future[T]", to: "Future[T]") -> None:
+    if done.cancelled() or (error := done.exception()) is not None:
+        to.set_exception(CancelledError() if done.cancelled() else error)
+    else:
+        to.set_result(done.result())
 
 
 def _key(order: PackOrder, refs: Refs) -> str:

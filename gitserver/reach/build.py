@@ -18,6 +18,7 @@ from storage.packs import PackFile
 from storage.records import Oid
 
 _STEP = 100  # commits between two selected ones, along first parents
+_NEW_STEP, _NEW = 25, 2000  # the same among so many of the newest: what clients have is mostly there
 _MARKS_BYTES = 96 << 20  # of all marks together, before compression
 _MOST_SELECTED = 1000
 
@@ -152,16 +153,18 @@ class _Build:
         step = max(_STEP, 2 * len(order) // most)
         has_child = bytearray(len(order))
         since = array("I", bytes(4 * len(order)))
+        times = self.arrays.times
+        newest = min(heapq.nlargest(_NEW, times), default=0)
         chosen: list[int] = []
         for rank in order:
             parents = self._parents(rank)
             for parent in parents:
                 has_child[parent] = 1
             since[rank] = since[parents[0]] + 1 if parents else 1
-            if since[rank] >= step:
+            if since[rank] >= (step if times[rank] < newest else _NEW_STEP):
                 since[rank] = 0
                 chosen.append(rank)
-        ends = sorted((rank for rank in order if not has_child[rank]), key=lambda rank: -self.arrays.times[rank])
+        ends = sorted((rank for rank in order if not has_child[rank]), key=lambda rank: -times[rank])
         return set(ends[: most // 2]) | set(chosen[-(most // 2) :])
 
     def _marks(self, rank: int, kept: dict[int, bytes]) -> Marks:

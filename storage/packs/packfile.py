@@ -4,17 +4,20 @@ import bisect
 import hashlib
 import mmap
 import os
+import sys
 import threading
 import weakref
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 from dulwich.object_format import DEFAULT_OBJECT_FORMAT
 from dulwich.objects import RawObjectID
 from dulwich.pack import PackIndex, load_pack_index_file
 
+from storage.errors import Unavailable
 from storage.packs.base import Ending
 from storage.records import Oid, PackInfo
 
@@ -45,11 +48,13 @@ class PackFile:
         with pack:
             self.data: mmap.mmap | bytes = _contents(pack, info)
         self._index = _load(index)
-        self._offsets: list[int] | None = None
+        self._file = index  # open as long as the index is
+        self._offsets: array[int] | None = None
         self._small: dict[Oid, int] | None = None
         self._lock = threading.Lock()
         if info.objects <= _SMALL:
-            self._small = {bytes(oid): offset for oid, offset, _ in self._index.iterentries()}
+            columns = _columns(index)
+            self._small = dict(zip(columns.oids(), columns.offsets, strict=True))
             self._index.close()
         else:
             weakref.finalize(self, self._index.close)
@@ -63,11 +68,13 @@ class PackFile:
         except KeyError:
             return None
 
-    def offsets(self) -> list[int]:
+    def offsets(self) -> "array[int]":
         """All entry offsets in pack order, then the offset of the trailer; an entry ends where the next begins."""
         with self._lock:
             if self._offsets is None:
-                self._offsets = [*(offset for offset, _ in self.oids()), len(self.data) - _TRAILER]
+                offsets = self._small.values() if self._small is not None else _columns(self._file).offsets
+                self._offsets = array("Q", sorted(offsets))
+                self._offsets.append(len(self.data) - _TRAILER)
             return self._offsets
 
     def end(self, offset: int) -> int:
@@ -79,7 +86,8 @@ class PackFile:
         """(offset, id) of every object, in pack order."""
         if self._small is not None:
             return sorted((offset, oid) for oid, offset in self._small.items())
-        return sorted((offset, bytes(oid)) for oid, offset, _ in self._index.iterentries())
+        columns = _columns(self._file)
+        return sorted(zip(columns.offsets, columns.oids(), strict=True))
 
     def with_prefix(self, digits: str) -> list[Oid]:
         """Ids whose hex form begins with `digits`."""
@@ -97,8 +105,9 @@ def open_pack(info: PackInfo, pack: str, index: str) -> PackFile:
 
 def read_entries(index: BinaryIO) -> Sequence[StoredEntry]:
     """The index as a whole, in pack order; the file is closed."""
-    with closing(_load(index)) as rows:
-        return sorted(StoredEntry(offset, bytes(oid), crc or 0) for oid, offset, crc in rows.iterentries())
+    with closing(_load(index)):
+        columns = _columns(index)
+        return sorted(map(StoredEntry, columns.offsets, columns.oids(), columns.crcs))
 
 
 def file_size(info: PackInfo, ending: Ending) -> int | None:
@@ -122,6 +131,43 @@ def is_sound(file: BinaryIO, info: PackInfo, ending: Ending) -> bool:
     ):
         is_whole = hashlib.sha1(summed, usedforsecurity=False).digest() == own
         return is_whole and (own if ending == "pack" else of_the_pack).hex() == info.id
+
+
+class _Columns(NamedTuple):
+    """An index in order of ids."""
+
+    ids: bytes
+    crcs: "array[int]"
+    offsets: "array[int]"
+
+    def oids(self) -> Iterator[Oid]:
+        return (self.ids[at : at + 20] for at in range(0, len(self.ids), 20))
+
+
+def _columns(index: BinaryIO) -> _Columns:
+    """Read at once: row by row dulwich takes ten times as long for the offsets."""
+    count = int.from_bytes(_read(index, _INDEX_HEAD - 4, 4), "big")
+    at = _INDEX_HEAD + 20 * count
+    ids = _read(index, _INDEX_HEAD, 20 * count)
+    crcs, offsets = (_numbers("I", _read(index, start, 4 * count)) for start in (at, at + 4 * count))
+    if count and max(offsets) >= _FAR:
+        far = _numbers("Q", _read(index, at + 8 * count, 8 * sum(offset >= _FAR for offset in offsets)))
+        offsets = array("Q", (far[offset - _FAR] if offset >= _FAR else offset for offset in offsets))
+    return _Columns(ids, crcs, offsets)
+
+
+def _read(index: BinaryIO, at: int, size: int) -> bytes:
+    data = os.pread(index.fileno(), size, at)
+    if len(data) != size:
+        raise Unavailable(f"The index {index.name} is cut off. The operator must restore it from a backup.")
+    return data
+
+
+def _numbers(code: Literal["I", "Q"], data: bytes) -> "array[int]":
+    numbers = array(code, data)
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    return numbers
 
 
 def _load(index: BinaryIO) -> PackIndex:

@@ -1,0 +1,68 @@
+"""What waits for what in the workshop."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gitserver.fetch.filters import Filter
+from gitserver.fetch.packing import Rules
+from gitserver.fetch.session import FetchSession, PackOrder
+from gitserver.fetch.shallow import ShallowPlan
+from gitserver.objects import ObjectStores
+from gitserver.prepare.jobs import ready
+from gitserver.prepare.preparer import Preparer
+from gitserver.prepare.workshop import Workshop
+from gitserver.reach.table import reach_name
+from storage.filecache import FileCache
+from storage.limits import Limits
+
+
+@pytest.fixture
+def preparer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Preparer]:
+    """One whose processes have started, and for whom a pack is large at once."""
+    monkeypatch.setattr("gitserver.prepare.preparer._LONG_OBJECTS", 0)
+    workshop = Workshop(1)
+    workshop.submit(ready).result()
+    (tmp_path / "incoming").mkdir()
+    made = Preparer(FileCache(tmp_path / "prepared", 1 << 30), tmp_path / "incoming", workshop, Limits(prepared_objects=1))
+    yield made
+    made.close()
+
+
+def clone(preparer: Preparer, hub: Any) -> Any:
+    objects = ObjectStores(hub.packs, preparer.files).of(hub.repo.id)
+    session = FetchSession(objects, hub.versions.refs(hub.repo.id), preparer)
+    wanted = session.wanted([ref.oid for ref in session.refs.refs])
+    return objects, session.pack(PackOrder(wanted, (), ShallowPlan(), Filter(), False, Rules(ofs_delta=True, thin=False)))
+
+
+def test_a_clone_waits_for_the_reachability_that_is_being_made(preparer: Preparer, fetch_hub: Any, work: Any) -> None:
+    """It takes a process of its own, which has to start; the process for clones is ready."""
+    work.commit("one", {"a": "1", "d/b": "2"})
+    fetch_hub.load(work)
+    objects, job = clone(preparer, fetch_hub)
+    for _ in job.run():
+        pass
+
+    assert job.total == len(work.objects())
+    assert preparer.files.has(reach_name(fetch_hub.repo.id, objects.largest()))
+    assert sum(map(len, job.pieces())) > 100
+
+
+def test_a_clone_goes_on_without_it(preparer: Preparer, fetch_hub: Any, work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    work.commit("one", {"a": "1"})
+    fetch_hub.load(work)
+    monkeypatch.setattr(preparer._workshop, "start_alone", refuse)
+    _, job = clone(preparer, fetch_hub)
+    for _ in job.run():
+        pass
+
+    assert job.total == 3
+    assert sum(map(len, job.pieces())) > 100
+    assert not preparer._reaching
+
+
+def refuse(*arguments: object) -> None:
+    raise OSError("no room for a process")
