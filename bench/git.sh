@@ -33,7 +33,9 @@ for name in hub cgit $([ "${DULWICH:-1}" = 0 ] || echo dulwich); do
         git -C "$work/cgit/hub/bench.git" gc -q
         git -C "$work/cgit/hub/bench.git" commit-graph write --reachable --no-progress
     fi
-    sleep 12 # what a server does in the background after a push
+    # What a server does in the background after a push comes first, as C git's gc does: of a large repository that is its reachability.
+    for _ in $([ $name != hub ] || seq 120); do compgen -G "$work/data/prepared/*/reach-*" >/dev/null && break; sleep 1; done
+    sleep 5
     case $name in
     hub) measure hub hubcold clone_bare,clone_depth1,clone_blobless 1 && measure hub hub "$all" "$runs" ;;
     cgit) measure cgit cgit $all "$runs" ;;

@@ -22,7 +22,7 @@ from storage.records import Oid
 from storage.versions.base import Ref, Refs
 
 _MOST_EDGES = 4
-_NEAR = 1 * TICK  # a walk of fewer steps is no more work than to look up what is known ahead
+_NEAR = TICK  # a walk of fewer steps is no more work than to look up what is known ahead
 
 
 @dataclass(frozen=True, slots=True)

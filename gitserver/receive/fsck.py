@@ -22,6 +22,7 @@ _MOST_JUDGED = 200_000  # entries of trees that are remembered
 # Odd permissions of regular files are badFilemode, which git only mentions; other kinds of entry are what they are exactly.
 _MODE = re.compile(rb"100[0-7]{3}|120000|40000|160000")
 _SUSPECT = re.compile(rb"git|~[1-9]|[^\x00-\x7f]|\\", re.IGNORECASE)  # only such names can stand for .git and its files
+_SLASH = ord("/")
 _MOST_ATTRIBUTES = 100 << 20
 _LONGEST_ATTRIBUTE = 2048
 _KINDS = {kind.text: kind for kind in Kind}
@@ -64,7 +65,7 @@ class Fsck:
         is_old = profile is Profile.IMPORTED
         self._commit_form, self._tag_form, self._mode = (_OLD_COMMIT, _OLD_TAG, _OLD_MODE) if is_old else (_COMMIT, _TAG, _MODE)
         self.references = References()
-        self._judged: dict[bytes, tuple[bytes, bytes]] = {}  # good entries of trees: what each is sorted by, and its name
+        self._judged: dict[bytes, bytes] = {}  # good entries of trees, and what each is sorted by
 
     def check(self, kind: Kind, oid: Oid, data: bytes) -> None:
         if kind in (Kind.COMMIT, Kind.TAG) and not data.endswith(b"\n") and b"\n\n" not in data:
@@ -103,17 +104,18 @@ class Fsck:
     def _tree(self, oid: Oid, data: bytes) -> None:
         """Versions of a tree have most of their entries in common: each is judged once, then only their order and number."""
         entries = _WHOLE_ENTRY.findall(data)
-        judged = list(map(self._judged.get, entries))
-        if None in judged:
-            judged = [self._judged.get(entry) or self._entry(oid, entry) for entry in entries]
-        keys = [pair[0] for pair in judged if pair is not None]
+        keys: list[bytes] = list(map(self._judged.get, entries))  # type: ignore[arg-type]
+        if None in keys:
+            keys = [self._judged.get(entry) or self._entry(oid, entry) for entry in entries]
         if b"".join(entries) != data:
             raise _bad(Kind.TREE, oid, "badTree: it cannot be parsed")
-        if sorted(keys) != keys or len({pair[1] for pair in judged if pair is not None}) != len(keys):
+        different = set(keys)
+        is_in_order = len(different) == len(keys) and sorted(keys) == keys
+        if not is_in_order or not different.isdisjoint([key[:-1] for key in keys if key[-1] == _SLASH]):
             raise _bad(Kind.TREE, oid, _order_fault(keys))
 
-    def _entry(self, oid: Oid, entry: bytes) -> tuple[bytes, bytes]:
-        """Judge one entry of a tree; (what it is sorted by, its name)."""
+    def _entry(self, oid: Oid, entry: bytes) -> bytes:
+        """Judge one entry of a tree; what it is sorted by: the name of a folder with a slash."""
         written, _, rest = entry.partition(b" ")
         name, target = rest[:-21], rest[-20:]
         if not self._mode.fullmatch(written) or target == ZERO_OID:
@@ -126,8 +128,8 @@ class Fsck:
             self.references.blobs.add(target)
         if len(self._judged) >= _MOST_JUDGED:
             self._judged.clear()
-        self._judged[entry] = judged = (name + b"/" if mode == b"40000" else name, name)
-        return judged
+        self._judged[entry] = key = name + b"/" if mode == b"40000" else name
+        return key
 
     def _name(self, oid: Oid, mode: bytes, name: bytes, target: Oid) -> None:
         if not name or name in (b".", b"..") or b"/" in name:
