@@ -74,11 +74,10 @@ class Committer:
         return self._versions.made_for(repo.id, request.branch, request.digest, _REPLAY_SECONDS)
 
     def _try(self, repo: Repo, principal: Principal, request: CommitRequest, head: Oid) -> list[RefResult]:
-        objects = self._objects.of(repo.id)
         parent = self._browser.at(repo, head.hex()) if head != ZERO_OID else None
 
         def fill(writer: PackWriter) -> list[RefUpdate]:
-            draft = Draft(objects, writer, parent.tree if parent is not None else None)
+            draft = Draft(self._objects.of(repo.id), writer, parent.tree if parent is not None else None)
             before = parent.commit if parent is not None else _first(draft, principal, initial_files(repo, DEFAULT_SDK))
             ChangeSet(repo, principal, request, self._large, self._limits).apply(draft, self._browser, parent)
             when = _time_after(parent)

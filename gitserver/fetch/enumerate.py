@@ -77,12 +77,12 @@ class Enumeration:
         """Add one tree and its blobs; its subtrees with their counterparts."""
         sent, known, entries = self.sent, self.known, self._trees.entries
         sent.add(tree)
-        new = entries(tree)
+        mine = new = entries(tree)
         for old in olds:
             known.update(oid for _, _, oid in entries(old))
         for other in (*olds, *news):
             new -= entries(other)
-        below_olds, below_news = ([subtrees(entries(other) - entries(tree)) for other in others] for others in (olds, news))
+        below_olds, below_news = ([subtrees(entries(other) - mine) for other in others] for others in (olds, news))
         below: list[_Task] = []
         for mode, name, oid in new:
             if oid in sent or oid in known:

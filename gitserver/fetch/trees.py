@@ -9,7 +9,6 @@ from gitserver.parse import TREE, TREE_ENTRIES
 from storage.records import Oid
 
 Entries: TypeAlias = frozenset[tuple[bytes, bytes, Oid]]  # mode, name, id
-NO_ENTRIES: Entries = frozenset()
 _MOST_HELD = 8000  # entries, of about 200 bytes each
 
 
@@ -26,7 +25,7 @@ class Trees:
             found = frozenset(TREE_ENTRIES.findall(self._objects.get(tree).data))
             self._held[tree] = found
             self._count += len(found)
-            while self._count > _MOST_HELD and len(self._held) > 1:
+            while self._count > _MOST_HELD and len(self._held) > 2:
                 self._count -= len(self._held.pop(next(iter(self._held))))
         return found
 

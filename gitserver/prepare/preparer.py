@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,11 +21,14 @@ from storage.errors import Unavailable
 from storage.filecache import FileCache
 from storage.limits import Limits
 from storage.packs import PackFile
+from storage.recent import Recent
 from storage.versions.base import Refs
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 _REST_SECONDS = 5.0
+_NO_PROCESS = (Unavailable, OSError, RuntimeError)  # the last: no thread can be started, or processes were killed
+_FAILED = 1000  # names of what could not be made, for which nobody waits again
 _LONG_OBJECTS = 50_000  # of a pack whose reachability takes a second and more
 
 
@@ -40,7 +43,8 @@ class Preparer:
         self._seconds = limits.answer_seconds
         self._is_closed = False
         self._resting: dict[str, threading.Timer] = {}  # by repository
-        self._reaching: dict[str, Future[None]] = {}  # by name; done when the file is kept, or will never be
+        self._reaching: dict[str, _Reaching] = {}  # by name
+        self._failed: Recent[str, bool] = Recent(_FAILED)
         self._growing: dict[str, tuple[Path, Future[Made]]] = {}
         self._lock = threading.Lock()
 
@@ -75,15 +79,16 @@ class Preparer:
         with self._lock:
             if name in self._reaching:
                 return
-            self._reaching[name] = Future()
+            reaching = self._reaching[name] = _Reaching()
         is_long = largest.info.objects > _LONG_OBJECTS
         submit = self._workshop.submit_long if is_long else self._workshop.submit
         try:
             if is_long:
                 self._workshop.submit(ready)  # the process that will make clones starts meanwhile
-            out, job = self._started(submit, make_reach, stock_of(objects, self.files), largest.info.id)
-        except (Unavailable, OSError) as error:
-            log.warning("the reachability of repository %s is not made now: %s", objects.repo_id, error)
+            out, job = self._started(lambda out: submit(make_reach, stock_of(objects, self.files), largest.info.id, out))
+            reaching.job = job
+        except _NO_PROCESS as error:
+            log.warning("the reachability of repository %s is not made now: %r", objects.repo_id, error)
             self._end_reaching(name)
             return
         self._workshop.then(job, lambda done: self._reached(name, out, done))
@@ -100,8 +105,8 @@ class Preparer:
             is_new = name not in self._growing
             try:
                 path, making = self._growing.get(name) or self._start(name, objects, refs, order)
-            except (Unavailable, OSError) as error:
-                log.warning("a clone of repository %s is made here: %s", objects.repo_id, error)
+            except _NO_PROCESS as error:
+                log.warning("a clone of repository %s is made here: %r", objects.repo_id, error)
                 return here()
             job = PreparedJob(path.open("rb"), making, here, self._seconds)
         if is_new:
@@ -120,31 +125,31 @@ class Preparer:
 
     def _start(self, name: str, objects: Objects, refs: Refs, order: PackOrder) -> "tuple[Path, Future[Made]]":
         """At once, or when the reachability is there that is being made: without it the same takes about as long as making it."""
-        lacking = self._lacking(objects)
-        reaching = self._reaching.get(reach_name(objects.repo_id, lacking)) if lacking is not None else None
-        submit = self._workshop.submit if reaching is None else partial(self._submit_after, reaching)
-        self._growing[name] = self._started(submit, make_answer, stock_of(objects, self.files), order, refs)
+        before = self._to_wait_for(objects)
+
+        def submit(out: Path) -> "Future[Made]":
+            return self._workshop.submit(make_answer, stock_of(objects, self.files), order, refs, out)
+
+        self._growing[name] = self._started(submit if before is None else lambda out: _after(before, lambda: submit(out)))
         return self._growing[name]
 
-    def _submit_after(self, before: "Future[None]", work: Callable[..., T], *arguments: object) -> "Future[T]":
-        made: Future[T] = Future()
+    def _to_wait_for(self, objects: Objects) -> "Future[None] | None":
+        """The end of the work on reachability, unless that has yet to wait for other repositories, or has failed before."""
+        lacking = self._lacking(objects)
+        name = reach_name(objects.repo_id, lacking) if lacking is not None else ""
+        reaching = self._reaching.get(name)
+        if reaching is None or self._failed.get(name):
+            return None
+        is_next = len(self._reaching) == 1 or (reaching.job is not None and reaching.job.running())
+        return reaching.ended if is_next else None
 
-        def begin(_: "Future[None]") -> None:
-            try:
-                self._workshop.submit(work, *arguments).add_done_callback(lambda done: _pass_on(done, made))
-            except (Unavailable, OSError) as error:
-                made.set_exception(error)
-
-        before.add_done_callback(begin)
-        return made
-
-    def _started(self, submit: "Callable[..., Future[T]]", work: Callable[..., T], *arguments: object) -> "tuple[Path, Future[T]]":
+    def _started(self, submit: "Callable[[Path], Future[T]]") -> "tuple[Path, Future[T]]":
         """A job that fills a new file. Raises Unavailable, and OSError where there is no room for a file or a process."""
         fd, name = tempfile.mkstemp(prefix="prepared-", dir=self._incoming)
         os.close(fd)
         out = Path(name)
         try:
-            return out, submit(work, *arguments, out)
+            return out, submit(out)
         except BaseException:
             out.unlink()
             raise
@@ -164,18 +169,41 @@ class Preparer:
 
     def _end_reaching(self, name: str) -> None:
         with self._lock:
-            told = self._reaching.pop(name, None)
-        if told is not None:
-            told.set_result(None)
+            reaching = self._reaching.pop(name, None)
+        if reaching is not None:
+            reaching.ended.set_result(None)
 
     def _finish(self, name: str, out: Path, done: "Future[Made] | Future[None]") -> None:
         """Keep what was made. A failure harms nobody: who needs it does the work himself."""
         if done.cancelled() or (error := done.exception()) is not None:
             out.unlink(missing_ok=True)
+            self._failed.keep(name, True)
             if not done.cancelled() and not isinstance(error, FileNotFoundError):  # of a pack that was merged away meanwhile
                 log.warning("%s could not be prepared: %r", name, error)
             return
         self.files.keep(out, name)
+
+
+@dataclass(slots=True)
+class _Reaching:
+    """Reachability that is being made: `ended` when the file is kept, or will never be."""
+
+    ended: "Future[None]" = field(default_factory=Future)
+    job: "Future[None] | None" = None
+
+
+def _after(before: "Future[None]", submit: "Callable[[], Future[T]]") -> "Future[T]":
+    """The future of a job that is submitted later."""
+    made: Future[T] = Future()
+
+    def begin(_: "Future[None]") -> None:
+        try:
+            submit().add_done_callback(lambda done: _pass_on(done, made))
+        except _NO_PROCESS as error:
+            made.set_exception(error)
+
+    before.add_done_callback(begin)
+    return made
 
 
 def _pass_on(done: "Future[T]", to: "Future[T]") -> None:

@@ -150,22 +150,27 @@ class _Build:
     def _choose(self, order: list[int]) -> set[int]:
         """Commits without children, the newest first, and others at a regular distance."""
         most = max(16, min(_MOST_SELECTED, _MARKS_BYTES // max(1, len(self.arrays.kinds))))
-        step = max(_STEP, 2 * len(order) // most)
-        has_child = bytearray(len(order))
-        since = array("I", bytes(4 * len(order)))
-        times = self.arrays.times
-        newest = min(heapq.nlargest(_NEW, times), default=0)
+        times, has_child = self.arrays.times, bytearray(len(order))
+        for parent in self.arrays.parents:
+            has_child[parent] = 1
+        ends = heapq.nlargest(most // 2, (rank for rank in order if not has_child[rank]), key=times.__getitem__)
+        border = min(heapq.nlargest(_NEW, times), default=0)
+        new = self._spaced([rank for rank in order if times[rank] >= border], _NEW_STEP)[-(most // 4) :]
+        room = most - len(ends) - len(new)
+        old = self._spaced([rank for rank in order if times[rank] < border], max(_STEP, 2 * len(order) // room))[-room:]
+        return {*ends, *new, *old}
+
+    def _spaced(self, ranks: list[int], step: int) -> list[int]:
+        """Every so many of them along first parents."""
+        since = array("I", bytes(4 * len(self.arrays.commits)))
         chosen: list[int] = []
-        for rank in order:
+        for rank in ranks:
             parents = self._parents(rank)
-            for parent in parents:
-                has_child[parent] = 1
             since[rank] = since[parents[0]] + 1 if parents else 1
-            if since[rank] >= (step if times[rank] < newest else _NEW_STEP):
+            if since[rank] >= step:
                 since[rank] = 0
                 chosen.append(rank)
-        ends = sorted((rank for rank in order if not has_child[rank]), key=lambda rank: -times[rank])
-        return set(ends[: most // 2]) | set(chosen[-(most // 2) :])
+        return chosen
 
     def _marks(self, rank: int, kept: dict[int, bytes]) -> Marks:
         arrays, size = self.arrays, len(self.arrays.kinds)

@@ -43,8 +43,9 @@ def history(work):
 
 @pytest.fixture
 def reached(fetch_hub, history, tmp_path, monkeypatch):
-    """The objects, with their reachability at hand; one in seven commits is selected."""
-    monkeypatch.setattr(build, "_STEP", 7)
+    """The objects, with their reachability at hand; one in seven commits is selected, of the newest one in three."""
+    for name, value in (("_STEP", 7), ("_NEW", 100), ("_NEW_STEP", 3)):
+        monkeypatch.setattr(build, name, value)
     fetch_hub.load(history)
     objects, files = fetch_hub.objects, FileCache(tmp_path / "prepared", 1 << 30)
     pack = objects.largest()
@@ -168,3 +169,20 @@ def test_wants_that_no_ref_leads_to_are_refused(reached, history, fetch_hub):
         else:
             with pytest.raises(Invalid, match="not our ref"):
                 session.wanted(raw(oid))
+
+
+def test_old_commits_have_their_share_of_the_selected_ones(fetch_hub, work, monkeypatch):
+    """However many of the newest there are: a walk from anywhere meets one."""
+    for name, value in (("_MARKS_BYTES", 1), ("_STEP", 10), ("_NEW", 100), ("_NEW_STEP", 5)):
+        monkeypatch.setattr(build, name, value)
+    head = "commit refs/heads/main\ncommitter A <a@x> {} +0000\ndata 1\nm\n"
+    stream = "".join(f"{head.format(1_600_000_000 + n)}M 100644 inline f\ndata 3\n{n:03}\n" for n in range(300))
+    work("fast-import", "--quiet", data=stream.encode())
+    fetch_hub.load(work)
+    made = build._Build(fetch_hub.objects, fetch_hub.objects.largest())
+    made.entries()
+    made.contents()
+    made.select()
+    generations = sorted(made.arrays.generations[rank] for rank in made.arrays.selected)
+
+    assert generations == [54, 108, 162, 285, 290, 295, 300]

@@ -167,10 +167,12 @@ class LakeFSVersionStore:
         """
         heads = [update.ref for update in updates if update.ref.startswith(b"refs/heads/")]
         try:
-            with ThreadPoolExecutor(1, "lakefs-check") as beside:
-                checked = beside.submit(self._check, repo, heads)
-                store()
-                checked.result()
+            with ThreadPoolExecutor(1, "store") as beside:
+                stored = beside.submit(store)
+                try:
+                    self._check(repo, heads)
+                finally:
+                    stored.result()
             operation, results = self._begin(repo, updates, Asked(actor.user_id, request, atomic, peeled), rows)
         except Refused as refused:
             return self._arrived(repo, refused.results, atomic=atomic)

@@ -58,10 +58,12 @@ class Writer:
         self._protected = protected
         self._pooled: Recent[str, bool] = Recent(_KEPT)
         self._threads = ThreadPoolExecutor(_IN_FLIGHT, "lakefs")
+        self._branching = ThreadPoolExecutor(_IN_FLIGHT, "lakefs-branch")
         self._large = threading.Lock()
 
     def close(self) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._branching, self._threads):
+            threads.shutdown(wait=True, cancel_futures=True)
 
     def update(self, repo: Repo, operation: Operation, step: Step, start: Start) -> LakeCommit:
         """Bring the step's branch, which stands at `start`, to its new commit. Raises Overtaken, Denied, Unavailable."""
@@ -133,7 +135,7 @@ class Writer:
         LakeFS makes the branch. When this raises, nothing of it goes on.
         """
         name = repository_id(repo.id)
-        branch = self._threads.submit(lambda: self._lakefs.create_branch(name, scratch, start.commit, hidden=True))
+        branch = self._branching.submit(lambda: self._lakefs.create_branch(name, scratch, start.commit, hidden=True))
         try:
             changes = self._contents.changes(repo, start.oid, new)
             for first in range(0, len(changes.removed), _DELETES):
