@@ -106,23 +106,25 @@ def test_who_pushes_need_not_fetch(files: S3PackFiles, watched: WatchedBucket, t
     assert watched.reads == []
 
 
-def test_nothing_is_cached_before_all_is_stored(files: S3PackFiles, watched: WatchedBucket, tmp_path: Path) -> None:
+@pytest.mark.parametrize("failing", ENDINGS)
+def test_nothing_is_cached_before_all_is_stored(files: S3PackFiles, watched: WatchedBucket, tmp_path: Path, failing: str) -> None:
+    """Both are written at the same time; one that fails leaves nothing in the cache, and both are written again."""
     pack = make_pack(tmp_path / "made", b"pushed")
     keys = []
 
-    def fail_at_the_index(key: str) -> None:
+    def fail_once(key: str) -> None:
         keys.append(key.rpartition(".")[2])
         assert cached(tmp_path) == []
-        if key.endswith(".idx") and len(keys) == 2:
+        if keys.count(failing) == 1 and key.endswith(failing):
             raise Unavailable("no")
 
-    watched.before_put = fail_at_the_index
+    watched.before_put = fail_once
     with pytest.raises(Unavailable):
         files.add(REPO, pack.info, pack.pack, pack.index)
     assert cached(tmp_path) == []
     files.add(REPO, pack.info, pack.pack, pack.index)
 
-    assert keys == ["pack", "idx", "pack", "idx"]
+    assert sorted(keys) == ["idx", "idx", "pack", "pack"]
     assert len(cached(tmp_path)) == 2
     assert [pack.pack.exists(), pack.index.exists()] == [False, False]
 
