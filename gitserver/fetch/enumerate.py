@@ -4,27 +4,16 @@ A tree is read once; against what the client has, only the differing subtrees ar
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from gitserver.fetch.filters import Filter
-from gitserver.fetch.graph import TICK
+from gitserver.fetch.graph import TICK, Difference
 from gitserver.fetch.trees import Trees, subtrees
 from gitserver.objects import Objects
-from gitserver.parse import GITLINK, TREE, CommitNode
+from gitserver.parse import GITLINK, TREE
 from storage.records import Oid
 
 _Task: TypeAlias = tuple[Oid, tuple[Oid, ...], tuple[Oid, ...]]  # a tree, and what the client has and gets at the same path
-
-
-class Walked(Protocol):
-    """What a walk over commits found."""
-
-    @property
-    def commits(self) -> Sequence[CommitNode]:
-        """Those that are new to the client, parents first."""
-
-    def has(self, oid: Oid) -> bool:
-        """Whether the client has the commit."""
 
 
 class Enumeration:
@@ -39,7 +28,7 @@ class Enumeration:
         self.sent: set[Oid] = set()
         self.known: set[Oid] = set()
 
-    def commits(self, walk: Walked, edges: Sequence[Oid]) -> Iterator[int]:
+    def commits(self, walk: Difference, edges: Sequence[Oid]) -> Iterator[int]:
         """Add the new commits of `walk` and their trees; yields the object count now and then.
 
         `edges` are commits that the client has; they serve where a commit has no parent to compare with.
