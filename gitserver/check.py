@@ -5,7 +5,8 @@ import zlib
 from collections.abc import Iterator
 
 from gitserver.objects import Kind, Objects, ObjectStores, RawObject, object_id
-from gitserver.receive.fsck import Fsck, Profile, References
+from gitserver.receive.fsck import Fsck
+from gitserver.receive.verdict import Profile, References
 from lfs.pointer import MOST_BYTES, parse
 from lfs.possession import Possession
 from storage.errors import BadPack, HubError, RepoNotFound

@@ -7,6 +7,7 @@ from storage.records import Oid
 
 # Mode, name and id of each entry of a tree. Only trees that passed fsck are stored, so the matches follow each other without gaps.
 TREE_ENTRIES = re.compile(rb"0*([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)  # old trees have zeros in front of modes
+CHILDREN = re.compile(rb"0*160000 [^\0]+\0.{20}|[0-7]+ [^\0]+\0(.{20})", re.DOTALL)  # the ids alone; b"" for a submodule
 TREE = b"40000"
 GITLINK = b"160000"
 

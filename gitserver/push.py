@@ -18,8 +18,8 @@ from gitserver.merge.merger import Merger
 from gitserver.objects import Kind, Objects, ObjectStores
 from gitserver.prepare.ingester import Ingester
 from gitserver.receive.commands import PushRequest
-from gitserver.receive.fsck import Profile
 from gitserver.receive.ingest import Ingested, Terms
+from gitserver.receive.verdict import Profile
 from gitserver.rules import Arriving, BranchRule, BranchRules, refusal
 from lfs.possession import Possession
 from storage.database.base import Tx

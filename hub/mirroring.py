@@ -11,7 +11,7 @@ from gitserver.mirror.push import PushMirror
 from gitserver.mirror.target_views import TargetViews
 from gitserver.mirror.views import MirrorViews, checked_interval, find_or_create, read_source
 from gitserver.push import Pusher
-from gitserver.receive.fsck import Profile
+from gitserver.receive.verdict import Profile
 from hub.services import Services
 from lfs.store import LargeFiles
 from storage.errors import Conflict, Invalid, NotFound, Unavailable

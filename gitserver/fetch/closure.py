@@ -64,7 +64,6 @@ class Closure:
                     seen.add(parent)
                     heapq.heappush(heap, (-self._objects.commit(parent).time, parent))
         return walked
-        return walked
 
     def _take(self, oid: Oid) -> bool:
         """Whether the commit is a selected one; all that it leads to is marked then."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from gitserver.objects import Kind, Objects, RawObject
-from gitserver.parse import GITLINK, TREE_ENTRIES, parse_commit_node, parse_tag_target
+from gitserver.parse import CHILDREN, parse_commit_node, parse_tag_target
 from storage.errors import ObjectNotFound
 from storage.packs import GivenPacks, PackFile
 from storage.records import Oid
@@ -35,4 +35,4 @@ def _names(raw: RawObject) -> Iterator[Oid]:
     elif raw.kind is Kind.TAG:
         yield parse_tag_target(raw.data)[0]
     else:
-        yield from (oid for mode, _, oid in TREE_ENTRIES.findall(raw.data) if mode != GITLINK)
+        yield from filter(None, CHILDREN.findall(raw.data))

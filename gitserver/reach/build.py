@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from gitserver.objects import OFS_DELTA, REF_DELTA, Kind, Objects, read_entry_header
-from gitserver.parse import GITLINK, TREE_ENTRIES, parse_commit_node, parse_tag_target
+from gitserver.parse import CHILDREN, parse_commit_node, parse_tag_target
 from gitserver.reach.marks import Marks, joined
 from gitserver.reach.table import BY_ID, KIND, NOTHING, Arrays
 from storage.packs import PackFile
@@ -97,9 +97,9 @@ class _Build:
             data = self._objects.get(oid := bytes(arrays.oids[position * 20 : position * 20 + 20])).data
             if kind == Kind.TREE:
                 self._folders[position] = len(self._entries)
-                entries = [positions[child] for mode, _, child in TREE_ENTRIES.findall(data) if mode != GITLINK]
-                self._entries.append(len(entries))
-                self._entries.extend(entries)
+                children = list(map(positions.__getitem__, filter(None, CHILDREN.findall(data))))
+                self._entries.append(len(children))
+                self._entries.extend(children)
             elif kind == Kind.TAG:
                 _ = positions[parse_tag_target(data)[0]]
             else:

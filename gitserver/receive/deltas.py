@@ -2,17 +2,25 @@
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-
-from dulwich.errors import ApplyDeltaError
-from dulwich.pack import apply_delta
+from dataclasses import dataclass
 
 from gitserver.objects import RawObject
+from gitserver.receive.patch import Patch, patched, read_sizes
 from gitserver.receive.scan import Entry, PackScan, too_large
 from storage.errors import BadPack
 from storage.limits import MIB, Limits
 from storage.records import Oid
 
 _CACHE_BYTES = 16 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A delta's entry with the data that it makes, and how it was made."""
+
+    entry: Entry
+    data: bytes
+    patch: Patch
 
 
 class Deltas:
@@ -45,7 +53,7 @@ class Deltas:
         while self._cached > _CACHE_BYTES:
             self._cached -= len(self._cache.popitem(last=False)[1])
 
-    def resolve(self, bases: Iterable[Entry]) -> Iterator[tuple[Entry, bytes]]:
+    def resolve(self, bases: Iterable[Entry]) -> Iterator[Resolved]:
         """Every delta with its data; the caller sets `oid` before it takes the next. `bases` are the whole objects of the pack.
 
         Raises BadPack when a delta has no base or does not fit it, TooLarge for a result over the limit.
@@ -57,9 +65,8 @@ class Deltas:
             if raw is not None:
                 self.outside[oid] = raw
                 for child in self._waiting.pop(oid):
-                    data = self._apply(raw.data, child)
                     child.kind = raw.kind
-                    yield child, data
+                    yield self._apply(oid, raw.data, child)
                     yield from self._below(child)
         if self._waiting:
             missing = next(iter(self._waiting)).hex()
@@ -67,7 +74,7 @@ class Deltas:
         if self._count:
             raise BadPack(f"The pack has {self._count} unresolved deltas whose bases lead to each other.")
 
-    def _below(self, root: Entry) -> Iterator[tuple[Entry, bytes]]:
+    def _below(self, root: Entry) -> Iterator[Resolved]:
         stack = [(root, 0)]
         while stack:
             base, depth = stack.pop()
@@ -77,9 +84,9 @@ class Deltas:
             for child in children:
                 child.base = base
                 child.kind = base.kind
-                data = self._apply(self.data(base), child)
-                self.keep(child, data)
-                yield child, data
+                resolved = self._apply(base.oid, self.data(base), child)
+                self.keep(child, resolved.data)
+                yield resolved
                 stack.append((child, depth + 1))
 
     def data(self, entry: Entry) -> bytes:
@@ -91,68 +98,26 @@ class Deltas:
             at = at.base
         if data is None:
             outside = self.outside.get(at.base_oid) if at.base_oid is not None else None
-            inflated = self._scan.inflate(at)
-            data = _patch(outside.data, inflated, at) if outside is not None else inflated
+            data = self._again(outside.data, at) if outside is not None else self._scan.inflate(at)
             self.keep(at, data)
         for link in reversed(chain):
-            data = _patch(data, self._scan.inflate(link), link)
+            data = self._again(data, link)
             self.keep(link, data)
         return data
 
-    def _apply(self, base: bytes, entry: Entry) -> bytes:
+    def _apply(self, base_oid: Oid, base: bytes, entry: Entry) -> Resolved:
         delta = self._scan.inflate(entry)
-        base_size, result_size = _sizes(delta, entry)
-        if base_size != len(base):
-            raise BadPack(f"The delta at offset {entry.offset} is for a base of {base_size} bytes, but its base has {len(base)}.")
-        if result_size > self._limits.object_bytes:
-            raise too_large(result_size, self._limits)
-        self._scan.count_inflated(result_size)
+        sizes = read_sizes(delta, entry.offset)
+        if sizes.base != len(base):
+            raise BadPack(f"The delta at offset {entry.offset} is for a base of {sizes.base} bytes, but its base has {len(base)}.")
+        if sizes.result > self._limits.object_bytes:
+            raise too_large(sizes.result, self._limits)
+        self._scan.count_inflated(sizes.result)
         self._count -= 1
-        data = _patch(base, delta, entry)
+        data = patched(base, delta, sizes, entry.offset)
         entry.size = len(data)
-        return data
+        return Resolved(entry, data, Patch(base_oid, delta, sizes.end))
 
-
-def _patch(base: bytes, delta: bytes, entry: Entry) -> bytes:
-    """Base and delta to result. An instruction more, for one byte, is put at the end: dulwich passes over a bad copy that is the last,
-    and other programs could not read what is stored then.
-    """
-    ((_, start), (size, end)) = _numbers(delta, entry)
-    try:
-        data = b"".join(apply_delta(base, delta[:start] + _number(size + 1) + delta[end:] + b"\1\0"))
-    except (ApplyDeltaError, AssertionError, IndexError, ValueError) as error:
-        raise BadPack(f"The delta at offset {entry.offset} does not fit its base. Run git fsck, and push again.") from error
-    return data[:-1]
-
-
-def _sizes(delta: bytes, entry: Entry) -> tuple[int, int]:
-    """The sizes of base and result that a delta begins with."""
-    (base, _), (result, _) = _numbers(delta, entry)
-    return base, result
-
-
-def _numbers(delta: bytes, entry: Entry) -> list[tuple[int, int]]:
-    """The same, each with where it ends."""
-    numbers: list[tuple[int, int]] = []
-    position = 0
-    try:
-        while len(numbers) < 2:
-            size = shift = 0
-            byte = 0x80
-            while byte & 0x80:
-                byte = delta[position]
-                size |= (byte & 0x7F) << shift
-                shift += 7
-                position += 1
-            numbers.append((size, position))
-    except IndexError as error:
-        raise BadPack(f"The delta at offset {entry.offset} is cut off. Run git fsck, and push again.") from error
-    return numbers
-
-
-def _number(value: int) -> bytes:
-    out = bytearray([value & 0x7F])
-    while value := value >> 7:
-        out[-1] |= 0x80
-        out.append(value & 0x7F)
-    return bytes(out)
+    def _again(self, base: bytes, entry: Entry) -> bytes:
+        delta = self._scan.inflate(entry)
+        return patched(base, delta, read_sizes(delta, entry.offset), entry.offset)

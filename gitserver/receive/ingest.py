@@ -13,8 +13,10 @@ from dulwich.pack import write_pack_index_v2
 from gitserver.objects import Kind, Objects, RawObject, object_id
 from gitserver.parse import CommitNode, parse_commit_node
 from gitserver.receive.deltas import Deltas
-from gitserver.receive.fsck import Fsck, Profile, check_gitattributes, check_gitmodules
+from gitserver.receive.fsck import Fsck, check_gitattributes, check_gitmodules
+from gitserver.receive.patch import Patch
 from gitserver.receive.scan import Entry, PackScan
+from gitserver.receive.verdict import Profile
 from lfs.pointer import MOST_BYTES, parse
 from storage.errors import BadPack, ObjectNotFound
 from storage.limits import Limits
@@ -101,8 +103,8 @@ class Ingest:
             if len(entries) % _TICK == 0:
                 self._progress(f"Checking objects: {len(self._kinds)}/{scan.count}\r")
         whole = [entry for entry in entries if entry.kind is not None]
-        for entry, data in deltas.resolve(whole):
-            self._object(entry, data)
+        for resolved in deltas.resolve(whole):
+            self._object(resolved.entry, resolved.data, resolved.patch)
             if len(self._kinds) % _TICK == 0:
                 self._progress(f"Checking objects: {len(self._kinds)}/{scan.count}\r")
         self._look_into(entries, deltas)
@@ -125,11 +127,11 @@ class Ingest:
                         f"fsck error: {oid.hex()} stands for .gitmodules or .gitattributes, but it is no file (gitmodulesBlob …)."
                     )
 
-    def _object(self, entry: Entry, data: bytes) -> None:
+    def _object(self, entry: Entry, data: bytes, patch: Patch | None = None) -> None:
         assert entry.kind is not None
         entry.oid = oid = object_id(entry.kind, data)
         self._note(oid, entry.kind)
-        self._fsck.check(entry.kind, oid, data)
+        self._fsck.check(entry.kind, oid, data, patch)
         if entry.kind is Kind.BLOB:
             if len(data) <= MOST_BYTES and data.startswith(b"version ") and (pointer := parse(data)):
                 self._pointers[pointer.oid] = pointer.blob

@@ -3,7 +3,8 @@
 import pytest
 
 from gitserver.objects import Kind
-from gitserver.receive.fsck import Fsck, Profile
+from gitserver.receive.fsck import Fsck
+from gitserver.receive.verdict import Profile
 from storage.errors import BadPack
 from storage.limits import Limits
 

@@ -1,0 +1,190 @@
+"""Strict fsck of trees. Versions of a tree have most of their entries in common: each entry is judged once, and of a tree that came as a
+delta only what lies between its copied entries is parsed.
+"""
+
+import re
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from dataclasses import dataclass
+from itertools import accumulate, chain
+from operator import ge
+
+from gitserver.objects import Kind
+from gitserver.receive.names import GITATTRIBUTES, GITMODULES, is_dotgit
+from gitserver.receive.patch import Patch
+from gitserver.receive.verdict import Profile, References, bad, shown
+from storage.limits import Limits
+from storage.records import ZERO_OID, Oid
+
+_WHOLE_ENTRY = re.compile(rb"[0-7]+ [^\0]*\0.{20}", re.DOTALL)
+_MOST_JUDGED = 200_000  # entries that are remembered
+_MOST_KEPT = 100_000  # entries of whole trees that are
+# Odd permissions of regular files are badFilemode, which git only mentions; other kinds of entry are what they are exactly.
+_MODE = re.compile(rb"100[0-7]{3}|120000|40000|160000")
+_OLD_MODE = re.compile(rb"0{0,2}(?:100[0-7]{3}|120000|40000|160000)")
+_SLASH = ord("/")
+_SUSPECT = re.compile(rb"git|~[1-9]|[^\x00-\x7f]|\\", re.IGNORECASE)  # only such names can stand for .git and its files
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """A good tree: what each of its entries is sorted by, and how many bytes it has."""
+
+    keys: list[bytes]
+    widths: "array[int]"
+
+
+class Trees:
+    """Checks trees one by one and gathers what they name. Raises BadPack that names the tree and its fault as git does."""
+
+    def __init__(self, limits: Limits, profile: Profile, references: References) -> None:
+        self._limits = limits
+        self._mode = _OLD_MODE if profile is Profile.IMPORTED else _MODE
+        self._references = references
+        self._judged: dict[bytes, bytes] = {}  # good entries, and what each is sorted by
+        self._folders: set[bytes] = set()  # what the folders among them are sorted by
+        self._kept: OrderedDict[Oid, _Tree] = OrderedDict()
+        self._kept_entries = 0
+
+    def check(self, oid: Oid, data: bytes, patch: Patch | None) -> None:
+        derived = self._derive(oid, data, patch) if patch else None
+        if derived is not None:
+            tree, new = derived
+            is_good = _is_still_in_order(tree.keys, new)
+        else:
+            tree = _Tree([], array("L"))
+            if not self._parse(oid, data, tree):
+                raise bad(Kind.TREE, oid, "badTree: it cannot be parsed")
+            is_good = self._is_in_order(tree.keys)
+        if not is_good:
+            raise bad(Kind.TREE, oid, _order_fault(tree.keys))
+        self._keep(oid, tree)
+
+    def _derive(self, oid: Oid, data: bytes, patch: Patch) -> tuple[_Tree, list[slice]] | None:
+        """A tree of the whole entries that its delta copies and of what is between them, and where that stands among the keys.
+
+        A stretch between is told even if it is empty: what was copied need not go on in the order of the base. None if the base is not
+        kept, or if what begins an entry in the base does not here.
+        """
+        base = self._kept.get(patch.base)
+        if base is None:
+            return None
+        self._kept.move_to_end(patch.base)
+        tree, new, done = _Tree([], array("L")), [], 0
+        keys, widths, places = tree.keys, tree.widths, list(accumulate(base.widths, initial=0))
+        for at, offset, size in patch.copies():
+            first, last = bisect_left(places, offset), bisect_right(places, offset + size) - 1
+            if first < last:
+                begin, known = at + places[first] - offset, len(keys)
+                if begin > done and not self._parse(oid, data[done:begin], tree):
+                    return None
+                new.append(slice(known, len(keys)))
+                keys += base.keys[first:last]
+                widths += base.widths[first:last]
+                done = begin + places[last] - places[first]
+        known = len(keys)
+        if not self._parse(oid, data[done:], tree):
+            return None
+        new.append(slice(known, len(keys)))
+        return tree, new
+
+    def _parse(self, oid: Oid, data: bytes, tree: _Tree) -> bool:
+        """Add the entries of `data` to `tree`; whether they are whole."""
+        entries = _WHOLE_ENTRY.findall(data)
+        if sum(map(len, entries)) < len(data):
+            return False
+        if len(self._judged) > _MOST_JUDGED:
+            self._judged.clear()
+            self._folders.clear()
+        for entry in entries:
+            if entry not in self._judged:
+                self._entry(oid, entry)
+        tree.keys.extend(map(self._judged.__getitem__, entries))
+        tree.widths.extend(map(len, entries))
+        return True
+
+    def _is_in_order(self, keys: list[bytes]) -> bool:
+        """Strictly ascending, and no name both as a file and as a folder, which need not stand beside each other."""
+        different = set(keys)
+        if len(different) < len(keys) or sorted(keys) != keys:
+            return False
+        return different.isdisjoint([key[:-1] for key in different & self._folders])
+
+    def _entry(self, oid: Oid, entry: bytes) -> None:
+        """Judge one entry. A folder is sorted by its name with a slash."""
+        written, _, rest = entry.partition(b" ")
+        name, target = rest[:-21], rest[-20:]
+        if not self._mode.fullmatch(written) or target == ZERO_OID:
+            raise bad(Kind.TREE, oid, _entry_fault(written, name, target))
+        mode = written.lstrip(b"0")
+        self._name(oid, mode, name, target)
+        if mode == b"40000":
+            self._references.trees.add(target)
+            name += b"/"
+            self._folders.add(name)
+        elif mode != b"160000":
+            self._references.blobs.add(target)
+        self._judged[entry] = name
+
+    def _name(self, oid: Oid, mode: bytes, name: bytes, target: Oid) -> None:
+        if not name or name in (b".", b"..") or b"/" in name:
+            raise bad(Kind.TREE, oid, f"emptyName, hasDot, hasDotdot or fullPathname: {shown(name)}")
+        if len(name) > self._limits.path_bytes:
+            raise bad(Kind.TREE, oid, f"largePathname: a name of {len(name)} bytes; {self._limits.path_bytes} are allowed")
+        if not _SUSPECT.search(name):
+            return
+        if is_dotgit(name):
+            raise bad(Kind.TREE, oid, f"hasDotgit: {shown(name)} stands for .git on some file system")
+        if GITMODULES.is_named(name) or GITMODULES.is_behind_backslash(name):
+            if mode == b"120000":
+                raise bad(Kind.TREE, oid, "gitmodulesSymlink: .gitmodules is a symbolic link")
+            self._references.gitmodules.add(target)
+        if mode != b"120000" and GITATTRIBUTES.is_named(name):
+            self._references.gitattributes.add(target)
+
+    def _keep(self, oid: Oid, tree: _Tree) -> None:
+        """As the base of the next ones."""
+        if oid in self._kept:
+            return
+        self._kept[oid] = tree
+        self._kept_entries += len(tree.keys)
+        while self._kept_entries > _MOST_KEPT:
+            self._kept_entries -= len(self._kept.popitem(last=False)[1].keys)
+
+
+def _is_still_in_order(keys: list[bytes], new: list[slice]) -> bool:
+    """The same of a tree whose keys are in order but for the `new` ones and where these meet the others."""
+    for part in new:
+        around = keys[max(part.start - 1, 0) : part.stop + 1]
+        if any(map(ge, around, around[1:])):
+            return False
+    for key in chain.from_iterable(keys[part] for part in new):
+        other = key[:-1] if key[-1] == _SLASH else key + b"/"
+        place = bisect_left(keys, other)
+        if keys[place : place + 1] == [other]:
+            return False
+    return True
+
+
+def _order_fault(keys: list[bytes]) -> str:
+    """Of a tree's entries by what they are sorted by; one of two of the same name may be a tree and stand further down."""
+    seen: set[bytes] = set()
+    last = b""
+    for key in keys:
+        name = key.removesuffix(b"/")
+        if name in seen:
+            return f"duplicateEntries: {shown(name)} stands in it twice"
+        if key <= last:
+            return f"treeNotSorted: {shown(name)} stands after a greater name"
+        seen.add(name)
+        last = key
+    raise AssertionError("these entries are in order")
+
+
+def _entry_fault(mode: bytes, name: bytes, target: Oid) -> str:
+    if mode.startswith(b"0"):
+        return f"zeroPaddedFilemode: {shown(mode)} of {shown(name)}"
+    if target == ZERO_OID and _MODE.fullmatch(mode):
+        return f"nullSha1: {shown(name)} points to no object"
+    return f"badFilemode: {shown(mode)} of {shown(name)}"

@@ -1,0 +1,139 @@
+"""Trees that came as deltas get the verdict that they get whole, whatever the delta copies."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from gitserver.merge.delta import make_delta
+from gitserver.receive import trees as trees_module
+from gitserver.receive.patch import Patch, read_sizes
+from gitserver.receive.trees import Trees
+from gitserver.receive.verdict import Profile, References
+from storage.errors import BadPack
+from storage.limits import Limits
+from storage.records import Oid
+
+BASE, OTHER = b"\x01" * 20, b"\x02" * 20
+NAMES = [b"a", b"a.b", b"a0", b"ab", b"b", b"foo", b"foo.txt", b"foo0", b"g", b"zoo", *(b"name-%d" % number for number in range(40))]
+
+
+def entry(dice: random.Random, name: bytes) -> bytes:
+    mode = dice.choice((b"100644", b"100644", b"100755", b"40000", b"160000"))
+    return mode + b" " + name + b"\0" + bytes([dice.randrange(1, 4)]) * 17 + dice.randbytes(3)
+
+
+def key(line: bytes) -> bytes:
+    name = line.split(b" ", 1)[1].split(b"\0", 1)[0]
+    return name + b"/" if line.startswith(b"4") else name
+
+
+def joined(lines: list[bytes]) -> bytes:
+    ordered: list[bytes] = sorted(lines, key=key)
+    return b"".join(ordered)
+
+
+def edited(dice: random.Random, lines: list[bytes]) -> bytes:
+    """Another version: most of them good, some of them out of order, doubled, of a name twice, cut off or no entries at all."""
+    lines = list(lines)
+    for _ in range(dice.randrange(4)):
+        place = dice.randrange(len(lines))
+        change = dice.randrange(3)
+        if change == 0:
+            lines[place] = entry(dice, key(lines[place]).rstrip(b"/"))
+        elif change == 1:
+            del lines[place : place + dice.randrange(1, 3)]
+        else:
+            lines.append(entry(dice, dice.choice(NAMES)))
+        if not lines:
+            return b""
+    data = joined(lines)
+    damage = dice.randrange(12)
+    if damage == 0:
+        place = dice.randrange(len(data))
+        return data[:place] + dice.randbytes(dice.randrange(3)) + data[place + dice.randrange(3) :]
+    if damage == 1:
+        dice.shuffle(lines)
+        return b"".join(lines)
+    if damage == 2:
+        return joined([*lines, dice.choice(lines)])
+    return data[: dice.randrange(len(data))] if damage == 3 else data
+
+
+def any_delta(dice: random.Random, base: bytes, data: bytes) -> bytes:
+    """Copies of any places that happen to hold the right bytes, not only of those that a good packer would take."""
+    head = make_delta(base, data, 1 << 20)
+    assert head is not None
+    sizes = read_sizes(head, 0)
+    out, at = bytearray(head[: sizes.end]), 0
+    while at < len(data):
+        size = min(dice.choice((1, 3, 20, 40, 100)), len(data) - at)
+        place = base.find(data[at : at + size])
+        if place >= 0 and dice.random() < 0.9:
+            out += bytes([0x80 | 0x0F | 0x70]) + place.to_bytes(4, "little") + size.to_bytes(3, "little")
+        else:
+            size = min(size, 127)
+            out += bytes([size]) + data[at : at + size]
+        at += size
+    return bytes(out)
+
+
+def verdict(check: Callable[[], None], references: References) -> tuple[str, References]:
+    try:
+        check()
+    except BadPack as error:
+        return error.message, References()
+    return "", references
+
+
+def checker() -> tuple[Trees, References]:
+    references = References()
+    return Trees(Limits(), Profile.PUSHED, references), references
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_delta_changes_no_verdict(seed: int) -> None:
+    dice = random.Random(seed)
+    good = bad = 0
+    for _ in range(200):
+        lines = [entry(dice, name) for name in dice.sample(NAMES, dice.randrange(1, len(NAMES)))]
+        base, data = joined(lines), edited(dice, lines)
+        trees, names = checker()
+        trees.check(BASE, base, None)
+        delta = any_delta(dice, base, data) if dice.random() < 0.5 else make_delta(base, data, 1 << 20)
+        assert delta is not None
+        patch = Patch(BASE, delta, read_sizes(delta, 0).end)
+        whole, whole_names = checker()
+        whole.check(BASE, base, None)
+
+        told = verdict(lambda: trees.check(OTHER, data, patch), names)  # noqa: B023
+        expected = verdict(lambda: whole.check(OTHER, data, None), whole_names)  # noqa: B023
+
+        assert bool(told[0]) == bool(expected[0]), (told, expected, base, data, delta)
+        assert told[1] == expected[1]
+        good, bad = good + (not told[0]), bad + bool(told[0])
+    assert good > 50
+    assert bad > 20
+
+
+def tree_of(count: int, first: Oid = b"\x09" * 20) -> bytes:
+    return b"".join(b"100644 file-%06d\0" % number + (first if number == 0 else b"\x08" * 20) for number in range(count))
+
+
+def test_what_is_kept_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base that was forgotten costs only time."""
+    monkeypatch.setattr(trees_module, "_MOST_KEPT", 50)
+    monkeypatch.setattr(trees_module, "_MOST_JUDGED", 30)
+    trees, names = checker()
+    before = tree_of(40)
+    trees.check(BASE, before, None)
+    for number in range(20):
+        trees.check(OTHER[:19] + bytes([number]), tree_of(40, b"\x07" * 19 + bytes([number])), None)
+        trees.check(OTHER[:19] + bytes([number]), tree_of(40, b"\x07" * 19 + bytes([number])), None)
+    after = tree_of(40, b"\x0a" * 20)
+    delta = make_delta(before, after, 1 << 20)
+    assert delta is not None
+    trees.check(OTHER, after, Patch(BASE, delta, read_sizes(delta, 0).end))
+
+    assert b"\x0a" * 20 in names.blobs
+    assert len(names.blobs) == 23
