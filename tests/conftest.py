@@ -25,13 +25,13 @@ from tests.servers.needs import need
 from tests.servers.postgres import PostgresServer, missing
 from tests.servers.s3 import S3Server, bucket, s3_server
 from tests.servers.versitygw import versitygw
+from tests.two_users import PASSWORD
 
-__all__ = ["bucket", "s3_server", "versitygw"]
+__all__ = ["PASSWORD", "bucket", "s3_server", "versitygw"]
 
 ROOT = Path(__file__).parent.parent
 COMMAND = Path(sys.executable).parent / "kohakuhub"
 GUARDED = (sys.executable, str(Path(__file__).parent / "guarded_hub.py"))
-PASSWORD = "correct horse battery"
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,11 @@ class Launcher:
         return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False, env=environment)
 
     def users(self) -> None:
-        for name in ("alice", "bob"):
-            made = self.admin("create-user", name, "--email", f"{name}@example.org", "--password-stdin", stdin=PASSWORD + "\n")
-            assert made.returncode == 0, made.stderr
-            self.tokens[name] = self.admin("create-token", name, "--name", "tests", "--scope", "write").stdout.strip()
+        command = [sys.executable, "-m", "tests.two_users", str(self.data)]
+        environment = {**os.environ, **self.environment}
+        made = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment, cwd=ROOT)
+        assert made.returncode == 0, made.stderr
+        self.tokens = dict(line.split() for line in made.stdout.splitlines())
 
     def start(self, *options: str, command: tuple[str, ...] = GUARDED, environment: dict[str, str] | None = None) -> Hub:
         return self.run((*command, "serve", "--port", "0", "--data", str(self.data), *options), environment or {})
