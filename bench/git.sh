@@ -14,7 +14,7 @@ token=$("$bin/kohakuhub" admin create-token hub --name bench --data "$work/data"
 "$bin/python" "$shared/reference/dulwich_server.py" web 28195 "$work/dulwich" hub "$token" 2>"$work/log2" & other=$!
 read -r nginx fcgi shim < <(TMPDIR=$work HUB_TOKEN=$token "$shared/reference/start_cgit.sh" 28190 "$work/cgit")
 trap stop EXIT
-sleep 2
+for address in "$hub/healthz" "$cgit" "$dulwich"; do curl -s --retry 60 --retry-delay 1 --retry-connrefused -o /dev/null "$address"; done
 measure() { # SERVER NAME OPERATIONS RUNS
     local make=(--create-api "${!1}/api/repos/create")
     # The reference makes repositories without receive.fsckObjects where it is measured: here it has to check as we do.
@@ -22,7 +22,7 @@ measure() { # SERVER NAME OPERATIONS RUNS
     python3 "$shared/bench_git.py" --url "${!1}/hub/bench.git" --name "$2-repo" --repo "$repo" --pids "$pids" --runs "$4" --ops "$3" --jobs 8 --jobs-runs 2 \
         ${cgroup:+--cgroup "$cgroup"} --user hub --token "$token" "${make[@]}" --new-url "${!1}/{user}/{name}.git" --timeout 1800 --out "$work/$2.json" >/dev/null
 }
-all=${OPS:-ls_remote,clone_bare,clone_depth1,clone_blobless,clone_blobless_checkout,fetch_1,fetch_100,push_1,push_all,concurrent_clone}
+all=${OPS:-ls_remote,clone_bare,clone_depth1,clone_blobless,clone_blobless_checkout,fetch_1,fetch_100,push_1,concurrent_clone}
 for name in hub cgit $([ "${DULWICH:-1}" = 0 ] || echo dulwich); do
     case $name in hub) pids=$server ;; cgit) pids=$nginx,$fcgi ;; dulwich) pids=$other ;; esac
     curl -sf -o /dev/null -X POST -H "Authorization: Bearer $token" -H 'Content-Type: application/json' -d '{"type":"model","name":"bench"}' "${!name}/api/repos/create"
@@ -41,6 +41,8 @@ for name in hub cgit $([ "${DULWICH:-1}" = 0 ] || echo dulwich); do
     cgit) measure cgit cgit $all "$runs" ;;
     dulwich) measure dulwich dulwich "${all%,concurrent_clone}" 1 ;;
     esac
+    # Once and last: what a server does after it would be in the figures of what follows.
+    [ -n "${OPS:-}" ] || measure $name ${name}last push_all 1
 done
 "$bin/python" "$here/ratios.py" "$work"
 grep -E 'VmHWM|VmRSS|RssAnon' "/proc/$server/status"

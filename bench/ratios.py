@@ -21,8 +21,8 @@ GOALS = {
 
 
 def load(folder: Path, name: str) -> dict[str, Any]:
-    path = folder / f"{name}.json"
-    return dict(json.loads(path.read_text("utf-8"))["ops"]) if path.exists() else {}
+    paths = (folder / f"{name}.json", folder / f"{name}last.json")
+    return {op: row for path in paths if path.exists() for op, row in json.loads(path.read_text("utf-8"))["ops"].items()}
 
 
 def cell(row: dict[str, Any] | None) -> str:

@@ -5,8 +5,9 @@ from collections.abc import Generator, Iterable
 
 from gitserver.fetch.graph import TICK
 from gitserver.fetch.objectset import ObjectSet
+from gitserver.fetch.trees import Trees, subtrees
 from gitserver.objects import Objects
-from gitserver.parse import GITLINK, TREE, TREE_ENTRIES, CommitNode
+from gitserver.parse import GITLINK, TREE, CommitNode
 from gitserver.reach.marks import joined, without
 from gitserver.reach.table import Reach
 from storage.records import Oid
@@ -19,6 +20,7 @@ class Closure:
         self._objects = objects
         self._reach = reach
         self._with_blobs = with_blobs
+        self._trees = Trees(objects)
         self.reached = ObjectSet(reach=reach)
 
     def add(self, commits: Iterable[Oid]) -> Generator[int, None, None]:
@@ -84,14 +86,11 @@ class Closure:
             if tree in self.reached:
                 continue
             self.reached.add(tree)
-            entries = TREE_ENTRIES.findall(self._objects.get(tree).data)
-            olds = TREE_ENTRIES.findall(self._objects.get(old).data) if old is not None else []
-            same = {(name, oid) for _, name, oid in olds}
-            subtrees = {name: oid for mode, name, oid in olds if mode == TREE}
-            for mode, name, oid in entries:
-                if (name, oid) in same or mode == GITLINK:
-                    continue
+            olds = self._trees.entries(old) if old is not None else frozenset()
+            changed = self._trees.entries(tree) - olds
+            folders = subtrees(olds) if any(mode == TREE for mode, _, _ in changed) else {}
+            for mode, name, oid in changed:
                 if mode == TREE:
-                    stack.append((oid, subtrees.get(name)))
-                elif self._with_blobs:
+                    stack.append((oid, folders.get(name)))
+                elif mode != GITLINK and self._with_blobs:
                     self.reached.add(oid)

@@ -18,7 +18,7 @@ from storage.packs import PackFile
 from storage.records import Oid
 
 _STEP = 100  # commits between two selected ones, along first parents
-_NEW_STEP, _NEW = 25, 2000  # the same among so many of the newest: what clients have is mostly there
+_NEW_STEP, _NEW = 12, 2000  # the same among so many of the newest: what clients have is mostly there
 _MARKS_BYTES = 96 << 20  # of all marks together, before compression
 _MOST_SELECTED = 1000
 
