@@ -4,9 +4,11 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 
+from dulwich.errors import ApplyDeltaError
+
 from gitserver.objects import Kind, Objects, ObjectStores, RawObject, object_id
 from gitserver.receive.fsck import Fsck
-from gitserver.receive.verdict import Profile, References
+from gitserver.receive.verdict import Profile
 from lfs.pointer import MOST_BYTES, parse
 from lfs.possession import Possession
 from storage.errors import BadPack, HubError, RepoNotFound
@@ -41,7 +43,7 @@ class _Check:
         self._objects = objects
         self._possession = possession
         self._repo_id = repo_id
-        self._references = References()
+        self._fsck = Fsck(Limits(), Profile.IMPORTED)  # a push was judged more strictly when it came; here it is about damage
         self._pointers: dict[str, BlobRef] = {}
 
     def pack(self, pack: PackFile) -> Iterator[str]:
@@ -60,7 +62,7 @@ class _Check:
 
     def connections(self) -> Iterator[str]:
         for kind in Kind:
-            for oid in self._references.of(kind):
+            for oid in self._fsck.references.of(kind):
                 if not self._objects.contains(oid):
                     yield f"{kind.text.decode()} {oid.hex()} is named by an object but missing"
         for blob in self._possession.missing(self._repo_id, self._pointers.values()):
@@ -69,17 +71,15 @@ class _Check:
     def _object(self, oid: Oid) -> str:
         try:
             raw = self._objects.get(oid)
-        except (HubError, zlib.error, ValueError, IndexError) as error:
+        except (HubError, ApplyDeltaError, zlib.error, ValueError, IndexError) as error:
             return f"it cannot be read ({error})"
         if object_id(raw.kind, raw.data) != oid:
             return "its bytes do not hash to its id"
         return self._note(oid, raw)
 
     def _note(self, oid: Oid, raw: RawObject) -> str:
-        fsck = Fsck(Limits(), Profile.IMPORTED)  # a push was judged more strictly when it came; here it is about damage
-        fsck.references = self._references
         try:
-            fsck.check(raw.kind, oid, raw.data)
+            self._fsck.check(raw.kind, oid, raw.data)
         except BadPack as error:
             return error.message
         if raw.kind is Kind.BLOB and len(raw.data) <= MOST_BYTES and (pointer := parse(raw.data)):

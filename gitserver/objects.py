@@ -70,12 +70,14 @@ def object_id(kind: Kind, data: bytes) -> Oid:
 
 
 def read_entry_header(data: mmap | bytes | memoryview, offset: int) -> EntryHeader:
-    """The header of the entry at `offset` of pack bytes (gitformat-pack)."""
+    """The header of the entry at `offset` of pack bytes (gitformat-pack). No more than 64 bits of a number are
+    read: a larger one is refused for what it is, or for what follows it.
+    """
     byte = data[offset]
     start = offset
     kind, size, shift = (byte >> 4) & 7, byte & 15, 4
     offset += 1
-    while byte & 0x80:
+    while byte & 0x80 and shift < 64:
         byte = data[offset]
         size |= (byte & 0x7F) << shift
         shift += 7
@@ -84,7 +86,7 @@ def read_entry_header(data: mmap | bytes | memoryview, offset: int) -> EntryHead
         byte = data[offset]
         offset += 1
         distance = byte & 0x7F
-        while byte & 0x80:
+        while byte & 0x80 and distance < 1 << 64:
             byte = data[offset]
             distance = ((distance + 1) << 7) | (byte & 0x7F)
             offset += 1

@@ -32,6 +32,7 @@ class Deltas:
         self._found = found
         self._cache: OrderedDict[int, bytes] = OrderedDict()
         self._cached = 0
+        self._large = (0, b"")  # the last that is too large for the cache, so that a chain of such is not made anew for each
         self._waiting: defaultdict[Oid, list[Entry]] = defaultdict(list)
         self._children: defaultdict[int, list[Entry]] = defaultdict(list)
         self._count = 0
@@ -46,7 +47,10 @@ class Deltas:
 
     def keep(self, entry: Entry, data: bytes) -> None:
         """Data that may be needed soon."""
-        if entry.offset in self._cache or len(data) > _CACHE_BYTES // 2:
+        if len(data) > _CACHE_BYTES // 2:
+            self._large = (entry.offset, data)
+            return
+        if entry.offset in self._cache:
             return
         self._cache[entry.offset] = data
         self._cached += len(data)
@@ -81,10 +85,11 @@ class Deltas:
             children = self._children.pop(base.offset, []) + self._waiting.pop(base.oid, [])
             if children and depth >= self._limits.delta_depth:
                 raise BadPack(f"The pack has a chain of more than {self._limits.delta_depth} deltas. Run git repack -adf, and push again.")
+            data = self.data(base) if children else b""
             for child in children:
                 child.base = base
                 child.kind = base.kind
-                resolved = self._apply(base.oid, self.data(base), child)
+                resolved = self._apply(base.oid, data, child)
                 self.keep(child, resolved.data)
                 yield resolved
                 stack.append((child, depth + 1))
@@ -93,7 +98,7 @@ class Deltas:
         """Inflated and patched; from the cache, else rebuilt from the nearest ancestor."""
         chain: list[Entry] = []
         at = entry
-        while (data := self._cache.get(at.offset)) is None and at.base is not None:
+        while (data := self._known(at)) is None and at.base is not None:
             chain.append(at)
             at = at.base
         if data is None:
@@ -104,6 +109,9 @@ class Deltas:
             data = self._again(data, link)
             self.keep(link, data)
         return data
+
+    def _known(self, entry: Entry) -> bytes | None:
+        return self._large[1] if self._large[0] == entry.offset else self._cache.get(entry.offset)
 
     def _apply(self, base_oid: Oid, base: bytes, entry: Entry) -> Resolved:
         delta = self._scan.inflate(entry)

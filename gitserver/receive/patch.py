@@ -9,6 +9,10 @@ from dulwich.pack import apply_delta
 from storage.errors import BadPack
 from storage.records import Oid
 
+# Inserts zeros, as many as one instruction can at the most. If the one before lacks bytes and takes some of these, a zero is left over
+# where an instruction should be, and that is none.
+_END = b"\x7f" + bytes(127)
+
 
 class Sizes(NamedTuple):
     """`result_at` is where the second number begins, `end` where the instructions do."""
@@ -69,15 +73,15 @@ def read_sizes(delta: bytes, offset: int) -> Sizes:
 
 
 def patched(base: bytes, delta: bytes, sizes: Sizes, offset: int) -> bytes:
-    """Base and delta to result. An instruction more, for one byte, is put at the end: dulwich passes over a bad copy that is the last,
-    and other programs could not read what is stored then. Raises BadPack for a delta that does not fit.
+    """Base and delta to result. An instruction more is put at the end: dulwich passes over a bad copy that is the last and over one that
+    is cut off, and other programs could not read what is stored then. Raises BadPack for a delta that does not fit.
     """
-    longer = b"%b%b%b\1\0" % (delta[: sizes.result_at], _number(sizes.result + 1), delta[sizes.end :])
+    longer = b"".join((delta[: sizes.result_at], _number(sizes.result + _END[0]), delta[sizes.end :], _END))
     try:
         data = b"".join(apply_delta(base, longer))
     except (ApplyDeltaError, AssertionError, IndexError, ValueError) as error:
         raise BadPack(f"The delta at offset {offset} does not fit its base. Run git fsck, and push again.") from error
-    return data[:-1]
+    return data[: -_END[0]]
 
 
 def _number_at(delta: bytes, position: int) -> tuple[int, int]:
@@ -85,7 +89,7 @@ def _number_at(delta: bytes, position: int) -> tuple[int, int]:
     byte = delta[position]
     value, shift = byte & 0x7F, 7
     position += 1
-    while byte & 0x80:
+    while byte & 0x80 and shift < 64:
         byte = delta[position]
         value |= (byte & 0x7F) << shift
         shift += 7

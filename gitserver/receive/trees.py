@@ -7,19 +7,21 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from operator import ge
 
 from gitserver.objects import Kind
 from gitserver.receive.names import GITATTRIBUTES, GITMODULES, is_dotgit
 from gitserver.receive.patch import Patch
 from gitserver.receive.verdict import Profile, References, bad, shown
-from storage.limits import Limits
+from storage.limits import MIB, Limits
 from storage.records import ZERO_OID, Oid
 
-_WHOLE_ENTRY = re.compile(rb"[0-7]+ [^\0]*\0.{20}", re.DOTALL)
-_MOST_JUDGED = 200_000  # entries that are remembered
-_MOST_KEPT = 100_000  # entries of whole trees that are
+_ENTRY = re.compile(rb"[0-7]+ [^\0]*\0.{20}", re.DOTALL)
+_PIECES = re.compile(_ENTRY.pattern + rb"|.+", re.DOTALL)  # what is no entry is one piece with all behind it: no second search
+_MOST_JUDGED = 8 * MIB  # of entries that are remembered
+_MOST_KEPT = 4 * MIB  # of trees that are
+_MOST_COPIES = 1000  # of a delta that are looked at; the rest of the tree is parsed
 # Odd permissions of regular files are badFilemode, which git only mentions; other kinds of entry are what they are exactly.
 _MODE = re.compile(rb"100[0-7]{3}|120000|40000|160000")
 _OLD_MODE = re.compile(rb"0{0,2}(?:100[0-7]{3}|120000|40000|160000)")
@@ -45,7 +47,7 @@ class Trees:
         self._judged: dict[bytes, bytes] = {}  # good entries, and what each is sorted by
         self._folders: set[bytes] = set()  # what the folders among them are sorted by
         self._kept: OrderedDict[Oid, _Tree] = OrderedDict()
-        self._kept_entries = 0
+        self._judged_bytes = self._kept_bytes = 0
 
     def check(self, oid: Oid, data: bytes, patch: Patch | None) -> None:
         derived = self._derive(oid, data, patch) if patch else None
@@ -60,20 +62,24 @@ class Trees:
         if not is_good:
             raise bad(Kind.TREE, oid, _order_fault(tree.keys))
         self._keep(oid, tree)
+        if self._judged_bytes > _MOST_JUDGED:
+            self._judged.clear()
+            self._folders.clear()
+            self._judged_bytes = 0
 
     def _derive(self, oid: Oid, data: bytes, patch: Patch) -> tuple[_Tree, list[slice]] | None:
         """A tree of the whole entries that its delta copies and of what is between them, and where that stands among the keys.
 
         A stretch between is told even if it is empty: what was copied need not go on in the order of the base. None if the base is not
-        kept, or if what begins an entry in the base does not here.
+        kept or so much larger that it costs more than it saves, or if what begins an entry in the base does not here.
         """
         base = self._kept.get(patch.base)
-        if base is None:
+        if base is None or len(data) < 8 * len(base.keys):
             return None
         self._kept.move_to_end(patch.base)
         tree, new, done = _Tree([], array("L")), [], 0
         keys, widths, places = tree.keys, tree.widths, list(accumulate(base.widths, initial=0))
-        for at, offset, size in patch.copies():
+        for at, offset, size in islice(patch.copies(), _MOST_COPIES):
             first, last = bisect_left(places, offset), bisect_right(places, offset + size) - 1
             if first < last:
                 begin, known = at + places[first] - offset, len(keys)
@@ -91,12 +97,9 @@ class Trees:
 
     def _parse(self, oid: Oid, data: bytes, tree: _Tree) -> bool:
         """Add the entries of `data` to `tree`; whether they are whole."""
-        entries = _WHOLE_ENTRY.findall(data)
-        if sum(map(len, entries)) < len(data):
+        entries = _PIECES.findall(data)
+        if entries and not _ENTRY.fullmatch(entries[-1]):
             return False
-        if len(self._judged) > _MOST_JUDGED:
-            self._judged.clear()
-            self._folders.clear()
         for entry in entries:
             if entry not in self._judged:
                 self._entry(oid, entry)
@@ -126,6 +129,7 @@ class Trees:
         elif mode != b"160000":
             self._references.blobs.add(target)
         self._judged[entry] = name
+        self._judged_bytes += len(entry)
 
     def _name(self, oid: Oid, mode: bytes, name: bytes, target: Oid) -> None:
         if not name or name in (b".", b"..") or b"/" in name:
@@ -144,17 +148,18 @@ class Trees:
             self._references.gitattributes.add(target)
 
     def _keep(self, oid: Oid, tree: _Tree) -> None:
-        """As the base of the next ones."""
-        if oid in self._kept:
+        """As the base of the next ones; not again what another pack of the repository holds too."""
+        size = sum(tree.widths)
+        if oid in self._kept or size > _MOST_KEPT // 4:
             return
         self._kept[oid] = tree
-        self._kept_entries += len(tree.keys)
-        while self._kept_entries > _MOST_KEPT:
-            self._kept_entries -= len(self._kept.popitem(last=False)[1].keys)
+        self._kept_bytes += size
+        while self._kept_bytes > _MOST_KEPT:
+            self._kept_bytes -= sum(self._kept.popitem(last=False)[1].widths)
 
 
 def _is_still_in_order(keys: list[bytes], new: list[slice]) -> bool:
-    """The same of a tree whose keys are in order but for the `new` ones and where these meet the others."""
+    """Strictly ascending, and no name both as a file and as a folder, where only the `new` keys and their neighbours can break it."""
     for part in new:
         around = keys[max(part.start - 1, 0) : part.stop + 1]
         if any(map(ge, around, around[1:])):

@@ -16,7 +16,7 @@ from hub.app import LEAVING, RUNNING, make_app
 from hub.mirroring import Mirroring
 from hub.services import Services, build
 from hub.serving.housekeeping import keep_house
-from hub.serving.memory import return_large_blocks
+from hub.serving.memory import keep_little
 from hub.serving.ssh import open_ssh
 from hub.settings import Settings
 from storage.limits import MIB
@@ -36,7 +36,7 @@ def run_worker(settings: Settings, listeners: Sequence[socket.socket], beat: Bea
     `beat` is called every second to the very end, and stops the worker by False. Whoever beats also listens in this worker's place:
     then it takes no connection once it stops, and ends those that it has with their next answer. Without, it goes on to answer, with 503.
     """
-    return_large_blocks()
+    keep_little()
     services = build(settings)
     try:
         asyncio.run(_work(services, listeners, beat, ssh))

@@ -54,6 +54,23 @@ def test_a_sound_repository(services: Any, actor: Any) -> None:
     assert findings(services, filled(services, actor, b"content")) == []
 
 
+def test_what_a_tree_names_is_missing(services: Any, actor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the pack that had it were gone: stored without the look at what objects name."""
+    monkeypatch.setattr("gitserver.receive.ingest.Ingest._connect", lambda ingest: None)
+    repo: Repo = services.repos.create(actor, RepoName(RepoKind.MODEL, "ann", "r"), is_private=False)
+    tree = RawObject(Kind.TREE, b"100644 f\0" + b"\x05" * 20)
+    head = b"tree " + object_id(tree.kind, tree.data).hex().encode()
+    commit = RawObject(Kind.COMMIT, head + b"\nauthor " + PERSON + b"\ncommitter " + PERSON + b"\n\nm\n")
+
+    def fill(writer: PackWriter) -> list[RefUpdate]:
+        *_, new = [writer.add(raw) for raw in (tree, commit)]
+        return [RefUpdate(b"refs/heads/main", ZERO_OID, new)]
+
+    assert [result.reason for result in services.pusher.store(repo, actor, fill)] == [""]
+
+    assert any("05" * 20 in finding for finding in findings(services, repo))
+
+
 def test_flipped_bytes(services: Any, actor: Any) -> None:
     repo = filled(services, actor, random.Random(1).randbytes(3000))
     pack = pack_file(services, repo)

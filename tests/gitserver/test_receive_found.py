@@ -62,7 +62,11 @@ def test_lines_of_attributes_that_git_does_not_read(shelf: Shelf) -> None:
                 shelf.store([blob, tree, commit], update)
 
 
-@pytest.mark.parametrize("last", [b"\x91\x7f\x05", b"\x80", b"\x00"], ids=["beyond the base", "64 KiB", "reserved"])
+@pytest.mark.parametrize(
+    "last",
+    [b"\x91\x7f\x05", b"\x80", b"\x00", b"\xb0", b"\x02", b"\x08" + bytes(6), b"\x7f", b"\xff"],
+    ids=["beyond the base", "64 KiB", "reserved", "cut copy", "cut insert", "longer cut insert", "empty insert", "empty copy"],
+)
 def test_a_delta_that_ends_with_an_impossible_instruction(shelf: Shelf, last: bytes) -> None:
     """The result is right without it, but no other program reads the delta that would be stored."""
     base, delta = b"0123456789", bytes((10, 9)) + b"\x90\x09" + last

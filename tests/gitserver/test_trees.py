@@ -60,6 +60,12 @@ def edited(dice: random.Random, lines: list[bytes]) -> bytes:
     return data[: dice.randrange(len(data))] if damage == 3 else data
 
 
+def copied(place: int, size: int) -> bytes:
+    """A copy without the bytes that are zero."""
+    values = [*place.to_bytes(4, "little"), *(b"\0\0\0" if size == 0x10000 else size.to_bytes(3, "little"))]
+    return bytes([0x80 | sum(1 << bit for bit, value in enumerate(values) if value), *filter(None, values)])
+
+
 def any_delta(dice: random.Random, base: bytes, data: bytes) -> bytes:
     """Copies of any places that happen to hold the right bytes, not only of those that a good packer would take."""
     head = make_delta(base, data, 1 << 20)
@@ -70,7 +76,7 @@ def any_delta(dice: random.Random, base: bytes, data: bytes) -> bytes:
         size = min(dice.choice((1, 3, 20, 40, 100)), len(data) - at)
         place = base.find(data[at : at + size])
         if place >= 0 and dice.random() < 0.9:
-            out += bytes([0x80 | 0x0F | 0x70]) + place.to_bytes(4, "little") + size.to_bytes(3, "little")
+            out += copied(place, size)
         else:
             size = min(size, 127)
             out += bytes([size]) + data[at : at + size]
@@ -109,6 +115,8 @@ def test_a_delta_changes_no_verdict(seed: int) -> None:
         told = verdict(lambda: trees.check(OTHER, data, patch), names)  # noqa: B023
         expected = verdict(lambda: whole.check(OTHER, data, None), whole_names)  # noqa: B023
 
+        for copy in patch.copies():
+            assert data[copy.at : copy.at + copy.size] == base[copy.offset : copy.offset + copy.size]
         assert bool(told[0]) == bool(expected[0]), (told, expected, base, data, delta)
         assert told[1] == expected[1]
         good, bad = good + (not told[0]), bad + bool(told[0])
@@ -122,8 +130,8 @@ def tree_of(count: int, first: Oid = b"\x09" * 20) -> bytes:
 
 def test_what_is_kept_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A base that was forgotten costs only time."""
-    monkeypatch.setattr(trees_module, "_MOST_KEPT", 50)
-    monkeypatch.setattr(trees_module, "_MOST_JUDGED", 30)
+    monkeypatch.setattr(trees_module, "_MOST_KEPT", 10_000)
+    monkeypatch.setattr(trees_module, "_MOST_JUDGED", 1000)
     trees, names = checker()
     before = tree_of(40)
     trees.check(BASE, before, None)
@@ -137,3 +145,27 @@ def test_what_is_kept_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert b"\x0a" * 20 in names.blobs
     assert len(names.blobs) == 23
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("data", [b"1" * 1_000_000, b"1 " * 500_000, b"100644 a\0" + b"\x01" * 20 + b"7 " * 500_000])
+def test_what_is_no_tree_is_refused_at_once(data: bytes) -> None:
+    trees, _ = checker()
+    with pytest.raises(BadPack, match="badTree"):
+        trees.check(BASE, data, None)
+
+
+@pytest.mark.timeout(20)
+def test_a_number_without_an_end() -> None:
+    sizes = read_sizes(b"\xff" * 4_000_000, 0)
+    assert sizes.base > 1 << 63
+
+
+def test_of_very_many_copies_the_rest_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trees_module, "_MOST_COPIES", 7)
+    base, data = tree_of(40), tree_of(41)
+    trees, names = checker()
+    trees.check(BASE, base, None)
+    delta = any_delta(random.Random(1), base, data)
+    trees.check(OTHER, data, Patch(BASE, delta, read_sizes(delta, 0).end))
+    assert names.blobs == {b"\x08" * 20, b"\x09" * 20}
