@@ -21,6 +21,7 @@ _ENTRY = re.compile(rb"[0-7]+ [^\0]*\0.{20}", re.DOTALL)
 _PIECES = re.compile(_ENTRY.pattern + rb"|.+", re.DOTALL)  # what is no entry is one piece with all behind it: no second search
 _MOST_JUDGED = 8 * MIB  # of entries that are remembered
 _MOST_KEPT = 4 * MIB  # of trees that are
+_LEAST_KEPT = 4096  # what is made from a smaller tree is parsed whole as fast
 _MOST_COPIES = 1000  # of a delta that are looked at; the rest of the tree is parsed
 # Odd permissions of regular files are badFilemode, which git only mentions; other kinds of entry are what they are exactly.
 _MODE = re.compile(rb"100[0-7]{3}|120000|40000|160000")
@@ -150,7 +151,7 @@ class Trees:
     def _keep(self, oid: Oid, tree: _Tree) -> None:
         """As the base of the next ones; not again what another pack of the repository holds too."""
         size = sum(tree.widths)
-        if oid in self._kept or size > _MOST_KEPT // 4:
+        if oid in self._kept or not _LEAST_KEPT <= size <= _MOST_KEPT // 4:
             return
         self._kept[oid] = tree
         self._kept_bytes += size

@@ -18,6 +18,11 @@ BASE, OTHER = b"\x01" * 20, b"\x02" * 20
 NAMES = [b"a", b"a.b", b"a0", b"ab", b"b", b"foo", b"foo.txt", b"foo0", b"g", b"zoo", *(b"name-%d" % number for number in range(40))]
 
 
+@pytest.fixture(autouse=True)
+def _small_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trees_module, "_LEAST_KEPT", 0)
+
+
 def entry(dice: random.Random, name: bytes) -> bytes:
     mode = dice.choice((b"100644", b"100644", b"100755", b"40000", b"160000"))
     return mode + b" " + name + b"\0" + bytes([dice.randrange(1, 4)]) * 17 + dice.randbytes(3)
