@@ -69,19 +69,30 @@ def object_id(kind: Kind, data: bytes) -> Oid:
     return hashlib.sha1(b"%s %d\0" % (kind.text, len(data)) + data, usedforsecurity=False).digest()
 
 
-def read_entry_header(data: mmap | bytes | memoryview, offset: int) -> EntryHeader:
-    """The header of the entry at `offset` of pack bytes (gitformat-pack). No more than 64 bits of a number are
-    read: a larger one is refused for what it is, or for what follows it.
+def read_size(data: mmap | bytes | memoryview, offset: int) -> tuple[int, int]:
+    """A size of variable length (gitformat-pack), and where it ends. No more than 64 bits are read: a larger one is refused for what it is,
+    or for what follows it. Raises IndexError where the data ends.
     """
     byte = data[offset]
-    start = offset
-    kind, size, shift = (byte >> 4) & 7, byte & 15, 4
+    size, shift = byte & 0x7F, 7
     offset += 1
     while byte & 0x80 and shift < 64:
         byte = data[offset]
         size |= (byte & 0x7F) << shift
         shift += 7
         offset += 1
+    return size, offset
+
+
+def read_entry_header(data: mmap | bytes | memoryview, offset: int) -> EntryHeader:
+    """The header of the entry at `offset` of pack bytes (gitformat-pack)."""
+    byte = data[offset]
+    start = offset
+    kind, size = (byte >> 4) & 7, byte & 15
+    offset += 1
+    if byte & 0x80:
+        rest, offset = read_size(data, offset)
+        size |= rest << 4
     if kind == OFS_DELTA:
         byte = data[offset]
         offset += 1
@@ -360,16 +371,5 @@ def _inflate(pack: PackFile, head: EntryHeader) -> bytes:
 def _result_size(pack: PackFile, head: EntryHeader) -> int:
     """The second number of a delta: the size of what it makes."""
     start = zlib.decompressobj().decompress(pack.data[head.data_offset : head.data_offset + 1024], 20)
-    sizes: list[int] = []
-    position = 0
-    for _ in range(2):
-        size = shift = 0
-        while True:
-            byte = start[position]
-            size |= (byte & 0x7F) << shift
-            shift += 7
-            position += 1
-            if not byte & 0x80:
-                break
-        sizes.append(size)
-    return sizes[1]
+    _, offset = read_size(start, 0)
+    return read_size(start, offset)[0]

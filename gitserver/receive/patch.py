@@ -6,6 +6,7 @@ from typing import NamedTuple
 from dulwich.errors import ApplyDeltaError
 from dulwich.pack import apply_delta
 
+from gitserver.objects import read_size
 from storage.errors import BadPack
 from storage.records import Oid
 
@@ -65,8 +66,8 @@ class Patch(NamedTuple):
 def read_sizes(delta: bytes, offset: int) -> Sizes:
     """Raises BadPack for a delta that ends within them; `offset` is where it lies in the pack."""
     try:
-        base, middle = _number_at(delta, 0)
-        result, end = _number_at(delta, middle)
+        base, middle = read_size(delta, 0)
+        result, end = read_size(delta, middle)
     except IndexError as error:
         raise BadPack(f"The delta at offset {offset} is cut off. Run git fsck, and push again.") from error
     return Sizes(base, result, middle, end)
@@ -82,19 +83,6 @@ def patched(base: bytes, delta: bytes, sizes: Sizes, offset: int) -> bytes:
     except (ApplyDeltaError, AssertionError, IndexError, ValueError) as error:
         raise BadPack(f"The delta at offset {offset} does not fit its base. Run git fsck, and push again.") from error
     return data[: -_END[0]]
-
-
-def _number_at(delta: bytes, position: int) -> tuple[int, int]:
-    """(a number, where it ends)."""
-    byte = delta[position]
-    value, shift = byte & 0x7F, 7
-    position += 1
-    while byte & 0x80 and shift < 64:
-        byte = delta[position]
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        position += 1
-    return value, position
 
 
 def _number(value: int) -> bytes:
