@@ -1,0 +1,3 @@
+"""The application: it assembles the parts, serves them, and is the operator's command."""
+
+VERSION = "0.1.0"

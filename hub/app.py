@@ -20,6 +20,7 @@ from gitserver.push_views import PushViews
 from gitserver.rule_views import RuleViews
 from gitserver.views import GitViews
 from hfcompat.views import HfViews
+from hub import VERSION
 from hub.health import HealthViews
 from hub.home import HomeViews
 from hub.log import log_request
@@ -36,7 +37,6 @@ from storage.errors import HubError, NotFound
 from storage.records import Repo
 from storage.versions.base import Refs
 
-VERSION = "0.1.0"
 RUNNING = web.AppKey("running", set[int])
 LEAVING = web.AppKey("leaving", asyncio.Event)  # each connection ends with its answer
 _ORIGIN = web.AppKey("origin", Origin)

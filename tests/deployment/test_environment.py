@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.cli import run
+from hub.command.line import run
 from hub.deployment.environment import NAMES
 from tests.deployment.compose import read_env
 from tests.deployment.stack import ROOT

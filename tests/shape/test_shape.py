@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 
 from accounts.endpoint import Endpoint
 from hub.app import endpoints
-from hub.cli import make_parser
+from hub.command.line import make_parser
 from hub.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -73,9 +75,19 @@ def test_every_verb_and_option_is_documented() -> None:
     tasks = ("create-user", "create-token", "create-bucket", "add-ssh-key", "check")
     for verb in ("serve", "doctor", "secrets", *(f"admin {task}" for task in tasks)):
         assert f"kohakuhub {verb}" in text
-    options = set(re.findall(r"--[a-z-]+", Path(ROOT / "hub" / "cli.py").read_text("utf-8"))) | set(re.findall(r"--[a-z]+", shown))
+    source = (ROOT / "hub" / "command" / "line.py").read_text("utf-8")
+    options = set(re.findall(r"--[a-z-]+", source)) | set(re.findall(r"--[a-z]+", shown))
 
     assert sorted(option for option in options if option not in text and option != "--help") == []
+
+
+def test_the_command_imports_little_before_it_is_called() -> None:
+    """Each process of the workshop begins with the command's module."""
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, hub.command.line; print(*sys.modules)"], check=True, capture_output=True, text=True, cwd=ROOT
+    ).stdout.split()
+
+    assert {"aiohttp", "asyncio", "dulwich", "pydantic", "hub.services"} & set(loaded) == set()
 
 
 def test_no_machine_path_in_the_repository() -> None:
