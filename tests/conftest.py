@@ -31,7 +31,7 @@ __all__ = ["PASSWORD", "bucket", "s3_server", "versitygw"]
 
 ROOT = Path(__file__).parent.parent
 COMMAND = Path(sys.executable).parent / "kohakuhub"
-GUARDED = (sys.executable, str(Path(__file__).parent / "guarded_hub.py"))
+GUARDED = (sys.executable, "-m", "tests.guarded_hub")
 
 
 @dataclass(frozen=True)
