@@ -9,11 +9,11 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from mmap import mmap
 from typing import Protocol
 
 from dulwich.pack import apply_delta
 
+from gitserver.entries import OFS_DELTA, EntryHeader, read_entry_header, read_size
 from gitserver.parse import CommitNode, TreeItem, parse_commit_node, parse_tree
 from gitserver.reach.table import Reach, open_reach
 from storage.errors import ObjectNotFound, Unavailable
@@ -23,8 +23,6 @@ from storage.packs import PackFile, Packs, PackStore
 from storage.packs.once import Once
 from storage.records import Oid
 
-OFS_DELTA = 6
-REF_DELTA = 7
 _BASE_CACHE_BYTES = 48 * MIB
 _COMMIT_CACHE = 30_000  # nodes a repository
 
@@ -54,57 +52,8 @@ class Location:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class EntryHeader:
-    """The head of a pack entry: `size` is that of the inflated data (of the delta, for deltas)."""
-
-    kind_or_delta: int
-    size: int
-    data_offset: int
-    base_offset: int | None = None
-    base_oid: Oid | None = None
-
-
 def object_id(kind: Kind, data: bytes) -> Oid:
     return hashlib.sha1(b"%s %d\0" % (kind.text, len(data)) + data, usedforsecurity=False).digest()
-
-
-def read_size(data: mmap | bytes | memoryview, offset: int) -> tuple[int, int]:
-    """A size of variable length (gitformat-pack), and where it ends. No more than 64 bits are read: a larger one is refused for what it is,
-    or for what follows it. Raises IndexError where the data ends.
-    """
-    byte = data[offset]
-    size, shift = byte & 0x7F, 7
-    offset += 1
-    while byte & 0x80 and shift < 64:
-        byte = data[offset]
-        size |= (byte & 0x7F) << shift
-        shift += 7
-        offset += 1
-    return size, offset
-
-
-def read_entry_header(data: mmap | bytes | memoryview, offset: int) -> EntryHeader:
-    """The header of the entry at `offset` of pack bytes (gitformat-pack)."""
-    byte = data[offset]
-    start = offset
-    kind, size = (byte >> 4) & 7, byte & 15
-    offset += 1
-    if byte & 0x80:
-        rest, offset = read_size(data, offset)
-        size |= rest << 4
-    if kind == OFS_DELTA:
-        byte = data[offset]
-        offset += 1
-        distance = byte & 0x7F
-        while byte & 0x80 and distance < 1 << 64:
-            byte = data[offset]
-            distance = ((distance + 1) << 7) | (byte & 0x7F)
-            offset += 1
-        return EntryHeader(kind, size, offset, base_offset=start - distance)
-    if kind == REF_DELTA:
-        return EntryHeader(kind, size, offset + 20, base_oid=bytes(data[offset : offset + 20]))
-    return EntryHeader(kind, size, offset)
 
 
 class BaseCache:

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import TypeAlias
 
+from gitserver.entries import OFS_DELTA, REF_DELTA, EntryHeader, entry_header, offset_bytes, read_entry_header
 from gitserver.fetch.objectset import ObjectSet
-from gitserver.objects import OFS_DELTA, REF_DELTA, EntryHeader, Objects, read_entry_header
+from gitserver.objects import Objects
 from gitserver.reach.table import BY_ID, NOTHING, Reach
 from storage.errors import ObjectNotFound
 from storage.packs import PackFile
@@ -201,30 +202,6 @@ class _Change:
     head: EntryHeader
     distance: int = 0
     base_oid: Oid | None = None
-
-
-def entry_header(kind: int, size: int) -> bytes:
-    """Type and size of a pack entry (gitformat-pack)."""
-    byte = (kind << 4) | (size & 15)
-    size >>= 4
-    out = bytearray()
-    while size:
-        out.append(byte | 0x80)
-        byte = size & 0x7F
-        size >>= 7
-    out.append(byte)
-    return bytes(out)
-
-
-def offset_bytes(distance: int) -> bytes:
-    """The distance of an OFS_DELTA."""
-    out = [distance & 0x7F]
-    distance >>= 7
-    while distance:
-        distance -= 1
-        out.append(0x80 | (distance & 0x7F))
-        distance >>= 7
-    return bytes(reversed(out))
 
 
 def _choose(objects: Objects, sent: AbstractSet[Oid]) -> list[tuple[PackFile, dict[int, Oid]]]:

@@ -4,6 +4,8 @@ Linear in the sizes of both, whatever they hold: blocks are looked up whole in a
 the first few are tried, and what was compared is copied and never compared again.
 """
 
+from gitserver.entries import size_bytes
+
 _BLOCK = 16
 _SAME = 4  # equal blocks of the base that are tried
 _COPY = 0xFFFFFF  # the most that one instruction copies or
@@ -13,7 +15,7 @@ _FIRST_STEP, _LAST_STEP = 32, 1 << 16
 
 def make_delta(base: bytes, target: bytes, limit: int) -> bytes | None:
     """What makes `target` of `base`; None when it would have more than `limit` bytes."""
-    out = _Delta(limit, _number(len(base)) + _number(len(target)))
+    out = _Delta(limit, size_bytes(len(base)) + size_bytes(len(target)))
     most = min(len(base), len(target))
     front = _common(base, 0, target, 0, most)
     behind = _common_behind(base, target, most - front)
@@ -153,13 +155,4 @@ def _copy(start: int, size: int) -> bytes:
             flags |= 1 << bit
             out.append(byte)
     out[0] = flags
-    return bytes(out)
-
-
-def _number(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
     return bytes(out)

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from dulwich.pack import write_pack_index_v2
 
-from gitserver.fetch.packing import entry_header, offset_bytes
-from gitserver.objects import OFS_DELTA, EntryHeader, Objects, read_entry_header
+from gitserver.entries import OFS_DELTA, EntryHeader, entry_header, offset_bytes, read_entry_header
+from gitserver.objects import Objects
 from gitserver.receive.ingest import pack_entry
 from storage.errors import Unavailable
 from storage.packs import PackFile, StoredEntry

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from dulwich.pack import write_pack_index_v2
 
-from gitserver.fetch.packing import entry_header, offset_bytes
+from gitserver.entries import OFS_DELTA, entry_header, offset_bytes
 from gitserver.merge.catalog import Catalog
 from gitserver.merge.delta import make_delta
 from gitserver.merge.walk import Found
-from gitserver.objects import OFS_DELTA, Kind, Objects
+from gitserver.objects import Kind, Objects
 from gitserver.receive.ingest import pack_entry
 from storage.files import sync_file
 from storage.records import PackInfo

@@ -10,7 +10,8 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from gitserver.objects import OFS_DELTA, REF_DELTA, Kind, Objects, read_entry_header
+from gitserver.entries import OFS_DELTA, REF_DELTA, read_entry_header
+from gitserver.objects import Kind, Objects
 from gitserver.parse import CHILDREN, parse_commit_node, parse_tag_target
 from gitserver.reach.marks import Marks, joined
 from gitserver.reach.table import BY_ID, KIND, NOTHING, Arrays

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dulwich.pack import write_pack_index_v2
 
+from gitserver.entries import entry_header
 from gitserver.objects import Kind, Objects, RawObject, object_id
 from gitserver.parse import CommitNode, parse_commit_node
 from gitserver.receive.deltas import Deltas
@@ -206,13 +207,4 @@ def complete(pack: Path, outside: dict[Oid, RawObject], count: int) -> tuple[lis
 
 def pack_entry(raw: RawObject) -> bytes:
     """An object as a whole pack entry (gitformat-pack)."""
-    size = len(raw.data)
-    head = bytearray()
-    byte = (raw.kind << 4) | (size & 15)
-    size >>= 4
-    while size:
-        head.append(byte | 0x80)
-        byte = size & 0x7F
-        size >>= 7
-    head.append(byte)
-    return bytes(head) + zlib.compress(raw.data, 3)
+    return entry_header(raw.kind, len(raw.data)) + zlib.compress(raw.data, 3)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from dulwich.errors import ApplyDeltaError
 from dulwich.pack import apply_delta
 
-from gitserver.objects import read_size
+from gitserver.entries import read_size, size_bytes
 from storage.errors import BadPack
 from storage.records import Oid
 
@@ -77,17 +77,9 @@ def patched(base: bytes, delta: bytes, sizes: Sizes, offset: int) -> bytes:
     """Base and delta to result. An instruction more is put at the end: dulwich passes over a bad copy that is the last and over one that
     is cut off, and other programs could not read what is stored then. Raises BadPack for a delta that does not fit.
     """
-    longer = b"".join((delta[: sizes.result_at], _number(sizes.result + _END[0]), delta[sizes.end :], _END))
+    longer = b"".join((delta[: sizes.result_at], size_bytes(sizes.result + _END[0]), delta[sizes.end :], _END))
     try:
         data = b"".join(apply_delta(base, longer))
     except (ApplyDeltaError, AssertionError, IndexError, ValueError) as error:
         raise BadPack(f"The delta at offset {offset} does not fit its base. Run git fsck, and push again.") from error
     return data[: -_END[0]]
-
-
-def _number(value: int) -> bytes:
-    out = bytearray([value & 0x7F])
-    while value := value >> 7:
-        out[-1] |= 0x80
-        out.append(value & 0x7F)
-    return bytes(out)

@@ -7,7 +7,8 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gitserver.objects import OFS_DELTA, REF_DELTA, Kind, RawObject, object_id
+from gitserver.entries import OFS_DELTA, REF_DELTA
+from gitserver.objects import Kind, RawObject, object_id
 from gitserver.receive.ingest import pack_entry
 from tests.differential.oddities import ATTRIBUTES, MODES, MODULES, NASTY_MODES, NASTY_NAMES, NASTY_WORDS
 

@@ -6,7 +6,8 @@ import zlib
 
 import pytest
 
-from gitserver.objects import OFS_DELTA, Kind, RawObject, object_id
+from gitserver.entries import OFS_DELTA
+from gitserver.objects import Kind, RawObject, object_id
 from gitserver.receive.gitmodules import gitmodules_fault
 from gitserver.receive.ingest import Ingest, Terms, pack_entry
 from gitserver.receive.names import GITATTRIBUTES, GITMODULES, is_dotgit
