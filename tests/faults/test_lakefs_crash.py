@@ -27,8 +27,11 @@ def place(new_cluster: Callable[..., Any], lakefs: Any) -> Iterator[Place]:
 
 
 @pytest.fixture
-def make(place: Place, tmp_path: Path) -> Callable[..., list[Case]]:
-    """A case for each stop, on a repository with `main` and `side`, unless it is to be empty."""
+def make(place: Place, tmp_path: Path) -> Iterator[Callable[..., list[Case]]]:
+    """A case for each stop, on a repository with `main` and `side`, unless it is to be empty. They go when the test is over: each start of
+    the hub and each check looks at all that there are.
+    """
+    all_of_them: list[Case] = []
 
     def one(number: int, stop: Stop, *, empty: bool) -> Case:
         name = place.hub.repo()
@@ -43,9 +46,11 @@ def make(place: Place, tmp_path: Path) -> Callable[..., list[Case]]:
     def some(stops: Sequence[Stop], *, empty: bool = False) -> list[Case]:
         made = [one(number, stop, empty=empty) for number, stop in enumerate(stops)]
         assert made
+        all_of_them.extend(made)
         return made
 
-    return some
+    yield some
+    each(all_of_them, lambda case: delete(place, case))
 
 
 @pytest.fixture
@@ -78,6 +83,11 @@ def survive(place: Place, tmp_path: Path) -> Callable[[Sequence[Case], str], Non
         assert (found.returncode, found.stdout) == (0, "")
 
     return run
+
+
+def delete(place: Place, case: Case) -> None:
+    body = {"type": "model", "organization": case.name.partition("/")[0], "name": case.name.partition("/")[2]}
+    assert place.hub.call("DELETE", "/api/repos/delete", body).status == 200
 
 
 def try_again(case: Case) -> None:
