@@ -17,7 +17,7 @@ test: $(VENV)/installed-test
 	-sh tests/servers/versitygw.sh
 	sh tests/servers/openssh.sh
 	-sh tests/servers/nginx.sh
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 30
 
 cluster: $(VENV)/installed-test
 	sh tests/servers/postgres.sh
