@@ -255,7 +255,7 @@ class _Judge:
             return "this hub takes only refs/heads/, refs/tags/ and refs/notes/"
         if update.new == ZERO_OID:
             is_head = update.ref == self._refs.head and self._refs.get(update.ref) is not None
-            return "deletion of the current branch prohibited" if is_head else refusal(self._rules, update, self._commits)
+            return "deletion of the current branch prohibited" if is_head else refusal(self._rules, update, self._commits, self._refs)
         return self._target(update) or self._breach(update)
 
     def is_done(self, update: RefUpdate) -> bool:
@@ -265,7 +265,7 @@ class _Judge:
     def _breach(self, update: RefUpdate) -> str:
         """Of a rule; an old value that is not here is refused by the version store."""
         try:
-            return refusal(self._rules, update, self._commits) if self._rules else ""
+            return refusal(self._rules, update, self._commits, self._refs) if self._rules else ""
         except ObjectNotFound:
             return "missing necessary objects"
 

@@ -10,6 +10,7 @@ from gitserver.parse import CommitNode
 from storage.database.base import Database, Tx
 from storage.errors import Invalid
 from storage.records import ZERO_OID, Oid, RefUpdate
+from storage.versions.base import Refs
 
 _HEADS = b"refs/heads/"
 _MOST_RULES = 100
@@ -84,8 +85,10 @@ class BranchRules:
         self._database.write(work)
 
 
-def refusal(rules: Sequence[BranchRule], update: RefUpdate, commits: Commits) -> str:
-    """Why the rules do not let the update be, in words for the client; empty when they do. Its commits are known to be commits."""
+def refusal(rules: Sequence[BranchRule], update: RefUpdate, commits: Commits, refs: Refs) -> str:
+    """Why the rules do not let the update be, in words for the client; empty when they do. Its commits are known to be commits; `refs` is
+    what there is before it.
+    """
     branch = update.ref.removeprefix(_HEADS)
     if branch == update.ref:
         return ""
@@ -94,13 +97,20 @@ def refusal(rules: Sequence[BranchRule], update: RefUpdate, commits: Commits) ->
         return "protected branch: it may not be deleted" if any(rule.forbids_deletion for rule in covering) else ""
     if update.old != ZERO_OID and any(rule.forbids_force for rule in covering) and unreachable(commits, {update.old}, [update.new]):
         return "protected branch: force pushes are not allowed"
-    if any(rule.forbids_merges for rule in covering) and _brings_merge(update, commits):
+    if any(rule.forbids_merges for rule in covering) and _brings_merge(update, commits, _accepted(rules, refs)):
         return "protected branch: merge commits are not allowed; rebase instead"
     return ""
 
 
-def _brings_merge(update: RefUpdate, commits: Commits) -> bool:
+def _accepted(rules: Sequence[BranchRule], refs: Refs) -> list[Oid]:
+    """Where the default branch stands, and each that may have no merges: a new one may be cut from the history of these, whatever it is."""
+    linear = [rule for rule in rules if rule.forbids_merges]
+    heads = [(ref.name.removeprefix(_HEADS), ref) for ref in refs.refs if ref.name.startswith(_HEADS)]
+    return [ref.oid for branch, ref in heads if ref.name == refs.head or any(rule.covers(branch) for rule in linear)]
+
+
+def _brings_merge(update: RefUpdate, commits: Commits, accepted: Sequence[Oid]) -> bool:
     difference = Difference(commits)
-    for _ in difference.run([update.new], [update.old] if update.old != ZERO_OID else []):
+    for _ in difference.run([update.new], [update.old] if update.old != ZERO_OID else accepted):
         pass
     return any(len(node.parents) > 1 for node in difference.commits)

@@ -15,7 +15,7 @@ from accounts import bodies
 from accounts.access import require
 from accounts.endpoint import GIT_PATHS, Call, Endpoint
 from gitserver.errors import NO_CACHE, render_git
-from gitserver.fetch.session import FetchSession, PackSupply
+from gitserver.fetch.session import PackSupply, open_session
 from gitserver.objects import ObjectStores
 from gitserver.pktline import FLUSH, pkt
 from gitserver.protocol import capabilities, v0, v2
@@ -108,11 +108,12 @@ class GitViews:
         objects = self._objects.of(repo.id)
         refs = self._versions.refs(repo.id)
         session = session_of(request)
+        opened = partial(open_session, objects, refs, self._versions, repo, self._supply)
         if protocol_version(request) == 2:
             offers = partial(self._offers, request, repo, refs)
-            yield from v2.Command(objects, refs, body, self._limits, self._supply, offers, session).answer()
+            yield from v2.Command(objects, refs, body, self._limits, opened, offers, session).answer()
             return
-        yield from v0.UploadPack(FetchSession(objects, refs, self._supply), body, self._limits, session).answer()
+        yield from v0.UploadPack(opened(), body, self._limits, session).answer()
 
 
 def protocol_version(request: web.Request) -> int:

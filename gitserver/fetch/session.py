@@ -2,8 +2,9 @@
 
 import heapq
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import compress
 from typing import Protocol
 
@@ -18,10 +19,11 @@ from gitserver.objects import Kind, Objects
 from gitserver.reach.marks import both
 from gitserver.reach.table import Reach
 from storage.errors import Invalid, ObjectNotFound
-from storage.records import Oid
-from storage.versions.base import Ref, Refs
+from storage.records import Oid, Repo
+from storage.versions.base import Ref, Refs, VersionStore
 
 _MOST_EDGES = 4
+_LATELY_SECONDS = 600
 _NEAR = TICK  # a walk of fewer steps is no more work than to look up what is known ahead
 
 
@@ -76,18 +78,28 @@ class PackSupply(Protocol):
         """The pack of `order`; `here` makes the job to be done at once."""
 
 
-class FetchSession:
-    """`refs` is the state that the client is answered from; packs of other workers are looked up once, at the start."""
+def nothing_moved() -> Sequence[Ref]:
+    return ()
 
-    def __init__(self, objects: Objects, refs: Refs, supply: PackSupply | None = None) -> None:
+
+class FetchSession:
+    """`refs` is the state that the client is answered from; packs of other workers are looked up once, at the start.
+
+    `moved` tells where refs stood a moment ago: over HTTP a client asks for what it was told by an earlier answer.
+    """
+
+    def __init__(
+        self, objects: Objects, refs: Refs, supply: PackSupply | None = None, moved: Callable[[], Sequence[Ref]] = nothing_moved
+    ) -> None:
         self._objects = objects
         self._supply = supply
+        self._moved = moved
         self.refs = refs
         self._named = {ref.name: ref for ref in refs.refs}
         objects.refresh()
 
     def wanted(self, wants: Iterable[Oid]) -> Wanted:
-        """Raises Invalid, in git's words, for an object that is missing, or a commit or tag that no ref leads to."""
+        """Raises Invalid, in git's words, for an object that is missing, or a commit or tag that no ref leads to, or did lately."""
         kinds: dict[Kind, list[Oid]] = {kind: [] for kind in Kind}
         tips = {ref.oid for ref in self.refs.refs}
         hidden: dict[Oid, Oid] = {}
@@ -124,6 +136,10 @@ class FetchSession:
     def ref(self, name: bytes) -> Ref | None:
         return self._named.get(self.refs.head if name == b"HEAD" else name)
 
+    def ref_or_former(self, name: bytes) -> Ref | None:
+        """A ref that was deleted a moment ago, too."""
+        return self.ref(name) or next((ref for ref in self._moved() if ref.name == name and self._is_stored(ref.oid)), None)
+
     def pack(self, order: PackOrder) -> Job:
         def here() -> PackJob:
             return PackJob(self._objects, self.refs, order, self._commits(order.common))
@@ -137,20 +153,29 @@ class FetchSession:
             raise Invalid(f"upload-pack: not our ref {want.hex()}") from error
 
     def _check_reachable(self, hidden: dict[Oid, Oid]) -> None:
-        if not hidden:
+        if not hidden or not (lost := self._unled(hidden, [ref.oid for ref in self.refs.refs])):
             return
+        lately = list(dict.fromkeys(ref.oid for ref in self._moved() if self._is_stored(ref.oid)))
+        if lately:
+            lost = self._unled({want: hidden[want] for want in lost}, lately)
+        if lost:
+            raise Invalid(f"upload-pack: not our ref {lost[0].hex()}")
+
+    def _unled(self, hidden: Mapping[Oid, Oid], tips: Iterable[Oid]) -> list[Oid]:
+        """Those of the wants to which none of `tips` leads; `hidden` gives the commit, or the tag itself, of each."""
         chains: set[Oid] = set()
         commits: list[Oid] = []
-        for ref in self.refs.refs:
-            tags, oid, kind = peel(self._objects, ref.oid)
+        for tip in tips:
+            tags, oid, kind = peel(self._objects, tip)
             chains.update(tags)
             if kind is Kind.COMMIT:
                 commits.append(oid)
         asked = {oid for oid in hidden.values() if oid not in chains and self._objects.header(oid)[0] is Kind.COMMIT}
         lost = self._lost(asked, commits)
-        for want, oid in hidden.items():
-            if oid in lost or (oid not in asked and oid not in chains):
-                raise Invalid(f"upload-pack: not our ref {want.hex()}")
+        return [want for want, oid in hidden.items() if oid in lost or (oid not in asked and oid not in chains)]
+
+    def _is_stored(self, oid: Oid) -> bool:
+        return self._objects.peek(oid) is not None
 
     def _lost(self, asked: set[Oid], tips: Sequence[Oid]) -> set[Oid]:
         """Those of the commits `asked` that none of the commits `tips` leads to."""
@@ -163,6 +188,11 @@ class FetchSession:
     def _commits(self, oids: Iterable[Oid]) -> tuple[Oid, ...]:
         peeled = (peel(self._objects, oid) for oid in oids)
         return tuple(dict.fromkeys(oid for _, oid, kind in peeled if kind is Kind.COMMIT))
+
+
+def open_session(objects: Objects, refs: Refs, versions: VersionStore, repo: Repo, supply: PackSupply | None) -> FetchSession:
+    """For a client that was told of the refs by an earlier answer, up to ten minutes ago."""
+    return FetchSession(objects, refs, supply, partial(versions.moved, repo.id, _LATELY_SECONDS))
 
 
 class PackJob:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from enum import Enum, auto
 
-from gitserver.fetch.session import FetchSession, PackSupply, Wanted
+from gitserver.fetch.session import FetchSession, Wanted
 from gitserver.objects import Objects
 from gitserver.pktline import DELIM, FLUSH, Readable, Special, pkt, read_pkt
 from gitserver.protocol.answer import pack_order, send_pack, shallow_lines, shallow_plan
@@ -34,14 +34,14 @@ class Command:
         refs: Refs,
         body: Readable,
         limits: Limits,
-        supply: PackSupply | None = None,
+        new_session: Callable[[], FetchSession],
         offers: Callable[[], Sequence[Offer]] = nothing_offered,
         session: str = "",
     ) -> None:
         self.objects = objects
         self.refs = refs
         self.limits = limits
-        self.supply = supply
+        self.new_session = new_session
         self.offers = offers
         self._body = body
         self._session = session
@@ -214,7 +214,7 @@ class Fetch:
         return pkt(b"\1" + data) if self._request.has(b"sideband-all") else pkt(data)
 
     def _named(self, name: bytes) -> Ref:
-        ref = self._session.ref(name)
+        ref = self._session.ref_or_former(name)
         if ref is None:
             raise Invalid(f"unknown ref {name[:200].decode(errors='replace')}")
         return Ref(name, ref.oid, ref.peeled)
@@ -225,7 +225,7 @@ def fetch(command: Command, arguments: Iterator[bytes]) -> Iterator[bytes]:
     try:
         for line in arguments:
             request.take(line)
-        yield from Fetch(FetchSession(command.objects, command.refs, command.supply), request).answer()
+        yield from Fetch(command.new_session(), request).answer()
     except Invalid as error:
         if not request.has(b"sideband-all"):
             raise

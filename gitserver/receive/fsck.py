@@ -13,14 +13,28 @@ from gitserver.receive.verdict import Profile, References, bad
 from storage.limits import Limits
 from storage.records import Oid
 
-_PERSON = rb"[^<>\n\0]* <[^<>\n\0]*> (?:0|[1-9][0-9]{0,18}) [+-][0-9]{4}\n"
+_LATEST = 2**63 - 1  # seconds: what git keeps in 64 bits with a sign
+
+
+def _dates() -> str:
+    """A pattern for seconds as git writes them, up to the latest: fewer digits, or one that is smaller."""
+    digits = str(_LATEST)
+    smaller = [
+        f"{digits[:place]}[{int(place == 0)}-{int(digit) - 1}][0-9]{{{len(digits) - place - 1}}}"
+        for place, digit in enumerate(digits)
+        if int(digit) > int(place == 0)
+    ]
+    return "|".join(["0", f"[1-9][0-9]{{0,{len(digits) - 2}}}", *smaller, digits])
+
+
+_PERSON = rb"[^<>\n\0]* <[^<>\n\0]*> (?:" + _dates().encode() + rb") [+-][0-9]{4}\n"
 _COMMIT = re.compile(rb"tree ([0-9a-f]{40})\n((?:parent [0-9a-f]{40}\n)*)author " + _PERSON + rb"committer " + _PERSON)
 _TAG = re.compile(rb"object ([0-9a-f]{40})\ntype (commit|tree|blob|tag)\ntag ([^\n\0]*)\n(?:tagger " + _PERSON + rb")?(?=[^\n]*\n|\Z)")
 _MOST_ATTRIBUTES = 100 << 20
 _LONGEST_ATTRIBUTE = 2048
 _KINDS = {kind.text: kind for kind in Kind}
-# What old programs wrote into people's lines (missingEmail, missingSpaceBeforeDate, badDate, badTimezone …).
-_LINE = rb" (?![^\n]*[0-9]{19})[^\n\0]*\n"
+# What old programs wrote into people's lines (missingEmail, missingSpaceBeforeDate, badDate, badTimezone …), but no date that overflows.
+_LINE = rb" (?:" + _PERSON[:-2] + rb"|(?![^\n]*>[ \t\r\v\f]*[0-9]{19})[^\n\0]*)\n"
 _OLD_COMMIT = re.compile(rb"tree ([0-9a-f]{40})\n((?:parent [0-9a-f]{40}\n)*)author" + _LINE + rb"committer" + _LINE)
 _OLD_TAG = re.compile(rb"object ([0-9a-f]{40})\ntype (commit|tree|blob|tag)\ntag ([^\n\0]*)\n(?:tagger" + _LINE + rb")?(?=[^\n]*\n|\Z)")
 

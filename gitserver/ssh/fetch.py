@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from gitserver.bundles.bundles import Bundles
-from gitserver.fetch.session import FetchSession, PackSupply
+from gitserver.fetch.session import FetchSession, PackSupply, open_session
 from gitserver.objects import ObjectStores
 from gitserver.pktline import pkt
 from gitserver.protocol import capabilities, v0, v2
@@ -44,8 +44,9 @@ class Fetching:
             repo = admit()
             refs = self._versions.refs(repo.id)
             offers = partial(self._bundles.offers, repo.id, refs, origin)
-            measured = _Measured(stream, self._limits)
-            command = v2.Command(self._objects.of(repo.id), refs, measured, self._limits, self._supply, offers, session)
+            objects, measured = self._objects.of(repo.id), _Measured(stream, self._limits)
+            opened = partial(open_session, objects, refs, self._versions, repo, self._supply)
+            command = v2.Command(objects, refs, measured, self._limits, opened, offers, session)
             yield from command.answer()
             if command.is_empty:
                 return

@@ -95,6 +95,9 @@ class VersionStore(Protocol):
     def made_for(self, repo_id: str, ref: bytes, request: str, seconds: int) -> Oid | None:
         """Where `ref` was moved by the newest update of the last `seconds` that carried `request`."""
 
+    def moved(self, repo_id: str, seconds: int) -> Sequence[Ref]:
+        """Where refs stood that were moved or deleted in the last `seconds`, newest first; not peeled. A bounded number."""
+
     def roots(self, repo_id: str) -> set[Oid]:
         """Everything that keeps objects: whatever leads from these ids must stay stored. Refs that nobody is shown count, too."""
 

@@ -25,6 +25,8 @@ _PUT = (
     "INSERT INTO refs (repo_id, name, oid, peeled) VALUES (:repo, :name, :oid, :peeled)"
     " ON CONFLICT (repo_id, name) DO UPDATE SET oid = excluded.oid, peeled = excluded.peeled"
 )
+_MOVED = "SELECT name, old FROM ref_log WHERE repo_id = :repo AND at > :since ORDER BY at DESC LIMIT :most"
+_MOST_MOVED = 10_000
 
 
 class Refused(Exception):
@@ -100,6 +102,11 @@ class TableVersionStore:
         """The rows are asked for themselves."""
 
     def close(self) -> None: ...
+
+    def moved(self, repo_id: str, seconds: int) -> Sequence[Ref]:
+        since = time.time_ns() // 1000 - seconds * 1_000_000
+        rows = self._database.all(_MOVED, {"repo": repo_id, "since": since, "most": _MOST_MOVED})
+        return [Ref(bytes(row["name"]), bytes(row["old"])) for row in rows if bytes(row["old"]) != ZERO_OID]
 
     def made_for(self, repo_id: str, ref: bytes, request: str, seconds: int) -> Oid | None:
         since = time.time_ns() // 1000 - seconds * 1_000_000

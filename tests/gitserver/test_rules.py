@@ -64,6 +64,26 @@ def test_linear_history(hub: Any, pushing: Pushing) -> None:
     pushing("push", "-q", pushing.url, "main:other")  # what was there before is not judged
 
 
+def test_a_new_branch_of_linear_history_may_be_cut_from_the_default_branch(hub: Any, pushing: Pushing) -> None:
+    pushing.commit()
+    pushing("checkout", "-q", "-b", "side")
+    pushing.commit("s")
+    pushing("checkout", "-q", "main")
+    pushing.commit("m")
+    pushing("merge", "-q", "--no-edit", "side")
+    pushing("push", "-q", pushing.url, "main")
+    put(hub, pushing.name, {"pattern": "release/*", "forbidMerges": True})
+
+    pushing("push", "-q", pushing.url, "main:refs/heads/release/1")
+    pushing.commit("after")
+    pushing("push", "-q", pushing.url, "main:refs/heads/release/2")
+    pushing("checkout", "-q", "-b", "other", "HEAD~1")
+    pushing.commit("o")
+    pushing("merge", "-q", "--no-edit", "main")
+    pushing("push", "-q", pushing.url, "other")
+    assert "merge commits are not allowed" in pushing.refused("other:refs/heads/release/3")
+
+
 def test_who_may_and_what_is_no_rule(hub: Any) -> None:
     name = hub.repo()
     assert put(hub, name, {"pattern": "main"}, token=hub.token2).status == 403

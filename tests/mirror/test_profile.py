@@ -42,6 +42,30 @@ def test_odd_people_are_for_imports(person: bytes) -> None:
         assert not takes(Profile.PUSHED, Kind.COMMIT, commit)
 
 
+@pytest.mark.parametrize(
+    "person",
+    [
+        b"bot <1234567890123456789012@discord.example> 1112911993 -0700\n",
+        b"1234567890123456789 <a@example.org> 1112911993 -0700\n",
+        b"A <a@example.org> 9223372036854775807 -0700\n",
+        b"A <a@example.org> 0 +0000\n",
+    ],
+)
+def test_long_numbers_that_are_no_danger_are_for_all(person: bytes) -> None:
+    commit = TREE + b"author " + person + b"committer " + person + b"\nmessage\n"
+    assert takes(Profile.PUSHED, Kind.COMMIT, commit)
+    assert takes(Profile.IMPORTED, Kind.COMMIT, commit)
+
+
+@pytest.mark.parametrize("date", [2**63, 2**63 + 10**17, 10**19 - 1, 2**64 - 1, 10**19, 10**21])
+def test_dates_that_overflow_are_for_nobody(date: int) -> None:
+    """git: badDateOverflow."""
+    for line in (b"A <a@example.org> %d +0000\n" % date, b"A <<a@example.org>>  %d +051800\n" % date):
+        commit = TREE + b"author " + GOOD + b"committer " + line + b"\nmessage\n"
+        assert not takes(Profile.PUSHED, Kind.COMMIT, commit)
+        assert not takes(Profile.IMPORTED, Kind.COMMIT, commit)
+
+
 def test_padded_modes_are_for_imports_and_mean_the_same() -> None:
     fsck = Fsck(Limits(), Profile.IMPORTED)
     fsck.check(Kind.TREE, OID, entry(b"040000", b"folder"))

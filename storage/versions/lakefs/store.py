@@ -108,6 +108,9 @@ class LakeFSVersionStore:
         self._watch.look(repo_id, _FILES_SECONDS)
         return self._table.find(repo_id, names)
 
+    def moved(self, repo_id: str, seconds: int) -> Sequence[Ref]:
+        return self._table.moved(repo_id, seconds)
+
     def made_for(self, repo_id: str, ref: bytes, request: str, seconds: int) -> Oid | None:
         return self._table.made_for(repo_id, ref, request, seconds)
 
