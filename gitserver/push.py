@@ -32,6 +32,7 @@ from storage.versions.base import RefResult, Refs, VersionStore
 _WRITABLE = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
 _MOST_SHOWN = 20
 _ATOMIC = frozenset({b"atomic"})
+IS_DEFAULT = "deletion of the current branch prohibited"  # git's words
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +256,7 @@ class _Judge:
             return "this hub takes only refs/heads/, refs/tags/ and refs/notes/"
         if update.new == ZERO_OID:
             is_head = update.ref == self._refs.head and self._refs.get(update.ref) is not None
-            return "deletion of the current branch prohibited" if is_head else refusal(self._rules, update, self._commits)
+            return IS_DEFAULT if is_head else refusal(self._rules, update, self._commits)
         return self._target(update) or self._breach(update)
 
     def is_done(self, update: RefUpdate) -> bool:
@@ -294,6 +295,12 @@ class _Judge:
 
     def _kind(self, oid: Oid) -> Kind:
         return self._kinds.get(oid) or self._objects.header(oid)[0]
+
+
+def how_to_change_default(repo: Repo) -> str:
+    """For those who may not delete the default branch."""
+    route = f"PUT /api/{repo.name.kind.plural}/{repo.name.full}/settings"
+    return f'Choose another default branch first: {route} with {{"defaultBranch": "NAME"}}. Then delete this one.'
 
 
 def check_made(results: Sequence[RefResult]) -> None:

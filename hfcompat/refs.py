@@ -14,7 +14,7 @@ from gitserver.browse import Browser
 from gitserver.commit.committer import Committer, signature
 from gitserver.history import log
 from gitserver.objects import Kind
-from gitserver.push import Pusher, check_made
+from gitserver.push import Pusher, check_made, how_to_change_default
 from gitserver.synthesis import make_tag
 from hfcompat import wire
 from storage.errors import AlreadyExists, BadName, Forbidden, NotFound, RevisionNotFound
@@ -124,7 +124,7 @@ class RefViews:
         if found is None:
             raise NotFound(f"Invalid rev id: {wire.text(name)}")
         if name == refs.head:
-            raise Forbidden(f"Cannot delete {wire.text(name)}: it is the default branch.")
+            raise Forbidden(f"Cannot delete {wire.text(name)}: it is the default branch. {how_to_change_default(repo)}")
         self._delete(repo, principal, name, found.oid)
 
     def _delete_tag(self, repo: Repo, principal: Principal, name: bytes) -> None:

@@ -74,6 +74,23 @@ def test_ref_rules(pushing: Pushing) -> None:
     assert pushing.refs() == {"HEAD": oid, "refs/heads/main": oid, "refs/notes/n": oid, "refs/tags/t": oid}
 
 
+def test_another_default_branch(pushing: Pushing) -> None:
+    pushing.commit()
+    pushing("push", "-q", pushing.url, "main", "main:refs/heads/the/next")
+    settings = f"/api/models/{pushing.name}/settings"
+    refused = pushing.refused(":main")
+    chosen = pushing.hub.call("PUT", settings, {"defaultBranch": "the/next"})
+
+    assert "deletion of the current branch prohibited" in refused
+    assert f'remote: refs/heads/main is the default branch. Choose another default branch first: PUT {settings} with {{"defaultB' in refused
+    assert chosen.json() == {"private": False, "gated": False, "defaultBranch": "the/next"}
+    assert "ref: refs/heads/the/next\tHEAD" in pushing("ls-remote", "--symref", pushing.url)
+    pushing("clone", "-q", pushing.url, "clone")
+    assert pushing("-C", "clone", "symbolic-ref", "HEAD") == "refs/heads/the/next"
+    pushing("push", "-q", pushing.url, ":main")
+    assert sorted(pushing.refs()) == ["HEAD", "refs/heads/the/next"]
+
+
 def test_names_that_git_does_not_allow(pushing: Pushing) -> None:
     oid = pushing.commit()
     pushing("push", "-q", pushing.url, "main")
