@@ -39,6 +39,7 @@ class Reception:
             tell(message + "\n")
             return PushResult(message, [RefResult(update, "unpacker error") for update in updates])
         if not push.size and any(update.new != ZERO_OID for update in updates):
+            tell("No pack came after the list of refs: the connection was cut, or the client sent none. Push again.\n")
             return PushResult("eof before pack header was fully read", [RefResult(update, "unpacker error") for update in updates])
         try:
             result = self._pusher.receive(repo, principal, push.request, pack if push.size else None, tell)

@@ -53,6 +53,7 @@ def test_branches_and_tags(hub: Any, filled: Any) -> None:
     assert status("POST", "/branch/new%2Fone", {"startingPoint": "v1"}) == 200
     assert status("POST", "/branch/new%2Fone") == 409
     assert status("POST", "/branch/bad..name") == 400
+    assert "longer than 250 bytes" in hub.call("POST", f"{repo}/branch/{'x' * 240}").json()["error"]
     assert status("POST", "/branch/x", {"startingPoint": "nope"}) == 404
     assert status("POST", "/branch/x", token=hub.token2) == 403
     assert hub.call("GET", f"{repo}/revision/new%2Fone").json()["sha"] == filled.first
