@@ -12,7 +12,7 @@ from pathlib import Path
 from dulwich.refs import Ref, check_ref_format
 
 from gitserver.commit.packfile import PackWriter
-from gitserver.fetch.graph import peel
+from gitserver.fetch.graph import DEEPEST_TAG, peel
 from gitserver.merge.closed import is_closed
 from gitserver.merge.merger import Merger
 from gitserver.objects import Kind, Objects, ObjectStores
@@ -23,7 +23,7 @@ from gitserver.receive.verdict import Profile
 from gitserver.rules import Arriving, BranchRule, BranchRules, refusal
 from lfs.possession import Possession
 from storage.database.base import Tx
-from storage.errors import BadPack, Conflict, Dropped, ObjectNotFound, TooLarge, Unavailable
+from storage.errors import BadPack, Conflict, Dropped, ObjectNotFound, TooLarge, TooManyTags, Unavailable
 from storage.limits import Limits
 from storage.packs import PackStore
 from storage.records import ZERO_OID, BlobRef, Oid, PackInfo, Principal, RefUpdate, Repo
@@ -32,6 +32,8 @@ from storage.versions.base import RefResult, Refs, VersionStore
 _WRITABLE = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
 _MOST_SHOWN = 20
 _ATOMIC = frozenset({b"atomic"})
+IS_DEFAULT = "deletion of the current branch prohibited"  # git's words
+NO_NAME = "funny refname"  # git's words; what follows them is ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,13 +251,15 @@ class _Judge:
         if update.ref in self._seen:
             return "multiple updates for this ref in one push"
         self._seen.add(update.ref)
-        if len(update.ref) > self._limits.ref_name_bytes or not check_ref_format(Ref(update.ref)):
-            return "funny refname"
+        if len(update.ref) > self._limits.ref_name_bytes:
+            return f"{NO_NAME}: longer than {self._limits.ref_name_bytes} bytes, choose a shorter one"
+        if not check_ref_format(Ref(update.ref)):
+            return NO_NAME
         if not update.ref.startswith(_WRITABLE):
             return "this hub takes only refs/heads/, refs/tags/ and refs/notes/"
         if update.new == ZERO_OID:
             is_head = update.ref == self._refs.head and self._refs.get(update.ref) is not None
-            return "deletion of the current branch prohibited" if is_head else refusal(self._rules, update, self._commits, self._refs)
+            return IS_DEFAULT if is_head else refusal(self._rules, update, self._commits, self._refs)
         return self._target(update) or self._breach(update)
 
     def is_done(self, update: RefUpdate) -> bool:
@@ -272,6 +276,8 @@ class _Judge:
     def _target(self, update: RefUpdate) -> str:
         try:
             leads_to = self._peel(update.new)
+        except TooManyTags:
+            return f"the tag leads through more than {DEEPEST_TAG} tags: tag what they lead to instead"
         except ObjectNotFound:
             return "missing necessary objects"
         if update.ref.startswith(b"refs/heads/") and self._kind(update.new) is not Kind.COMMIT:
@@ -285,15 +291,19 @@ class _Judge:
         while (kind := self._kinds.get(oid)) is Kind.TAG:
             oid = self._tags[oid]
             depth += 1
-            if depth > 64:
-                raise ObjectNotFound("The tag leads through too many tags.")
-        if kind is not None:
-            return oid
-        _, end, _ = peel(self._objects, oid)
+        tags, end, _ = peel(self._objects, oid) if kind is None else ([], oid, kind)
+        if depth + len(tags) > DEEPEST_TAG:
+            raise TooManyTags(f"A pushed tag leads through more than {DEEPEST_TAG} tags.")
         return end
 
     def _kind(self, oid: Oid) -> Kind:
         return self._kinds.get(oid) or self._objects.header(oid)[0]
+
+
+def how_to_change_default(repo: Repo) -> str:
+    """For those who may not delete the default branch."""
+    route = f"PUT /api/{repo.name.kind.plural}/{repo.name.full}/settings"
+    return f'Choose another default branch first: {route} with {{"defaultBranch": "NAME"}}. Then delete this one.'
 
 
 def check_made(results: Sequence[RefResult]) -> None:

@@ -14,7 +14,7 @@ from gitserver.browse import Browser
 from gitserver.commit.committer import Committer, signature
 from gitserver.history import log
 from gitserver.objects import Kind
-from gitserver.push import Pusher, check_made
+from gitserver.push import NO_NAME, Pusher, check_made, how_to_change_default
 from gitserver.synthesis import make_tag
 from hfcompat import wire
 from storage.errors import AlreadyExists, BadName, Forbidden, NotFound, RevisionNotFound
@@ -114,8 +114,9 @@ class RefViews:
             results = self._pusher.store(call.repo, call.principal, lambda writer: [RefUpdate(name, ZERO_OID, writer.add(raw))])
         else:
             results = self._pusher.move(call.repo, call.principal, [RefUpdate(name, ZERO_OID, snapshot.commit)])
-        if results[0].reason == "funny refname":
-            raise BadName(f"{wire.text(name)} is no allowed name for a branch or tag (git check-ref-format). Choose another.")
+        if results[0].reason.startswith(NO_NAME):
+            why = results[0].reason.removeprefix(NO_NAME).removeprefix(": ") or "see git check-ref-format, and choose another one"
+            raise BadName(f"{wire.text(name)} is no allowed name for a branch or tag: {why}.")
         check_made(results)
 
     def _delete_branch(self, repo: Repo, principal: Principal, name: bytes) -> None:
@@ -124,7 +125,7 @@ class RefViews:
         if found is None:
             raise NotFound(f"Invalid rev id: {wire.text(name)}")
         if name == refs.head:
-            raise Forbidden(f"Cannot delete {wire.text(name)}: it is the default branch.")
+            raise Forbidden(f"Cannot delete {wire.text(name)}: it is the default branch. {how_to_change_default(repo)}")
         self._delete(repo, principal, name, found.oid)
 
     def _delete_tag(self, repo: Repo, principal: Principal, name: bytes) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -15,13 +16,15 @@ from gitserver.commit.committer import Committer
 from gitserver.commit.initial import DEFAULT_SDK, SDKS
 from gitserver.objects import ObjectStores
 from hfcompat import wire
-from storage.errors import AlreadyExists, Forbidden, Invalid, Unavailable
+from storage.errors import AlreadyExists, Forbidden, Invalid, RevisionNotFound, Unavailable
 from storage.limits import Limits
 from storage.packs import PackStore
 from storage.records import Access, Principal, Repo, RepoKind, RepoName
 from storage.versions.base import VersionStore
 
 log = logging.getLogger(__name__)
+
+_HEADS = b"refs/heads/"
 
 
 class RepoViews:
@@ -80,11 +83,13 @@ class RepoViews:
         body = await wire.json_object(request, self._limits)
         if body.get("gated"):
             raise Invalid("Gated repositories are not supported here. Make the repository private instead.")
-        private = _is_private(body)
-        if private is not None:
-            _check_owner(call.principal, call.repo)
-            await asyncio.to_thread(self._update, call.repo, is_private=private)
-        return web.json_response({"private": call.repo.is_private if private is None else private, "gated": False})
+        private, head = _is_private(body), _head(body)
+        repo = call.repo
+        if private is not None or head is not None:
+            _check_owner(call.principal, repo)
+            repo = await asyncio.to_thread(self._update, repo, private, head)
+        branch = wire.text(repo.head.removeprefix(_HEADS))
+        return web.json_response({"private": repo.is_private, "gated": False, "defaultBranch": branch})
 
     async def auth_check(self, request: web.Request, call: Call) -> web.Response:
         return web.json_response({"success": True})
@@ -102,9 +107,21 @@ class RepoViews:
         self._repos.move(principal, repo, new)
         self._settle(repo)
 
-    def _update(self, repo: Repo, *, is_private: bool) -> None:
-        self._repos.update(repo, is_private=is_private)
+    def _update(self, repo: Repo, private: bool | None, head: bytes | None) -> Repo:
+        """As it is then; None leaves things as they are. Raises RevisionNotFound where the new default branch is not there."""
+        if head is not None:
+            if self._versions.find(repo.id, [head]) is None:
+                shown, listed = wire.text(head.removeprefix(_HEADS))[:200], f"GET /api/{repo.name.kind.plural}/{repo.name.full}/refs"
+                raise RevisionNotFound(
+                    f"{repo.name.full} has no branch {shown!r}. Push it first, or name one of those that {listed} lists."
+                )
+            self._repos.set_head(repo, head)
+            repo = replace(repo, head=head)
+        if private is not None:
+            self._repos.update(repo, is_private=private)
+            repo = replace(repo, is_private=private)
         self._settle(repo)
+        return repo
 
     def _delete(self, principal: Principal, name: RepoName) -> None:
         repo = require(principal, self._repos.find(name), name, Access.WRITE)
@@ -158,6 +175,16 @@ def _sdk(kind: RepoKind, body: dict[str, Any]) -> str:
     if kind is RepoKind.SPACE and sdk not in SDKS:
         raise Invalid(f"The sdk {str(sdk)[:40]!r} is not known; use one of {', '.join(SDKS)}.")
     return str(sdk)
+
+
+def _head(body: dict[str, Any]) -> bytes | None:
+    """The full name of `defaultBranch`; None when the body does not say it."""
+    branch = body.get("defaultBranch")
+    if branch is None:
+        return None
+    if not isinstance(branch, str) or not branch:
+        raise Invalid("defaultBranch is not the name of a branch. Send its short name as text, such as main.")
+    return _HEADS + branch.encode(errors="replace")
 
 
 def _is_private(body: dict[str, Any]) -> bool | None:

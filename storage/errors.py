@@ -15,6 +15,7 @@
     │   ├── RevisionNotFound    404
     │   ├── EntryNotFound       404  no such path in that revision
     │   └── ObjectNotFound      404  no such git object or stored blob
+    │       └── TooManyTags     404  an annotated tag that leads to its object through more tags than are followed
     ├── Conflict                409
     │   ├── AlreadyExists       409  a name that is taken
     │   └── Stale               412  what the caller saw has changed since
@@ -98,6 +99,10 @@ class EntryNotFound(NotFound):
 
 
 class ObjectNotFound(NotFound):
+    pass
+
+
+class TooManyTags(ObjectNotFound):
     pass
 
 

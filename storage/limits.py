@@ -71,8 +71,8 @@ class Limits:
     # SSH, of one worker
     ssh_connections: int = 512
     ssh_user_connections: int = 64
-    ssh_waiting: int = 64  # by which nobody has signed in yet; the oldest makes room
-    ssh_address_waiting: int = 16  # of them from one address
+    ssh_waiting: int = 256  # by which nobody has signed in yet; the oldest makes room
+    ssh_address_waiting: int = 64  # of them from one address, behind which many may sit
     ssh_sessions: int = 64  # each has a thread
     ssh_user_sessions: int = 24
     ssh_connection_sessions: int = 10

@@ -7,20 +7,20 @@ from typing import Protocol
 
 from gitserver.objects import Kind, Objects
 from gitserver.parse import CommitNode, parse_tag_target
-from storage.errors import ObjectNotFound
+from storage.errors import TooManyTags
 from storage.records import Oid
 
 TICK = 512  # steps between two signs of life of a long walk
-_DEEPEST_TAG = 64
+DEEPEST_TAG = 64
 
 
 def peel(objects: Objects, oid: Oid) -> tuple[list[Oid], Oid, Kind]:
-    """The tag objects from `oid` on, then what they lead to and its kind. Raises ObjectNotFound."""
+    """The tag objects from `oid` on, then what they lead to and its kind. Raises ObjectNotFound, and TooManyTags."""
     tags: list[Oid] = []
     kind, _ = objects.header(oid)
     while kind is Kind.TAG:
-        if len(tags) >= _DEEPEST_TAG:
-            raise ObjectNotFound(f"Tag {tags[0].hex()} leads through more than {_DEEPEST_TAG} tags.")
+        if len(tags) >= DEEPEST_TAG:
+            raise TooManyTags(f"Tag {tags[0].hex()} leads through more than {DEEPEST_TAG} tags.")
         tags.append(oid)
         oid, _ = parse_tag_target(objects.get(oid).data)
         kind, _ = objects.header(oid)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitserver.pktline import FLUSH, pkt, side_band
-from gitserver.push import Pusher, PushResult
+from gitserver.push import IS_DEFAULT, Pusher, PushResult, how_to_change_default
 from gitserver.receive.commands import PushRequest
 from storage.errors import HubError
 from storage.limits import Limits
@@ -39,12 +39,17 @@ class Reception:
             tell(message + "\n")
             return PushResult(message, [RefResult(update, "unpacker error") for update in updates])
         if not push.size and any(update.new != ZERO_OID for update in updates):
+            tell("No pack came after the list of refs: the connection was cut, or the client sent none. Push again.\n")
             return PushResult("eof before pack header was fully read", [RefResult(update, "unpacker error") for update in updates])
         try:
-            return self._pusher.receive(repo, principal, push.request, pack if push.size else None, tell)
+            result = self._pusher.receive(repo, principal, push.request, pack if push.size else None, tell)
         except HubError as error:
             tell(error.message + "\n")
             return PushResult("", [RefResult(update, error.message) for update in updates])
+        for ref in result.refs:
+            if ref.reason == IS_DEFAULT:
+                tell(f"{ref.update.ref.decode(errors='replace')} is the default branch. {how_to_change_default(repo)}\n")
+        return result
 
 
 def report(request: PushRequest, result: PushResult) -> Iterator[bytes]:

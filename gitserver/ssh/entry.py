@@ -6,8 +6,8 @@ from accounts.access import decide, require
 from accounts.keys.keys import KeyHolder, SshKeys
 from accounts.repos import Repos
 from gitserver.ssh.command import Command, Verb
-from storage.errors import Unauthenticated
-from storage.records import Access, Repo
+from storage.errors import Forbidden, Unauthenticated
+from storage.records import Access, Principal, Repo, RepoName
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,19 @@ class Entry:
         repo, is_moved = self._repos.find(name), False
         if repo is None and (moved := self._repos.find_moved(name)) is not None and decide(principal, moved) >= Access.READ:
             repo, is_moved = moved, True
-        return Visit(holder, require(principal, repo, name, _needs(command)), is_moved)
+        return Visit(holder, _admitted(principal, repo, name, _needs(command)), is_moved)
+
+
+def _admitted(principal: Principal, repo: Repo | None, name: RepoName, needs: Access) -> Repo:
+    """What may be done on HTTP with another token is done here with another key."""
+    try:
+        return require(principal, repo, name, needs)
+    except Forbidden as error:
+        message = (
+            f"You may read {name.full}, but this needs the {needs.name.lower()} right, which {principal.name} lacks."
+            f" Ask {name.namespace}, its owner, for write access, or use the SSH key of an account that has it."
+        )
+        raise Forbidden(message) from error
 
 
 def _needs(command: Command) -> Access:

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 _USER = "git"
 _BACKLOG = 256
 _VERSION = "KohakuHub"
+_TOO_MANY = "Too many connections wait here to sign in, or are open. Open fewer at once, or try again in a moment."
 # Slow ones would hold up the event loop: finite fields above 2048 bits, and groups that the client chooses.
 _KEY_EXCHANGE = (
     "mlkem768x25519-sha256",
@@ -101,11 +102,11 @@ class SshServer:
         from_there = [other for other in waiting if other.address == connection.address]
         self._connections[connection] = None
         if len(self._connections) > self.limits.ssh_connections or self._is_stopping:
-            self._dismiss(connection)
+            self._dismiss(connection, "ssh_connections")
         elif len(from_there) >= self.limits.ssh_address_waiting:
-            self._dismiss(from_there[0])
+            self._dismiss(from_there[0], "ssh_address_waiting")
         elif len(waiting) >= self.limits.ssh_waiting:
-            self._dismiss(waiting[0])
+            self._dismiss(waiting[0], "ssh_waiting")
 
     def forget(self, connection: "_Connection") -> None:
         self._connections.pop(connection, None)
@@ -128,10 +129,11 @@ class SshServer:
         except HubError as error:
             log.warning("the use of an SSH key was not noted: %s", error.message)
 
-    def _dismiss(self, connection: "_Connection") -> None:
-        log.warning("too many SSH connections, one from %s is closed", connection.address)
+    def _dismiss(self, connection: "_Connection", limit: str) -> None:
+        """Told as far as the socket takes it: nothing waits for somebody who does not read."""
+        log.warning("too many SSH connections, one from %s is closed (limit %s)", connection.address, limit)
         self.forget(connection)
-        connection.abort()
+        connection.disconnect(asyncssh.DISC_TOO_MANY_CONNECTIONS, _TOO_MANY)
 
     def run(self, session: Session, guest: Guest, user_id: int) -> None:
         """In a thread of its own; a session too many is told so."""

@@ -74,12 +74,30 @@ def test_ref_rules(pushing: Pushing) -> None:
     assert pushing.refs() == {"HEAD": oid, "refs/heads/main": oid, "refs/notes/n": oid, "refs/tags/t": oid}
 
 
+def test_another_default_branch(pushing: Pushing) -> None:
+    pushing.commit()
+    pushing("push", "-q", pushing.url, "main", "main:refs/heads/the/next")
+    settings = f"/api/models/{pushing.name}/settings"
+    refused = pushing.refused(":main")
+    chosen = pushing.hub.call("PUT", settings, {"defaultBranch": "the/next"})
+
+    assert "deletion of the current branch prohibited" in refused
+    assert f'remote: refs/heads/main is the default branch. Choose another default branch first: PUT {settings} with {{"defaultB' in refused
+    assert chosen.json() == {"private": False, "gated": False, "defaultBranch": "the/next"}
+    assert "ref: refs/heads/the/next\tHEAD" in pushing("ls-remote", "--symref", pushing.url)
+    pushing("clone", "-q", pushing.url, "clone")
+    assert pushing("-C", "clone", "symbolic-ref", "HEAD") == "refs/heads/the/next"
+    pushing("push", "-q", pushing.url, ":main")
+    assert sorted(pushing.refs()) == ["HEAD", "refs/heads/the/next"]
+
+
 def test_names_that_git_does_not_allow(pushing: Pushing) -> None:
     oid = pushing.commit()
     pushing("push", "-q", pushing.url, "main")
     for name in ("refs/heads/a..b", "refs/heads/a.lock", "refs/heads/.a", "refs/heads/a//b", "refs/heads/" + "x" * 300, "refs/heads/a~b"):
         answer = pushing.post(pkt(f"{ZERO} {oid} {name}\0report-status\n") + b"0000" + empty_pack())
-        assert b"ng " + name.encode() + b" funny refname" in answer.body
+        too_long = ": longer than 250 bytes, choose a shorter one" if len(name) > 250 else ""
+        assert pkt(f"ng {name} funny refname{too_long}\n") in answer.body
     assert set(pushing.refs()) == {"HEAD", "refs/heads/main"}
 
 
@@ -104,7 +122,8 @@ def test_a_ref_to_nothing_and_a_push_without_its_pack(pushing: Pushing) -> None:
     cut = pushing.post(pkt(f"{ZERO} {nothing} refs/heads/b\0report-status side-band-64k\n") + b"0000")
 
     assert b"ng refs/heads/b missing necessary objects" in answer.body
-    assert b"unpack eof before pack header" in cut.body
+    assert b"unpack eof before pack header was fully read\n" in cut.body
+    assert b"No pack came after the list of refs: the connection was cut, or the client sent none. Push again.\n" in cut.body
     assert pushing.refs() == {}
 
 
@@ -146,6 +165,25 @@ def test_annotated_tags_of_tags_are_peeled(pushing: Pushing) -> None:
     pushing("push", "-q", pushing.url, "main", "t2")
 
     assert pushing.refs()["refs/tags/t2^{}"] == oid
+
+
+def test_a_chain_of_tags_has_an_end(pushing: Pushing) -> None:
+    """All at once, and when a part of it is here already: what is taken can also be fetched."""
+    inner = pushing.commit()
+    pushing("push", "-q", pushing.url, "main")
+    for number in range(65):
+        kind = "tag" if number else "commit"
+        text = f"object {inner}\ntype {kind}\ntag t{number}\ntagger A <a@example.org> 1700000000 +0000\n\nx\n"
+        inner = pushing("mktag", data=text.encode())
+        pushing("update-ref", f"refs/tags/t{number}", inner)
+    told = "the tag leads through more than 64 tags: tag what they lead to instead"
+
+    assert told in pushing.refused("t64")
+    pushing("push", "-q", pushing.url, "t40")
+    assert told in pushing.refused("t64")
+    pushing("push", "-q", pushing.url, "t63")
+    pushing("clone", "-q", pushing.url, "clone")
+    assert pushing("-C", "clone", "tag").split() == ["t40", "t63"]
 
 
 def test_missing_large_objects_are_named_and_nothing_moves(pushing: Pushing) -> None:

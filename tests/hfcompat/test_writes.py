@@ -53,6 +53,7 @@ def test_branches_and_tags(hub: Any, filled: Any) -> None:
     assert status("POST", "/branch/new%2Fone", {"startingPoint": "v1"}) == 200
     assert status("POST", "/branch/new%2Fone") == 409
     assert status("POST", "/branch/bad..name") == 400
+    assert "longer than 250 bytes" in hub.call("POST", f"{repo}/branch/{'x' * 240}").json()["error"]
     assert status("POST", "/branch/x", {"startingPoint": "nope"}) == 404
     assert status("POST", "/branch/x", token=hub.token2) == 403
     assert hub.call("GET", f"{repo}/revision/new%2Fone").json()["sha"] == filled.first
@@ -65,6 +66,28 @@ def test_branches_and_tags(hub: Any, filled: Any) -> None:
     assert hub.call("GET", f"{repo}/revision/t1").json()["sha"] == filled.first
     assert status("DELETE", "/tag/t1") == 200
     assert status("DELETE", "/tag/t1") == 404
+
+
+def test_the_default_branch_is_changed_by_its_owner_to_one_that_is_there(hub: Any, filled: Any) -> None:
+    repo = f"/api/models/{filled.name}"
+    before = hub.call("PUT", repo + "/settings", {}).json()["defaultBranch"]
+    undeletable = hub.call("DELETE", f"{repo}/branch/{before}")
+    missing = hub.call("PUT", repo + "/settings", {"defaultBranch": "nope", "private": True})
+    wrong = [hub.call("PUT", repo + "/settings", {"defaultBranch": value}).status for value in ("", 5, ["main"], "\ud800")]
+    assert hub.call("POST", repo + "/branch/second").status == 200
+
+    assert (undeletable.status, "Choose another default branch first" in undeletable.json()["error"]) == (403, True)
+    assert (missing.status, missing.headers["X-Error-Code"]) == (404, "RevisionNotFound")
+    assert missing.json()["error"].startswith(
+        f"{filled.name} has no branch 'nope'. Push it first, or name one of those that GET {repo}/refs"
+    )
+    assert hub.call("GET", repo).json()["private"] is False
+    assert wrong == [400, 400, 400, 404]
+    assert hub.call("PUT", repo + "/settings", {"defaultBranch": "second"}, token=hub.token2).status == 403
+    assert hub.call("PUT", repo + "/settings", {}).json()["defaultBranch"] == before
+    assert hub.call("PUT", repo + "/settings", {"defaultBranch": "second"}).json()["defaultBranch"] == "second"
+    assert hub.call("PUT", repo + "/settings", {"defaultBranch": before}).status == 200
+    assert hub.call("DELETE", repo + "/branch/second").status == 200
 
 
 def test_auth_check(hub: Any, filled: Any) -> None:

@@ -24,6 +24,20 @@ def test_a_new_name_is_told_to_lakefs(hub: Any, new_lake: Callable[[str], Lake])
     assert lake.call("GET", "/metadata")["hub.private"] == "1"
 
 
+def test_another_default_branch_is_told_to_lakefs(hub: Any, new_lake: Callable[[str], Lake], new_work: Callable[..., Work]) -> None:
+    name = hub.repo()
+    work = new_work(name)
+    work.write({"a": b"1"})
+    work.push()
+    lake = new_lake(name)
+    assert hub.call("POST", f"/api/models/{name}/branch/next").status == 200
+    assert hub.call("PUT", f"/api/models/{name}/settings", {"defaultBranch": "next"}).status == 200
+
+    assert lake.call("GET", "/metadata")["hub.head"] == b"refs/heads/next".hex()
+    assert hub.call("DELETE", f"/api/models/{name}/branch/main").status == 200
+    assert [row["name"] for row in hub.call("GET", f"/api/models/{name}/refs").json()["branches"]] == ["next"]
+
+
 def test_deleted_with_all_that_lakefs_kept(
     hub: Any, s3_server: Any, new_lake: Callable[[str], Lake], new_work: Callable[..., Work], wait_for: Any
 ) -> None:

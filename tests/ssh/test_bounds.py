@@ -137,6 +137,27 @@ def test_sessions_of_one_connection_are_counted(ssh_hub: Any) -> None:
     assert ssh_hub.talk(work)
 
 
+def test_two_dozen_come_at_once_from_one_address(ssh_hub: Any) -> None:
+    """A build farm behind one router: none is cut while it signs in, though as many do nothing at all."""
+    name, key = ssh_hub.hub.repo(), str(ssh_hub.key("alice"))
+    options: dict[str, Any] = {"username": "git", "client_keys": [key], "known_hosts": None, "config": None, "agent_path": None}
+
+    async def fetch() -> int | None:
+        async with asyncssh.connect("127.0.0.1", ssh_hub.port, **options) as connection:
+            return (await connection.run(f"git-upload-pack '{name}'", input=FLUSH.decode())).exit_status
+
+    async def work() -> list[int | None]:
+        return await asyncio.gather(*(fetch() for _ in range(24)))
+
+    idle = [socket.create_connection(("127.0.0.1", ssh_hub.port), timeout=30) for _ in range(24)]
+    try:
+        assert asyncio.run(asyncio.wait_for(work(), 60)) == [0] * 24
+    finally:
+        for connection in idle:
+            connection.close()
+    assert "too many SSH connections" not in ssh_hub.hub.log.read_text()
+
+
 @pytest.fixture(scope="module")
 def small_hub(new_ssh_hub: Any) -> Any:
     """One with little room and patience."""
@@ -148,11 +169,13 @@ def small_hub(new_ssh_hub: Any) -> Any:
 
 def test_who_does_not_sign_in_makes_room_and_is_sent_away(small_hub: Any) -> None:
     waiting = [socket.create_connection(("127.0.0.1", small_hub.port), timeout=30) for _ in range(6)]
+    said = []
     for connection in waiting:
         with connection, connection.makefile("rb") as file, suppress(ConnectionResetError):
-            file.read()  # to the end of the time to sign in
+            said.append(file.read())  # to the end of the time to sign in
 
-    assert small_hub.hub.log.read_text().count("too many SSH connections") == 2
+    assert [b"Too many connections wait here to sign in" in text for text in said] == [True, True, False, False, False, False]
+    assert small_hub.hub.log.read_text().count("too many SSH connections, one from 127.0.0.1 is closed (limit ssh_waiting)") == 2
     assert GREETING.encode() in small_hub.ssh().stderr
 
 

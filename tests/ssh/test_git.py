@@ -119,7 +119,7 @@ def test_an_old_name_leads_on(ssh_hub: Any, tmp_path: Path) -> None:
 
 
 def test_force_delete_atomic_and_refusals(ssh_hub: Any, tmp_path: Path) -> None:
-    _, work = filled(ssh_hub, tmp_path)
+    name, work = filled(ssh_hub, tmp_path)
     work("push", "-q", "origin", "main:side")
     work("reset", "-q", "--hard", "HEAD~1")
     other = work.commit("other", other="other")
@@ -132,6 +132,7 @@ def test_force_delete_atomic_and_refusals(ssh_hub: Any, tmp_path: Path) -> None:
     assert "non-fast-forward" in refused.stderr or "fetch first" in refused.stderr
     assert work("ls-remote", "origin").split() == [other, "HEAD", other, "refs/heads/main"]
     assert "deletion of the current branch prohibited" in current.stderr
+    assert f"remote: refs/heads/main is the default branch. Choose another default branch first: PUT /api/models/{name}/" in current.stderr
     assert atomic.returncode != 0
 
 

@@ -77,7 +77,8 @@ def test_a_reader_reads_and_does_not_write(ssh_hub: Any, tmp_path: Path) -> None
     bob.at("clone").commit("second", a="b")
     refused = bob.at("clone").run("push", "origin", "main")
 
-    assert f"ERROR: You may read {name}, but this needs the write right" in refused.stderr
+    assert f"ERROR: You may read {name}, but this needs the write right, which bob lacks. Ask alice, its owner, for" in refused.stderr
+    assert "token" not in refused.stderr
     for command in (f"git-lfs-authenticate {name} upload", f"git-lfs-transfer {name} upload"):
         assert b"needs the write right" in ssh_hub.ssh(command, user="bob").stderr
     assert alice("ls-remote", ssh_hub.url(name), "main").startswith(first)
