@@ -117,7 +117,7 @@ class _Uploads:
         refused: list[str] = []
         for start in range(0, len(blobs), PAGE):
             page = blobs[start : start + PAGE]
-            items = self._server.ask("upload", page)
+            items = self._server.ask("upload", page, len(blobs))
             for count, blob in enumerate(page, start + 1):
                 item = items.get(blob.sha256, {"error": True})
                 if fault := fault_of(item):

@@ -144,6 +144,16 @@ def test_missing_large_files_are_named_and_no_ref_moves(start_follower: Callable
     assert elsewhere.asked[f"lfs/{gone}"] == 1
 
 
+def test_a_source_without_lfs_is_said_to_have_none(start_follower: Callable[..., Any], elsewhere: Elsewhere) -> None:
+    hub = start_follower()
+    elsewhere.has_lfs = False
+    hub.call("POST", PATH, {"url": elsewhere.repository})
+    failed = wait(hub, "failed")["message"]
+
+    assert "the source has no Git LFS there, or is private. Its history names 5 large files in LFS" in failed
+    assert "Check the address" not in failed
+
+
 def test_a_large_file_that_is_another_one_is_not_taken(start_follower: Callable[..., Any], elsewhere: Elsewhere) -> None:
     wrong = git(elsewhere.work, "lfs", "ls-files", "-l", "-I", "large2.bin").stdout.split()[0].decode()
     elsewhere.lfs_path(wrong).write_bytes(b"x" * 300_002)

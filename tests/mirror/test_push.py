@@ -155,6 +155,19 @@ def test_a_target_that_refuses_is_shown(start_follower: Callable[..., Any], targ
     assert not [text for text in everything if WORD.encode() in text]
 
 
+def test_a_target_without_lfs_is_said_to_have_none(start_follower: Callable[..., Any], hub: Any, target: Elsewhere) -> None:
+    here = start_follower()
+    here.call("POST", f"/api/models/{NAME}/import", {"url": target.repository})
+    wait_for(lambda: here.call("GET", f"/api/models/{NAME}/import").json()["state"] == "done", "the import")
+    target.has_lfs = False
+    here.call("POST", PATH, {"url": f"{target.url}/target.git"})
+    failed = pushed(here, "failed")["message"]
+
+    assert "the target has no Git LFS there, or is private. 5 large files of this repository" in failed
+    assert "password" in failed
+    assert refs(target.bare.parent / "target.git") == {}
+
+
 def test_private_targets_are_refused(hub: Any) -> None:
     name = hub.repo()
     refused = hub.call("POST", f"/api/models/{name}/push-mirrors", {"url": "http://127.0.0.1/x.git"})
