@@ -154,6 +154,17 @@ def test_a_source_without_lfs_is_said_to_have_none(start_follower: Callable[...,
     assert "Check the address" not in failed
 
 
+def test_a_file_too_large_for_git_is_said_to_be(start_follower: Callable[..., Any], elsewhere: Elsewhere) -> None:
+    hub = start_follower(object_bytes=1 << 20)
+    elsewhere.commit("long.txt", b"0123456789" * 200_000)
+    hub.call("POST", PATH, {"url": elsewhere.repository})
+    failed = wait(hub, "failed")["message"]
+
+    assert "2000000 bytes (1.9 MiB); this hub takes 1 MiB for what is not in Git LFS" in failed
+    assert "git lfs migrate import --everything --above=1MiB" in failed
+    assert "object_bytes in KOHAKU_HUB_LIMITS" in failed
+
+
 def test_a_large_file_that_is_another_one_is_not_taken(start_follower: Callable[..., Any], elsewhere: Elsewhere) -> None:
     wrong = git(elsewhere.work, "lfs", "ls-files", "-l", "-I", "large2.bin").stdout.split()[0].decode()
     elsewhere.lfs_path(wrong).write_bytes(b"x" * 300_002)
