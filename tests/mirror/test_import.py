@@ -1,5 +1,6 @@
 """Repositories come from C git elsewhere, with everything; they follow it; they go on after a death."""
 
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -227,6 +228,33 @@ def test_the_operator_imports_in_the_foreground(
     assert "Fetching large files" in done.stdout
     assert done.stdout.splitlines()[-1] == f"datasets/{NAME} is here."
     assert served(hub, tmp_path / "copy.git", f"datasets/{NAME}") == expected(elsewhere)
+
+
+def test_the_operator_is_refused_before_anything_is_made(start_follower: Callable[..., Any], launcher: Any, elsewhere: Elsewhere) -> None:
+    hub = start_follower()
+    strict = launcher.admin("import", elsewhere.repository, NAME)
+    launcher.environment = {"KOHAKU_HUB_IMPORT_PRIVATE": "true"}
+    nowhere = launcher.admin("import", "http://nowhere.invalid/source.git", NAME)
+    nameless = launcher.admin("import", elsewhere.repository, "brought")
+
+    assert (strict.returncode, nowhere.returncode, nameless.returncode) == (1, 1, 1)
+    assert "KOHAKU_HUB_IMPORT_PRIVATE" in strict.stderr
+    assert "has no address" in nowhere.stderr
+    assert "Give NAMESPACE/NAME" in nameless.stderr
+    assert hub.call("GET", f"/api/models/{NAME}").status == 404
+
+
+def test_the_operator_hears_that_the_hub_goes_on(start_follower: Callable[..., Any], launcher: Any) -> None:
+    launcher.environment = {"KOHAKU_HUB_IMPORT_PRIVATE": "true"}
+    start_follower()
+    unused = socket.create_server(("127.0.0.1", 0))
+    port = unused.getsockname()[1]
+    unused.close()
+    failed = launcher.admin("import", f"http://127.0.0.1:{port}/source.git", NAME)
+
+    assert failed.returncode == 1
+    assert "cannot be reached" in failed.stderr
+    assert f"A running hub tries again by itself; GET {PATH} says how far it is, DELETE {PATH} ends it." in failed.stderr
 
 
 def test_from_another_hub_with_its_large_files(start_follower: Callable[..., Any], hub: Any, elsewhere: Elsewhere, tmp_path: Path) -> None:
