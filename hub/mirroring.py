@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from accounts.endpoint import Endpoint
-from gitserver.mirror.mirrors import PULL
+from gitserver.mirror.mirrors import PULL, Mirror
 from gitserver.mirror.pull import Here, Puller
 from gitserver.mirror.push import PushMirror
 from gitserver.mirror.target_views import TargetViews
@@ -15,7 +15,7 @@ from gitserver.receive.verdict import Profile
 from hub.services import Services
 from lfs.store import LargeFiles
 from storage.errors import Conflict, Invalid, NotFound, Unavailable
-from storage.jobs.base import Fenced
+from storage.jobs.base import Fenced, JobState
 from storage.jobs.followers import PUSH
 from storage.jobs.queue import Jobs
 from storage.jobs.runner import JobRunner, Run, execute
@@ -66,6 +66,7 @@ class Mirroring:
         owner = self._services.users.by_name(wish.name.namespace)
         if owner is None:
             raise NotFound(f"There is no user {wish.name.namespace}. Make one first, or choose another namespace.")
+        resolve(url.host, url.port, allow_private=self._services.settings.import_private)  # before anything is made
         principal = owner.principal(Scope.WRITE, from_session=False)
         repo = find_or_create(self._services.repos, self._services.versions, principal, wish.name, is_private=wish.is_private)
         mirror = self._services.mirrors.begin(repo, principal, url, login, every=every)
@@ -78,7 +79,15 @@ class Mirroring:
         except Fenced as error:
             raise Unavailable("The import was ended or taken over meanwhile.") from error
         if reason:
-            raise Invalid(reason)
+            raise Invalid(f"{reason} {self._what_next(mirror, wish.name)}".strip())
+
+    def _what_next(self, mirror: Mirror, name: RepoName) -> str:
+        """After a failure: whether the running hub goes on by itself."""
+        status = self._jobs.status(mirror.key)
+        if status is None or status.state is not JobState.WAITING:
+            return ""
+        path = f"/api/{name.kind.plural}/{name.full}/import"
+        return f"A running hub tries again by itself; GET {path} says how far it is, DELETE {path} ends it. {name.path} stays as it is."
 
 
 def _here(services: Services) -> Here:

@@ -19,6 +19,7 @@ _LIMITS = {
     "lfs_multipart_chunk_size_bytes": ("lfs_part_bytes", 1),
     "session_expire_hours": ("session_seconds", 3600),
 }
+_LAKEFS_REF_COMMANDS = 2000
 
 
 class Settings(BaseSettings):
@@ -105,6 +106,8 @@ class Settings(BaseSettings):
 
     def make_limits(self) -> Limits:
         given = {limit: getattr(self, name) * unit for name, (limit, unit) in _LIMITS.items() if getattr(self, name) is not None}
+        if self.lakefs_endpoint:
+            given["ref_commands"] = _LAKEFS_REF_COMMANDS
         return Limits(**(given | self.limits))
 
 

@@ -16,9 +16,9 @@ class Limits:
     apart_pack_objects: int = 10_000  # a pushed pack from which on it is checked in a process of its own
     delta_depth: int = 4095
     path_bytes: int = 1024
-    ref_commands: int = 2000
+    ref_commands: int = 10_000  # of one push; 2000 on LakeFS, where each branch is a few calls
     ref_name_bytes: int = 250
-    command_bytes: int = 3 * MIB
+    command_bytes: int = 4 * MIB  # ref_commands of the longest names fit
     fetch_request_bytes: int = 16 * MIB
     haves: int = 100_000
     wants: int = 100_000

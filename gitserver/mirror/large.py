@@ -41,7 +41,7 @@ class LargeSource:
         for start in range(0, len(blobs), PAGE):
             page = blobs[start : start + PAGE]
             tell("Fetching large files", start, len(blobs))
-            actions = self._server.ask("download", page)
+            actions = self._server.ask("download", page, len(blobs))
             with ThreadPoolExecutor(self._limits.import_lfs_at_once, "import-lfs") as pool:
                 jobs = [pool.submit(self._one, repo_id, blob, actions.get(blob.sha256, {})) for blob in page]
                 try:

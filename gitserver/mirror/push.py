@@ -25,7 +25,9 @@ from storage.limits import Limits
 from storage.outbound.client import Outbound, Request, check_status, deadline
 from storage.records import ZERO_OID, Access, BlobRef, Oid, RefUpdate, Repo, Scope
 from storage.versions.base import Refs
+from storage.versions.beside import Names
 
+_BATCH = 1000  # refs of one push
 _REPLY_BYTES = 1 << 20
 _MOST_SHOWN = 20
 
@@ -50,7 +52,8 @@ class PushMirror:
         refs = self._here.versions.refs(repo.id)
         updates = _updates(refs, shown)
         if updates:
-            self._send(repo, refs, target, shown, updates, run, check)
+            objects = self._here.objects.of(repo.id)
+            _Sender(self._here, repo, _Uploads(self._here, self._outbound, target, check), target, shown, run).send(objects, refs, updates)
         run.tell(f"Done: {len(updates)} refs changed")
 
     def _allowed(self, mirror: Mirror) -> Repo:
@@ -63,23 +66,43 @@ class PushMirror:
             raise Forbidden(f"Who set this mirror up may not write to {repo.name.full} any more. Somebody who may sets it up again.")
         return repo
 
-    def _send(
-        self, repo: Repo, refs: Refs, target: Target, shown: Shown, updates: Sequence[RefUpdate], run: Run, check: Callable[[], None]
-    ) -> None:
+
+class _Sender:
+    """Brings refs to the target, a batch at a time: many servers bound how many one push may hold."""
+
+    def __init__(self, here: Here, repo: Repo, uploads: "_Uploads", target: Target, shown: Shown, run: Run) -> None:
+        self._here = here
+        self._repo = repo
+        self._uploads = uploads
+        self._target = target
+        self._run = run
+        self._rules = Rules(b"ofs-delta" in shown.capabilities, False)
+        self._there = dict.fromkeys(shown.refs.values())
+
+    def send(self, objects: Objects, refs: Refs, updates: Sequence[RefUpdate]) -> None:
+        """Raises Conflict with the refs that the target refuses, after the others have moved."""
+        refused: dict[bytes, str] = {}
+        for start in range(0, len(updates), _BATCH):
+            batch = updates[start : start + _BATCH]
+            found = _new(objects, refs, {update.new for update in batch} - {ZERO_OID}, self._there, self._run)
+            refused |= self._push(objects, found, batch)
+            self._there |= {update.new: None for update in batch if update.new != ZERO_OID and update.ref not in refused}
+            self._run.tell("Refs gone through:", start + len(batch), len(updates))
+        if refused:
+            raise Conflict(f"{len(refused)} refs are refused by the target: {'; '.join(list(refused.values())[:_MOST_SHOWN])}")
+
+    def _push(self, objects: Objects, found: Enumeration, batch: Sequence[RefUpdate]) -> dict[bytes, str]:
         """Large files first, then the objects and refs."""
-        objects = self._here.objects.of(repo.id)
-        found = _new(objects, refs, {update.new for update in updates} - {ZERO_OID}, shown.refs.values(), run)
-        large = [blob for blob in _pointers(objects, found.sent) if self._here.possession.has(repo.id, blob.sha256) == blob]
-        _Uploads(self._here, self._outbound, target, check).send(large, run)
+        possession, run = self._here.possession, self._run
+        large = [blob for blob in _pointers(objects, found.sent) if possession.has(self._repo.id, blob.sha256) == blob]
+        self._uploads.send(large, run)
         with self._here.packs.spool() as spool:
             run.tell(f"Sending {len(found.sent)} objects")
-            for piece in Packing(
-                objects, ObjectSet(found.sent), ObjectSet(found.known), Rules(b"ofs-delta" in shown.capabilities, False)
-            ).pieces():
+            for piece in Packing(objects, ObjectSet(found.sent), ObjectSet(found.known), self._rules).pieces():
                 run.check()
                 spool.write(piece)
-            needs_pack = any(update.new != ZERO_OID for update in updates)
-            target.push(updates, spool if needs_pack else None)
+            needs_pack = any(update.new != ZERO_OID for update in batch)
+            return self._target.push(batch, spool if needs_pack else None)
 
 
 class _Uploads:
@@ -94,7 +117,7 @@ class _Uploads:
         refused: list[str] = []
         for start in range(0, len(blobs), PAGE):
             page = blobs[start : start + PAGE]
-            items = self._server.ask("upload", page)
+            items = self._server.ask("upload", page, len(blobs))
             for count, blob in enumerate(page, start + 1):
                 item = items.get(blob.sha256, {"error": True})
                 if fault := fault_of(item):
@@ -124,12 +147,14 @@ class _Uploads:
 
 
 def _updates(refs: Refs, shown: Shown) -> list[RefUpdate]:
-    """What makes the target's branches, tags and notes those of the hub."""
+    """What makes the target's branches, tags and notes those of the hub: what stands in the way of others goes first, the rest last."""
     have = {name: oid for name, oid in shown.refs.items() if name.startswith(TAKEN)}
     wanted = {ref.name: ref.oid for ref in refs.refs if ref.name.startswith(TAKEN)}
     moved = [RefUpdate(name, have.get(name, ZERO_OID), oid) for name, oid in wanted.items() if have.get(name) != oid]
     gone = [RefUpdate(name, oid, ZERO_OID) for name, oid in have.items() if name not in wanted]
-    return moved + gone
+    names = Names(wanted)
+    in_the_way = [update for update in gone if names.clash(update.ref)]
+    return in_the_way + moved + [update for update in gone if not names.clash(update.ref)]
 
 
 def _new(objects: Objects, refs: Refs, wants: set[Oid], there: Iterable[Oid], run: Run) -> Enumeration:

@@ -16,7 +16,6 @@ from storage.records import Oid, RefUpdate
 _SERVICE = "/info/refs?service=git-receive-pack"
 _LINE = re.compile(rb"([0-9a-f]{40}) ([^\0\n]+)(?:\0([^\n]*))?\n?")
 _REPORT_BYTES = 16 * MIB
-_MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +59,20 @@ class Target:
         refs.pop(b"capabilities^{}", None)
         return Shown(refs, frozenset(capabilities.split()))
 
-    def push(self, updates: Sequence[RefUpdate], pack: IO[bytes] | None) -> None:
-        """Raises Conflict with the refs that the target refuses; the others have moved then."""
+    def push(self, updates: Sequence[RefUpdate], pack: IO[bytes] | None) -> dict[bytes, str]:
+        """The refs that the target refuses, each with its words; the others have moved. Raises Conflict when it refuses the pack."""
         commands = [b"%s %s %s" % (update.old.hex().encode(), update.new.hex().encode(), update.ref) for update in updates]
         commands[0] += b"\0 report-status agent=git/kohakuhub"
         body = _Body(b"".join([*map(pkt, commands), FLUSH]), pack, self._check)
         headers = {"Content-Type": "application/x-git-receive-pack-request", "Content-Length": str(body.size)}
         request = Request("POST", self._url("/git-receive-pack"), headers, body, self._login)
-        refused: list[str] = []
         with self._outbound.send(request, _REPORT_BYTES, self._check) as reply:
             check_status(reply, "The target does not take the push")
             lines = [line.rstrip(b"\n") for line in packets(reply) if isinstance(line, bytes)]
-        refused = [plain(line.partition(b" ")[2]) for line in lines if line.startswith(b"ng ")]
         if b"unpack ok" not in lines:
             raise Conflict(f"The target does not take the pack: {plain(lines[0]) if lines else 'it does not say why'}")
-        if refused:
-            raise Conflict(f"{len(refused)} refs are refused by the target: {'; '.join(refused[:_MOST_SHOWN])}")
+        refused = [line[3:] for line in lines if line.startswith(b"ng ")]
+        return {line.partition(b" ")[0]: plain(line) for line in refused}
 
     def _url(self, rest: str) -> Url:
         return Url(self.base.scheme, self.base.host, self.base.port, self.base.target + rest)

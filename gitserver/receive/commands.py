@@ -11,6 +11,7 @@ from storage.limits import Limits
 from storage.records import RefUpdate
 
 _COMMAND = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}) ([^\0\n]+)\n?")
+_LENGTH = re.compile(rb"[0-9a-fA-F]{4}")
 _SHALLOW = re.compile(rb"shallow [0-9a-f]{40}\n?")
 
 
@@ -29,42 +30,55 @@ class CommandReader:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._buffer = bytearray()
+        self._at = 0  # where the next packet begins
+        self._lines: list[bytes] = []
+        self._commands: PushRequest | None = None
         self.request: PushRequest | None = None
         self.rest = b""
 
     def feed(self, data: bytes) -> None:
         """Raises Invalid for what is no push, TooLarge over a limit."""
         self._buffer += data
-        end = self._end()
-        if end is not None:
-            self.rest = bytes(self._buffer[end:])
+        while self.request is None and (packet := self._packet()) is not None:
+            self._take(packet)
+        if self.request is not None:
+            self.rest = bytes(self._buffer[self._at :])
             self._buffer.clear()
         elif len(self._buffer) > self._limits.command_bytes:
-            raise TooLarge(_too_large(self._limits))
+            raise TooLarge(_too_large(self._limits, in_options=self._commands is not None))
 
-    def _end(self) -> int | None:
-        """Where the pack begins, once that is known."""
-        file = io.BytesIO(self._buffer)
-        lines = _section(file)
-        if lines is None:
+    def _packet(self) -> bytes | Special | None:
+        """The next one that is here whole."""
+        head = bytes(self._buffer[self._at : self._at + 4])
+        size = max(4, int(head, 16)) if _LENGTH.fullmatch(head) else 4
+        if len(self._buffer) - self._at < size:
             return None
-        request = _parse(lines)
-        if request.has(b"push-options") and request.updates and _section(file) is None:
-            return None
-        self.request = request
-        return file.tell()
+        packet = read_pkt(io.BytesIO(self._buffer[self._at : self._at + size]))
+        self._at += size
+        return packet
+
+    def _take(self, packet: bytes | Special) -> None:
+        if isinstance(packet, bytes):
+            self._lines.append(packet)
+        elif packet is not Special.FLUSH:
+            raise Invalid("The push has a delimiter packet where only commands may stand.")
+        elif self._commands is None:
+            self._commands = request = _parse(self._lines)
+            self.request = None if request.has(b"push-options") and request.updates else request
+        else:
+            self.request = self._commands
 
 
 def read_request(file: Readable, limits: Limits) -> PushRequest:
     """The same from a stream, which stands at the pack then. Raises Invalid, TooLarge."""
     request = _parse(list(_lines(file, limits)))
     if request.has(b"push-options") and request.updates:
-        for _ in _lines(file, limits):
+        for _ in _lines(file, limits, in_options=True):
             pass
     return request
 
 
-def _lines(file: Readable, limits: Limits) -> Iterator[bytes]:
+def _lines(file: Readable, limits: Limits, *, in_options: bool = False) -> Iterator[bytes]:
     """The packets up to a flush, or to the client's end before the first one."""
     size = 0
     while (packet := read_pkt(file)) is not Special.FLUSH:
@@ -74,30 +88,15 @@ def _lines(file: Readable, limits: Limits) -> Iterator[bytes]:
             raise Invalid("The push ends, or has a delimiter packet, where only commands may stand.")
         size += len(packet) + 4
         if size > limits.command_bytes:
-            raise TooLarge(_too_large(limits))
+            raise TooLarge(_too_large(limits, in_options=in_options))
         yield packet
 
 
-def _too_large(limits: Limits) -> str:
-    return f"The commands of the push come to more than {limits.command_bytes} bytes. Push fewer refs at a time."
-
-
-def _section(file: io.BytesIO) -> list[bytes] | None:
-    """The packets up to a flush, or None when it is not here yet."""
-    lines: list[bytes] = []
-    while True:
-        start = file.tell()
-        head = file.read(4)
-        file.seek(start)
-        size = int(head, 16) if re.fullmatch(rb"[0-9a-fA-F]{4}", head) else 0
-        if len(head) < 4 or len(file.getbuffer()) - start < size:
-            return None
-        packet = read_pkt(file)
-        if packet is Special.FLUSH:
-            return lines
-        if not isinstance(packet, bytes):
-            raise Invalid("The push has a delimiter packet where only commands may stand.")
-        lines.append(packet)
+def _too_large(limits: Limits, *, in_options: bool) -> str:
+    most = f"{limits.command_bytes} bytes"
+    if in_options:
+        return f"The push options, with the commands of the push, come to more than {most}. Push with fewer or shorter ones (git push -o)."
+    return f"The commands of the push come to more than {most}. Push fewer refs at a time."
 
 
 def _parse(lines: list[bytes]) -> PushRequest:

@@ -119,7 +119,7 @@ class Deltas:
         if sizes.base != len(base):
             raise BadPack(f"The delta at offset {entry.offset} is for a base of {sizes.base} bytes, but its base has {len(base)}.")
         if sizes.result > self._limits.object_bytes:
-            raise too_large(sizes.result, self._limits)
+            raise too_large(entry.offset, sizes.result, self._limits)
         self._scan.count_inflated(sizes.result)
         self._count -= 1
         data = patched(base, delta, sizes, entry.offset)

@@ -170,9 +170,7 @@ class Ingest:
             for oid in self._fsck.references.of(kind):
                 have = self._kinds.get(oid) or self._stored_kind(oid)
                 if have is None:
-                    raise BadPack(
-                        f"The push lacks {kind.text.decode()} {oid.hex()}, which one of its objects names. Run git fsck, and push again."
-                    )
+                    raise BadPack(_lacks(kind, oid))
                 if have is not kind:
                     raise BadPack(f"Object {oid.hex()} is a {have.text.decode()}, but another object takes it for a {kind.text.decode()}.")
 
@@ -181,6 +179,13 @@ class Ingest:
             return self._objects.header(oid)[0]
         except ObjectNotFound:
             return None
+
+
+def _lacks(kind: Kind, oid: Oid) -> str:
+    text = f"The push lacks {kind.text.decode()} {oid.hex()}, which one of its objects names."
+    if kind is Kind.COMMIT:
+        return f"{text} A shallow clone is made whole first: git fetch --unshallow. Else run git fsck, and push again."
+    return f"{text} Run git fsck, and push again."
 
 
 def complete(pack: Path, outside: dict[Oid, RawObject], count: int) -> tuple[list[tuple[Oid, int, int]], bytes]:

@@ -77,7 +77,7 @@ class PackScan:
         if number in (0, 5):
             raise BadPack(f"The entry at offset {offset} has the unknown type {number}.")
         if head.size > self._limits.object_bytes:
-            raise too_large(head.size, self._limits)
+            raise too_large(offset, head.size, self._limits)
         self.count_inflated(head.size)
         is_delta = number >= OFS_DELTA
         data, end = self._inflate_new(head.data_offset, head.size, limit, keep=is_delta or number != Kind.BLOB or head.size <= MIB)
@@ -160,5 +160,12 @@ class PackScan:
         return b"".join(pieces), position - len(inflater.unused_data)
 
 
-def too_large(size: int, limits: Limits) -> TooLarge:
-    return TooLarge(f"The pack holds an object of {size} bytes; git itself takes {limits.object_bytes}. Track large files with git lfs.")
+def too_large(offset: int, size: int, limits: Limits) -> TooLarge:
+    """Of the object at `offset`, whose id nobody knows before it is inflated."""
+    most = limits.object_bytes
+    shown, above = (f"{most // MIB} MiB", f"{most // MIB}MiB") if most % MIB == 0 else (f"{most} bytes", f"{most}b")
+    return TooLarge(
+        f"The object at offset {offset} of the pack has {size} bytes ({size / MIB:.1f} MiB); this hub takes {shown} for what is not in"
+        f" Git LFS. Its owner moves such files there, also in the history (git lfs migrate import --everything --above={above}),"
+        " or the operator raises object_bytes in KOHAKU_HUB_LIMITS."
+    )

@@ -64,7 +64,7 @@ def protect(services: Services, name: str, pattern: str) -> None:
 def import_repository(services: Services, url: str, name: str, kind: str, *, username: str, is_private: bool, every: int) -> None:
     """With `username`, the password is the first line of standard input. Prints progress, and at the end where the repository is."""
     namespace, _, short = name.partition("/")
-    wish = Wish(url, RepoName.parse(RepoKind(kind), namespace, short), username, _password() if username else "", is_private, every)
+    wish = Wish(url, _parsed(RepoKind(kind), name, namespace, short), username, _password() if username else "", is_private, every)
     Mirroring(services).run_now(wish)
     print(f"{wish.name.path} is here.")
 
@@ -74,6 +74,9 @@ def repack(services: Services, name: str, *, prunes: bool) -> None:
     repo = services.repos.find(_repo_name(name))
     if repo is None:
         raise NotFound(f"There is no repository {name}.")
+    if not services.packs.list(repo.id):
+        print(f"{name} has no objects: nothing was ever pushed, so there is nothing to do.")
+        return
     done = services.merger.repacker.repack(repo.id, 0 if prunes else None)
     if done is None:
         raise Unavailable(f"The packs of {name} are being merged by the running hub. Try again in a moment.")
@@ -102,7 +105,13 @@ def _repo_name(text: str) -> RepoName:
     kind, _, rest = text.partition("/")
     kinds = {known.plural: known for known in RepoKind}
     namespace, _, name = (rest if kind in kinds else text).partition("/")
-    return RepoName.parse(kinds.get(kind, RepoKind.MODEL), namespace, name)
+    return _parsed(kinds.get(kind, RepoKind.MODEL), text, namespace, name)
+
+
+def _parsed(kind: RepoKind, text: str, namespace: str, name: str) -> RepoName:
+    if not namespace or not name:
+        raise Invalid(f"{text!r} does not name a repository. Give NAMESPACE/NAME, for example alice/{name or namespace or 'bert'}.")
+    return RepoName.parse(kind, namespace, name)
 
 
 def _password() -> str:

@@ -8,6 +8,7 @@ from storage.errors import Invalid, RepoNotFound
 from storage.jobs.followers import wake_followers
 from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo
 from storage.versions.base import Kept, Ref, RefResult, Refs
+from storage.versions.beside import Names
 
 _REFS = (
     "SELECT repos.head, refs.name, refs.oid, refs.peeled FROM repos LEFT JOIN refs ON refs.repo_id = repos.id"
@@ -130,7 +131,7 @@ def judge_updates(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], coming: Iter
     if tx.run("UPDATE repos SET updated_at = :now WHERE id = :id", {"now": time.time_ns() // 1000, "id": repo.id}) == 0:
         raise RepoNotFound(f"Repository {repo.name.full} is gone.")
     current = {bytes(r["name"]): bytes(r["oid"]) for r in tx.all("SELECT name, oid FROM refs WHERE repo_id = :id", {"id": repo.id})}
-    names = {**dict.fromkeys(coming, ZERO_OID), **current}
+    names = Names({**dict.fromkeys(coming, ZERO_OID), **current})
     reasons: dict[int, str] = {}
     seen: set[bytes] = set()
     for update in deletions_first(updates):
@@ -138,7 +139,7 @@ def judge_updates(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], coming: Iter
         seen.add(update.ref)
         reasons[id(update)] = reason
         if not reason:
-            _note(names, update)
+            names.note(update)
     return [RefResult(update, reasons[id(update)]) for update in updates]
 
 
@@ -181,20 +182,13 @@ def deletions_first(updates: Sequence[RefUpdate]) -> list[RefUpdate]:
     return sorted(updates, key=lambda update: update.new != ZERO_OID)
 
 
-def clash(ref: bytes, names: Iterable[bytes]) -> bytes | None:
-    """A name of `names` that `ref` cannot be beside: one is a folder of the other."""
-    parts = ref.split(b"/")
-    above = {b"/".join(parts[:n]) for n in range(1, len(parts))}
-    return next((name for name in names if name in above or name.startswith(ref + b"/")), None)
-
-
-def _refusal(current: dict[bytes, Oid], update: RefUpdate) -> str:
-    have = current.get(update.ref, ZERO_OID)
+def _refusal(names: Names, update: RefUpdate) -> str:
+    have = names.get(update.ref)
     if have != update.old:
         return _stale(have, update.old)
     if update.new == ZERO_OID:
         return "" if have != ZERO_OID else "the ref does not exist"
-    other = clash(update.ref, current)
+    other = names.clash(update.ref)
     return f"name conflicts with {other.decode(errors='replace')}" if other else ""
 
 
@@ -202,13 +196,6 @@ def _stale(have: Oid, believed: Oid) -> str:
     if believed == ZERO_OID:
         return "already exists"
     return "stale info: the ref has moved; fetch first" if have != ZERO_OID else "the ref does not exist"
-
-
-def _note(current: dict[bytes, Oid], update: RefUpdate) -> None:
-    if update.new == ZERO_OID:
-        current.pop(update.ref, None)
-    else:
-        current[update.ref] = update.new
 
 
 def _move(tx: Tx, repo: Repo, update: RefUpdate, peeled: Mapping[Oid, Oid]) -> None:

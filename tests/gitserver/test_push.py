@@ -215,10 +215,19 @@ def test_refused_pushes_leave_nothing_on_disk(pushing: Pushing) -> None:
     assert not (pushing.hub.data / "git" / found).exists()
 
 
+def test_a_shallow_clone_is_told_to_be_made_whole(pushing: Pushing, tmp_path: Path) -> None:
+    pushing.commit()
+    pushing.commit("g")
+    pushing("clone", "-q", "--depth", "1", f"file://{pushing.folder}", str(tmp_path / "shallow"))
+    pushing.folder = tmp_path / "shallow"
+
+    assert "made whole first: git fetch --unshallow" in pushing.refused("main")
+
+
 def test_more_refs_than_the_limit_are_refused_one_by_one(pushing: Pushing) -> None:
     oid = pushing.commit()
-    lines = [pkt(f"{ZERO} {oid} refs/heads/b{n}" + ("\0report-status" if n == 0 else "")) for n in range(2001)]
+    lines = [pkt(f"{ZERO} {oid} refs/heads/b{n}" + ("\0report-status" if n == 0 else "")) for n in range(10_001)]
     answer = pushing.post(b"".join(lines) + b"0000" + empty_pack())
 
     assert answer.status == 200
-    assert answer.body.count(b"too many refs in one push") == 2001
+    assert answer.body.count(b"too many refs in one push") == 10_001

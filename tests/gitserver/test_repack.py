@@ -272,6 +272,21 @@ def test_pushes_start_whole_repacks(launcher: Any, work: Any, tmp_path: Path) ->
     assert "not merged" not in hub.log.read_text("utf-8")
 
 
+def test_nothing_to_repack_is_said(launcher: Any) -> None:
+    launcher.users()
+    hub = launcher.start()
+    name = hub.repo()
+    done = launcher.admin("repack", name)
+    nameless = launcher.admin("repack", "nope")
+    also = launcher.admin("protect", "datasets/nope", "main")
+
+    assert (done.returncode, nameless.returncode, also.returncode) == (0, 1, 1)
+    assert done.stdout == f"{name} has no objects: nothing was ever pushed, so there is nothing to do.\n"
+    assert "'nope' does not name a repository. Give NAMESPACE/NAME" in nameless.stderr
+    assert "'datasets/nope' does not name a repository. Give NAMESPACE/NAME" in also.stderr
+    assert hub.stop() == 0
+
+
 def test_a_running_hub_and_the_operator(launcher: Any, work: Any, tmp_path: Path) -> None:
     """What was force-pushed away goes when the operator says so; clones, pushes and repacks go on beside each other."""
     launcher.users()

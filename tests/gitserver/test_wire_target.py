@@ -84,8 +84,28 @@ def test_push_options_are_taken_bounded_and_kept_nowhere(hub: Any, work: Git) ->
     reader = CommandReader(Limits(command_bytes=10_000))
     reader.feed(rawgit.pkt(f"{ZERO} {'1' * 40} refs/heads/x\0push-options\n".encode()) + rawgit.FLUSH)
     assert reader.request is None
-    with pytest.raises(TooLarge, match="more than 10000 bytes"):
+    with pytest.raises(TooLarge, match=r"push options.* more than 10000 bytes"):
         reader.feed(rawgit.pkt(b"o" * 1000) * 20)
+
+
+def test_the_head_of_a_push_is_read_however_it_is_cut() -> None:
+    line = f"{ZERO} {'1' * 40} refs/heads/".encode()
+    head = b"".join(rawgit.pkt(line + b"b%d" % n + (b"" if n else b"\0push-options")) for n in range(50))
+    data = head + rawgit.FLUSH + rawgit.pkt(b"option") + rawgit.FLUSH + b"PACK"
+    for step in (1, 7, 4096):
+        reader = CommandReader(Limits())
+        for start in range(0, len(data), step):
+            if reader.request is None:
+                reader.feed(data[start : start + step])
+                rest = reader.rest
+            else:
+                rest += data[start : start + step]
+        assert reader.request is not None
+        assert (len(reader.request.updates), rest) == (50, b"PACK")
+    with pytest.raises(TooLarge, match="Push fewer refs"):
+        CommandReader(Limits(command_bytes=1000)).feed(head)
+    assert 10_000 * (4 + 82 + Limits().ref_name_bytes) + 1000 < Limits().command_bytes
+    assert Limits().ref_commands == 10_000
 
 
 def test_the_deletion_of_nothing_is_done(any_hub: Any, work: Git) -> None:

@@ -87,3 +87,13 @@ def test_names_of_the_first_kohakuhub(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (limits.regular_bytes, limits.lfs_multipart_bytes, limits.session_seconds) == (1000, 2000, 7200)
     assert limits.lfs_part_bytes == 4000  # KOHAKU_HUB_LIMITS says it more exactly
     assert not Settings().may_register
+
+
+def test_a_push_holds_fewer_refs_on_lakefs(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"LAKEFS_ENDPOINT": "http://lakefs:8000", "S3_ENDPOINT": "http://s3:9000", "S3_ACCESS_KEY": "key"}
+    before = Settings().make_limits().ref_commands
+    for name, value in (values | {"S3_SECRET_KEY": secrets.token_hex(32)}).items():
+        monkeypatch.setenv(f"KOHAKU_HUB_{name}", value)
+
+    assert (before, Settings().make_limits().ref_commands) == (10_000, 2000)
+    assert Settings(limits={"ref_commands": 5000}).make_limits().ref_commands == 5000

@@ -54,6 +54,7 @@ class Elsewhere:
     login: str = ""
     hold_after: int = 1 << 30
     redirect: str = ""
+    has_lfs: bool = True
     gate: threading.Event = field(default_factory=threading.Event)
     held: threading.Event = field(default_factory=threading.Event)
     asked: Counter[str] = field(default_factory=Counter)
@@ -153,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(401, b"")
         if is_download:
             return self._download(self.path.rpartition("/")[2])
-        if self.path.endswith("/info/lfs/objects/batch"):
+        if self.path.endswith("/info/lfs/objects/batch") and there.has_lfs:
             return self._batch(json.loads(body))
         return self._git(body)
 

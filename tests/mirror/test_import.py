@@ -1,5 +1,6 @@
 """Repositories come from C git elsewhere, with everything; they follow it; they go on after a death."""
 
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -144,6 +145,27 @@ def test_missing_large_files_are_named_and_no_ref_moves(start_follower: Callable
     assert elsewhere.asked[f"lfs/{gone}"] == 1
 
 
+def test_a_source_without_lfs_is_said_to_have_none(start_follower: Callable[..., Any], elsewhere: Elsewhere) -> None:
+    hub = start_follower()
+    elsewhere.has_lfs = False
+    hub.call("POST", PATH, {"url": elsewhere.repository})
+    failed = wait(hub, "failed")["message"]
+
+    assert "the source has no Git LFS there, or is private. Its history names 5 large files in LFS" in failed
+    assert "Check the address" not in failed
+
+
+def test_a_file_too_large_for_git_is_said_to_be(start_follower: Callable[..., Any], elsewhere: Elsewhere) -> None:
+    hub = start_follower(object_bytes=1 << 20)
+    elsewhere.commit("long.txt", b"0123456789" * 200_000)
+    hub.call("POST", PATH, {"url": elsewhere.repository})
+    failed = wait(hub, "failed")["message"]
+
+    assert "2000000 bytes (1.9 MiB); this hub takes 1 MiB for what is not in Git LFS" in failed
+    assert "git lfs migrate import --everything --above=1MiB" in failed
+    assert "object_bytes in KOHAKU_HUB_LIMITS" in failed
+
+
 def test_a_large_file_that_is_another_one_is_not_taken(start_follower: Callable[..., Any], elsewhere: Elsewhere) -> None:
     wrong = git(elsewhere.work, "lfs", "ls-files", "-l", "-I", "large2.bin").stdout.split()[0].decode()
     elsewhere.lfs_path(wrong).write_bytes(b"x" * 300_002)
@@ -206,6 +228,33 @@ def test_the_operator_imports_in_the_foreground(
     assert "Fetching large files" in done.stdout
     assert done.stdout.splitlines()[-1] == f"datasets/{NAME} is here."
     assert served(hub, tmp_path / "copy.git", f"datasets/{NAME}") == expected(elsewhere)
+
+
+def test_the_operator_is_refused_before_anything_is_made(start_follower: Callable[..., Any], launcher: Any, elsewhere: Elsewhere) -> None:
+    hub = start_follower()
+    strict = launcher.admin("import", elsewhere.repository, NAME)
+    launcher.environment = {"KOHAKU_HUB_IMPORT_PRIVATE": "true"}
+    nowhere = launcher.admin("import", "http://nowhere.invalid/source.git", NAME)
+    nameless = launcher.admin("import", elsewhere.repository, "brought")
+
+    assert (strict.returncode, nowhere.returncode, nameless.returncode) == (1, 1, 1)
+    assert "KOHAKU_HUB_IMPORT_PRIVATE" in strict.stderr
+    assert "has no address" in nowhere.stderr
+    assert "Give NAMESPACE/NAME" in nameless.stderr
+    assert hub.call("GET", f"/api/models/{NAME}").status == 404
+
+
+def test_the_operator_hears_that_the_hub_goes_on(start_follower: Callable[..., Any], launcher: Any) -> None:
+    launcher.environment = {"KOHAKU_HUB_IMPORT_PRIVATE": "true"}
+    start_follower()
+    unused = socket.create_server(("127.0.0.1", 0))
+    port = unused.getsockname()[1]
+    unused.close()
+    failed = launcher.admin("import", f"http://127.0.0.1:{port}/source.git", NAME)
+
+    assert failed.returncode == 1
+    assert "cannot be reached" in failed.stderr
+    assert f"A running hub tries again by itself; GET {PATH} says how far it is, DELETE {PATH} ends it." in failed.stderr
 
 
 def test_from_another_hub_with_its_large_files(start_follower: Callable[..., Any], hub: Any, elsewhere: Elsewhere, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Another repository follows one of the hub's: a bare one of C git, and one of another hub with its large files."""
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.gitserver import rawgit
+from tests.gitserver.test_push import empty_pack
+from tests.mirror.conftest import mirroring
 from tests.mirror.source import Elsewhere, git, refs
 from tests.mirror.test_import import NAME, served, wait_for
 from tests.mirror.test_safety import WORD, files
@@ -84,6 +88,50 @@ def test_another_hub_follows_with_large_files(start_follower: Callable[..., Any]
     wait_for(lambda: hub.call("GET", f"/{name}/resolve/trunk/large9.bin").body == b"nine" * 100_000, "the new file follows")
 
 
+def test_more_refs_than_the_target_takes_at_once(
+    start_follower: Callable[..., Any], new_launcher: Any, target: Elsewhere, tmp_path: Path
+) -> None:
+    """Also when a ref that has to go first stands in the way of the first one that comes."""
+    here = start_follower()
+    here.call("POST", "/api/repos/create", {"type": "model", "name": "brought"})
+    plain_history(target)
+    oids = git(target.work, "rev-list", "trunk").stdout.decode().split()
+    pack = git(target.work, "pack-objects", "--revs", "--stdout", "-q", stdin=b"trunk\n").stdout
+    lines = [f"{'0' * 40} {oids[n % len(oids)]} refs/heads/team/b{n}" for n in range(2500)]
+    move(here, [f"{'0' * 40} {oids[0]} refs/heads/main", *lines, f"{'0' * 40} {oids[0]} refs/tags/z"], pack)
+    launcher = new_launcher(tmp_path / "target", mirroring(ref_commands=1000))
+    launcher.users()
+    there = launcher.start()
+    there.call("POST", "/api/repos/create", {"type": "model", "name": "brought"})
+    here.call("POST", PATH, {"url": f"{there.url}/{NAME}", "username": "alice", "password": there.token})
+    first = pushed(here)["message"], shown(there) == shown(here), len(shown(there))
+    later = [f"{'0' * 40} {oids[1]} refs/tags/z/{n}" for n in range(1200)]
+    move(here, [*map(gone, lines), gone(f"{'0' * 40} {oids[0]} refs/tags/z"), *later])
+    wait_for(lambda: shown(there) == shown(here), "the target follows")
+    last = pushed(here)["message"]
+    launcher.close()
+
+    assert first == ("", True, 2502)
+    assert last == ""
+
+
+def move(hub: Any, lines: list[str], pack: bytes = b"") -> None:
+    head = b"".join(rawgit.pkt(line.encode() + (b"" if number else b"\0report-status")) for number, line in enumerate(lines))
+    report = rawgit.post(hub, NAME, head + rawgit.FLUSH + (pack or empty_pack()), service="git-receive-pack", version=0).body
+    assert report.count(b"ok refs/") == len(lines), report[:300]
+
+
+def gone(line: str) -> str:
+    """The command that takes back what `line` made."""
+    old, new, name = line.split()
+    return f"{new} {old} {name}"
+
+
+def shown(hub: Any) -> list[bytes]:
+    listed: bytes = hub.call("GET", f"/{NAME}.git/info/refs?service=git-receive-pack").body
+    return re.findall(rb"[0-9a-f]{40} refs/[^\0\n]+", listed)
+
+
 def test_a_target_that_refuses_is_shown(start_follower: Callable[..., Any], target: Elsewhere) -> None:
     plain_history(target)
     hook = target.bare.parent / "target.git" / "hooks" / "update"
@@ -105,6 +153,19 @@ def test_a_target_that_refuses_is_shown(start_follower: Callable[..., Any], targ
     assert refs(target.bare.parent / "target.git") == refs(target.work)
     everything = [hub.call("GET", PATH).body, hub.log.read_bytes(), *files(hub.data)]
     assert not [text for text in everything if WORD.encode() in text]
+
+
+def test_a_target_without_lfs_is_said_to_have_none(start_follower: Callable[..., Any], hub: Any, target: Elsewhere) -> None:
+    here = start_follower()
+    here.call("POST", f"/api/models/{NAME}/import", {"url": target.repository})
+    wait_for(lambda: here.call("GET", f"/api/models/{NAME}/import").json()["state"] == "done", "the import")
+    target.has_lfs = False
+    here.call("POST", PATH, {"url": f"{target.url}/target.git"})
+    failed = pushed(here, "failed")["message"]
+
+    assert "the target has no Git LFS there, or is private. 5 large files of this repository" in failed
+    assert "password" in failed
+    assert refs(target.bare.parent / "target.git") == {}
 
 
 def test_private_targets_are_refused(hub: Any) -> None:

@@ -14,6 +14,7 @@ from storage.database.base import Database, Tx
 from storage.errors import Unavailable
 from storage.packs.upkeep import Upkeep
 from storage.records import ZERO_OID, Oid, Repo
+from storage.versions.beside import Names
 from storage.versions.contents import Contents, Foreign
 from storage.versions.lakefs import journal
 from storage.versions.lakefs.client import Denied, LakeFS
@@ -21,7 +22,6 @@ from storage.versions.lakefs.journal import Done, Operation
 from storage.versions.lakefs.lease import Leases
 from storage.versions.lakefs.names import branch_ref, repository_id
 from storage.versions.lakefs.records import BASE, OID, OPERATION, TREE, LakeCommit, LakeObject
-from storage.versions.table import clash
 
 log = logging.getLogger(__name__)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -140,8 +140,8 @@ class Reconciler:
             return told.encode() if told.startswith("refs/heads/") and self._contents.is_ref_name(told.encode()) else literal
         if ref == literal or not self._contents.is_ref_name(ref):
             return literal
-        names = self._database.all("SELECT name FROM refs WHERE repo_id = :id", {"id": repo.id})
-        return literal if clash(ref, [bytes(row["name"]) for row in names]) else ref
+        rows = self._database.all("SELECT name, oid FROM refs WHERE repo_id = :id", {"id": repo.id})
+        return literal if Names({bytes(row["name"]): bytes(row["oid"]) for row in rows}).clash(ref) else ref
 
     def _bring_up(self, repo: Repo, operation: Operation) -> None:
         step = operation.steps[0]
