@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 
@@ -39,7 +40,9 @@ def folder(lakefs_program: None) -> Iterator[Path]:
 def running(folder: Path) -> "Iterator[subprocess.Popen[str]]":
     """Once it has said how to go on."""
     command = [sys.executable, "-m", "tests.servers.cluster", "--data", str(folder)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    # A shell that starts the tests in the background has Ctrl-C ignored by all that it starts.
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=heeds) as process:
         try:
             assert process.stdout is not None
             until = time.monotonic() + _SECONDS
