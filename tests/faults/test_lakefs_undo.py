@@ -35,8 +35,7 @@ def test_a_push_that_is_being_taken_back(place: Place, tmp_path: Path, recovery:
         place.start()
         for case in cases:
             case.held.clear()
-            case.act = lambda case: case.work.run("ls-remote", "origin").returncode == 0
-        place.rows.end_leases()
+            case.act = lambda case: reads(place, case)
         place.kill_at_all([case for case in cases if "merge" in case.stop.pattern and case.stop.moment is Moment.BEFORE], again=True)
     if recovery == "janitor":
         place.rows.end_leases()
@@ -57,6 +56,15 @@ def test_a_push_that_is_being_taken_back(place: Place, tmp_path: Path, recovery:
         assert case.work("rev-list", "--merges", "main") == ""
     found = place.launcher.admin("check")
     assert (found.returncode, found.stdout) == (0, "")
+
+
+def reads(place: Place, case: Case) -> bool:
+    """The one that asks ends the operation and dies, or the janitor does and the one that asks sees the refs as they were."""
+    place.rows.end_leases()
+    asked = case.work.run("ls-remote", "origin", "main")
+    if asked.returncode == 0:
+        assert asked.stdout.split()[0].decode() == case.before["refs/heads/main"], case.stop
+    return False
 
 
 def is_clean(case: Case) -> bool:
