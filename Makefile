@@ -2,6 +2,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
+# Modules are compiled once, whatever the environment says: the tests start some thousand processes.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: install serve test check bench format cluster
 

@@ -25,7 +25,7 @@ from tests.servers.needs import need
 from tests.servers.postgres import PostgresServer, missing
 from tests.servers.s3 import S3Server, bucket, s3_server
 from tests.servers.versitygw import versitygw
-from tests.two_users import PASSWORD
+from tests.two_users import PASSWORD, make_users
 
 __all__ = ["PASSWORD", "bucket", "s3_server", "versitygw"]
 
@@ -117,11 +117,7 @@ class Launcher:
         return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False, env=environment)
 
     def users(self) -> None:
-        command = [sys.executable, "-m", "tests.two_users", str(self.data)]
-        environment = {**os.environ, **self.environment}
-        made = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment, cwd=ROOT)
-        assert made.returncode == 0, made.stderr
-        self.tokens = dict(line.split() for line in made.stdout.splitlines())
+        self.tokens = make_users(self.data, self.environment)
 
     def start(self, *options: str, command: tuple[str, ...] = GUARDED, environment: dict[str, str] | None = None) -> Hub:
         return self.run((*command, "serve", "--port", "0", "--data", str(self.data), *options), environment or {})

@@ -1,25 +1,27 @@
-"""Makes alice and bob in one process and prints a token of each: python -m tests.two_users DATA. The command would start four times."""
+"""Makes alice and bob, as `kohakuhub admin create-user` and `create-token` do."""
 
-import sys
+import os
 from pathlib import Path
+from unittest import mock
 
-from hub.services import build
+from accounts.passwords import Passwords
+from hub.services import Services, build
 from hub.settings import Settings
 from storage.records import Scope
 
 PASSWORD = "correct horse battery"
 
 
-def main(data: Path) -> None:
-    services = build(Settings(data=data))
+def make_users(data: Path, environment: dict[str, str]) -> dict[str, str]:
+    """Their tokens by name. Not by the command, which starts four times for it, and with passwords that are quick to check."""
+    with mock.patch.dict(os.environ, environment), mock.patch("hub.services.Passwords", return_value=Passwords(time_cost=1, memory_kib=8)):
+        services = build(Settings(data=data))
     try:
-        for name in ("alice", "bob"):
-            user = services.users.create(name, f"{name}@example.org", PASSWORD, is_admin=False)
-            token = services.tokens.create(user.id, "tests", Scope.WRITE).text
-            sys.stdout.write(f"{name} {token}\n")
+        return {name: _make(services, name) for name in ("alice", "bob")}
     finally:
         services.close()
 
 
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+def _make(services: Services, name: str) -> str:
+    user = services.users.create(name, f"{name}@example.org", PASSWORD, is_admin=False)
+    return services.tokens.create(user.id, "tests", Scope.WRITE).text

@@ -75,7 +75,7 @@ def repack(services: Services, name: str, *, prunes: bool) -> None:
     if repo is None:
         raise NotFound(f"There is no repository {name}.")
     if not services.packs.list(repo.id):
-        print(f"{name} has no objects: nothing was ever pushed, so there is nothing to do.")
+        print(f"{name} has no objects, so there is nothing to do.")
         return
     done = services.merger.repacker.repack(repo.id, 0 if prunes else None)
     if done is None:

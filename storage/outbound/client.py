@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from storage.errors import Forbidden, Invalid, NotFound, TooLarge, Unavailable
@@ -78,7 +79,11 @@ class Outbound:
     def __init__(self, limits: Limits, find: Callable[[str, int], list[str]]) -> None:
         self._limits = limits
         self._find = find
-        self._tls = ssl.create_default_context()
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Made when it is needed: reading all certificates takes a part of the start."""
+        return ssl.create_default_context()
 
     @contextmanager
     def send(self, request: Request, most: int, check: Callable[[], None]) -> Iterator[Reply]:

@@ -182,8 +182,8 @@ class PackStore:
         with ExitStack() as claim:
             try:
                 is_ours = claim.enter_context(claim_folder(self._files.folder(repo_id)))
-            except FileNotFoundError:
-                is_ours = False
+            except FileNotFoundError:  # no pack was ever put there, so nobody merges
+                is_ours = True
             yield is_ours
 
     def remove_repo(self, repo_id: str) -> None:

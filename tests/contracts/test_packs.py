@@ -244,3 +244,8 @@ def test_one_merges_on_one_machine(store: PackStore, push: Any, repo: str) -> No
         assert (first, second) == (True, False)
     with store.merging(repo) as third:
         assert third is True
+
+
+def test_where_nothing_is_stored_nobody_else_merges(store: PackStore, repo: str) -> None:
+    with store.merging(repo) as is_ours:
+        assert is_ours is True

@@ -281,7 +281,7 @@ def test_nothing_to_repack_is_said(launcher: Any) -> None:
     also = launcher.admin("protect", "datasets/nope", "main")
 
     assert (done.returncode, nameless.returncode, also.returncode) == (0, 1, 1)
-    assert done.stdout == f"{name} has no objects: nothing was ever pushed, so there is nothing to do.\n"
+    assert done.stdout == f"{name} has no objects, so there is nothing to do.\n"
     assert "'nope' does not name a repository. Give NAMESPACE/NAME" in nameless.stderr
     assert "'datasets/nope' does not name a repository. Give NAMESPACE/NAME" in also.stderr
     assert hub.stop() == 0
