@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults.writer import Writer
 
-ROUNDS = int(os.environ.get("KOHAKU_CRASH_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("KOHAKU_CRASH_ROUNDS", "6"))
 
 
 def kill_while(hub: Any, work: Any, seconds: float) -> None:
