@@ -1,9 +1,12 @@
 """What compose starts, without docker: the hub by gunicorn, and nginx with the shipped configuration, on free ports of loopback."""
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tests.servers.needs import need
 from tests.servers.nginx import NginxServer, missing
@@ -28,9 +31,14 @@ def shipped_nginx(folder: Path, hub_url: str, text: str = SHIPPED, port: int = 0
 
 
 def start_gunicorn(launcher: Any, **settings: str) -> Any:
-    """The hub, as the image starts it."""
+    """The hub, as the image starts it, once all its workers are there."""
     environment = {"HOST": "127.0.0.1", "PORT": "0", "DATA": str(launcher.data), "WORKERS": "2", "TRUST_PROXY": "true", **settings}
-    return launcher.run(GUNICORN, {f"KOHAKU_HUB_{name}": value for name, value in environment.items()})
+    running = launcher.run(GUNICORN, {f"KOHAKU_HUB_{name}": value for name, value in environment.items()})
+    until = time.monotonic() + 30
+    while len(psutil.Process(running.process.pid).children()) < int(environment["WORKERS"]):  # one may answer before the next is there
+        assert time.monotonic() < until, "gunicorn did not start all its workers"
+        time.sleep(0.02)
+    return running
 
 
 def behind(hub: Any, nginx: NginxServer) -> Any:
