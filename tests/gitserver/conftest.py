@@ -55,7 +55,7 @@ class Git:
 
     def run(self, *args: str, data: bytes | None = None, config: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[bytes]":
         self.path.mkdir(parents=True, exist_ok=True)
-        when = f"{self.time} +0000"
+        when = f"@{self.time} +0000"  # with @ for numbers that are short, too
         env = {**os.environ, **_ENV, "HOME": str(self.path), "GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when}
         settings = (f"protocol.version={self.version}", "gc.auto=0", "init.defaultBranch=main", *config)
         flags = [word for setting in settings for word in ("-c", setting)]
