@@ -1,4 +1,4 @@
-"""Makes alice and bob, as `kohakuhub admin create-user` and `create-token` do."""
+"""Services with passwords that are quick to check, and alice and bob, made as `kohakuhub admin create-user` and `create-token` do."""
 
 import os
 from pathlib import Path
@@ -12,10 +12,18 @@ from storage.records import Scope
 PASSWORD = "correct horse battery"
 
 
+QUICK = {"time_cost": 1, "memory_kib": 8}  # a password as the hub keeps it takes a quarter of a second
+
+
+def quick_build(settings: Settings) -> Services:
+    with mock.patch("hub.services.Passwords", return_value=Passwords(**QUICK)):
+        return build(settings)
+
+
 def make_users(data: Path, environment: dict[str, str]) -> dict[str, str]:
-    """Their tokens by name. Not by the command, which starts four times for it, and with passwords that are quick to check."""
-    with mock.patch.dict(os.environ, environment), mock.patch("hub.services.Passwords", return_value=Passwords(time_cost=1, memory_kib=8)):
-        services = build(Settings(data=data))
+    """Their tokens by name. Not by the command, which starts four times for it."""
+    with mock.patch.dict(os.environ, environment):
+        services = quick_build(Settings(data=data))
     try:
         return {name: _make(services, name) for name in ("alice", "bob")}
     finally:

@@ -69,8 +69,9 @@ class Bucket:
     def __init__(self, config: S3Config) -> None:
         self.config = config
         self._name = config.bucket
-        self._client = _client(config, _TRIES)
-        self._prober = _client(config, 1)
+        session = boto3.session.Session()  # what it reads for the first client, a tenth of a second, serves the second
+        self._client = _client(session, config, _TRIES)
+        self._prober = _client(session, config, 1)
 
     def close(self) -> None:
         self._client.close()
@@ -306,9 +307,9 @@ class Slice(io.RawIOBase):
         return data
 
 
-def _client(config: S3Config, tries: int) -> Any:
+def _client(session: Any, config: S3Config, tries: int) -> Any:
     """Keys and address come from our settings alone. The signature covers the bytes, so that what was hashed here is what is stored."""
-    return boto3.session.Session().client(
+    return session.client(
         "s3",
         endpoint_url=config.endpoint,
         aws_access_key_id=config.access_key,

@@ -11,8 +11,25 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
-CLIENTS = ROOT / ".venv" / "clients"
+from tests.harness.forked import Forks
+from tests.harness.run import shared
+from tests.servers.shared import CLIENTS
+
+# The command line `hf`, as its script calls it.
+HF = "import sys; from huggingface_hub.cli.hf import main; sys.argv[0] = 'hf'; main()"
+# As `git config --global` and `git lfs install` leave it.
+GIT_CONFIG = """
+[user]
+    name = Ann
+    email = ann@example.org
+[init]
+    defaultBranch = main
+[filter "lfs"]
+    clean = git-lfs clean -- %f
+    smudge = git-lfs smudge -- %f
+    process = git-lfs filter-process
+    required = true
+"""
 
 
 class Machine:
@@ -31,10 +48,7 @@ class Machine:
             "HF_ENDPOINT": hub.url,
             "HF_TOKEN": hub.token,
         }
-        self.run("git", "config", "--global", "user.name", "Ann")
-        self.run("git", "config", "--global", "user.email", "ann@example.org")
-        self.run("git", "config", "--global", "init.defaultBranch", "main")
-        self.run("git", "lfs", "install")
+        (home / ".gitconfig").write_text(GIT_CONFIG)
 
     def run(self, *command: str, folder: Path | None = None, may_fail: bool = False) -> str:
         """Standard output; the command must succeed unless it may fail (then both outputs)."""
@@ -49,15 +63,19 @@ class Machine:
         return self.run("git", *arguments, folder=folder).strip()
 
     def python(self, client: str, script: str, *arguments: str) -> str:
-        """`script` in the environment of that client."""
-        return self.run(str(CLIENTS / client / "bin" / "python"), "-c", script, *arguments)
+        """`script` in the environment of that client, in a process that is forked from one that has imported what it needs."""
+        forks: Forks = shared(client)
+        done = forks.run({"code": script}, arguments, environment=self.environment, folder=self.home, timeout=280)
+        assert done.returncode == 0, f"{script}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+        return done.stdout
 
     def tool(self, client: str) -> str:
         """The command line of that client."""
+        shared(f"set-up {client}")
         return str(CLIENTS / client / "bin" / "hf")
 
     def hf(self, *arguments: str) -> str:
-        return self.run(self.tool("newest"), *arguments)
+        return self.python("newest", HF, *arguments)
 
     def clone(self, name: str, folder: str) -> Path:
         """A clone of `name` with its large files."""

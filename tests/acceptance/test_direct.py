@@ -20,10 +20,11 @@ from tests.servers.s3 import S3_SERVERS
 
 MIB = 1 << 20
 LIMITS = json.dumps({"lfs_direct_bytes": 100_000, "lfs_multipart_bytes": 12 * MIB, "lfs_part_bytes": 5 * MIB})
-HUGGING_FACE = ("newest", "1.29", "0.36")
+HUGGING_FACE = ("newest", pytest.param("1.29", marks=pytest.mark.long), "0.36")
+SEAWEEDFS, *OTHERS = S3_SERVERS
 
 
-@pytest.fixture(scope="module", params=S3_SERVERS)
+@pytest.fixture(scope="module", params=[SEAWEEDFS, *(pytest.param(name, marks=pytest.mark.long) for name in OTHERS)])
 def hub(request: pytest.FixtureRequest, new_launcher: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     s3 = request.getfixturevalue(request.param)
     environment = s3.environment(s3.make_bucket(), PUBLIC_ENDPOINT=s3.endpoint) | {"KOHAKU_HUB_LIMITS": LIMITS}

@@ -1,149 +1,41 @@
 """What the Hugging Face clients write, by three generations of them, with Xet and without; what git makes of it; and the way back."""
 
-import hashlib
-import json
-import random
-import shutil
-import sqlite3
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-CLIENTS = ("newest", "1.29", "0.36")
-# 0.36 uses Xet only where the LFS batch offers it, which this hub does not.
-DATABASE = "hub.sqlite3"
-SPEAKS_XET = {"newest", "1.29"}
-LARGE_BYTES = (2 << 30) + 12_345  # more than a signed number of 32 bits holds
+from tests.acceptance.worlds import MANY, World, lived, way
 
-
-def combinations(group: str = "") -> list[Any]:
-    """Client and whether Xet is on; tests of one combination, or of the whole `group`, run one after the other."""
-    made = []
-    for number, (client, is_xet) in enumerate((client, is_xet) for client in CLIENTS for is_xet in (True, False)):
-        name = f"{client}-{'xet' if is_xet else 'lfs'}"
-        made.append(pytest.param((client, is_xet, number, "embedded_hub"), id=name, marks=pytest.mark.xdist_group(group or name)))
-    return made
-
-
-@dataclass(frozen=True)
-class World:
-    """A computer of its own with one client."""
-
-    machine: Any
-    client: str
-    is_xet: bool
-    dice: random.Random
-    many: int  # files of a folder
-
-    def call(self, script: str, *arguments: str) -> Any:
-        """What the script prints. It has `api`, and `name` from the first argument."""
-        return json.loads(self.machine.python(self.client, PRELUDE + script, *arguments))
-
-    def name(self) -> str:
-        return f"{self.machine.hub.user}/w{uuid.uuid4().hex[:12]}"
-
-    def write(self, folder: str, sizes: dict[str, int]) -> Path:
-        """Random files of those sizes."""
-        for path, size in sizes.items():
-            target = self.machine.home / folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(self.dice.randbytes(size))
-        return Path(self.machine.home / folder)
-
-
-def new_world(machine: Any, param: tuple[str, bool, int, str]) -> World:
-    client, is_xet, seed, hub = param
-    if not is_xet:
-        machine.environment["HF_HUB_DISABLE_XET"] = "1"
-    many = 2000 if (client == "newest" and is_xet) or hub == "cluster_hub" else 300
-    return World(machine, client, is_xet, random.Random(seed), many)
-
-
-ON_POSTGRES = pytest.param(("newest", True, 6, "postgres_hub"), id="newest-postgres", marks=pytest.mark.xdist_group("newest-postgres"))
-
-
-ON_CLUSTER = [
-    pytest.param((client, is_xet, number, "cluster_hub"), id=f"{client}-cluster", marks=pytest.mark.xdist_group(f"{client}-cluster"))
-    for client, is_xet, number in (("newest", True, 7), ("0.36", False, 8))
+# The whole tour; what the short tier leaves out of it differs in the client or the store alone.
+TOUR = [
+    way("newest", "xet", "embedded_hub"),
+    way("newest", "xet", "cluster_hub"),
+    way("0.36", "lfs", "cluster_hub"),
+    way("newest", "xet", "embedded_hub", MANY, is_long=True),
+    way("newest", "xet", "cluster_hub", MANY, is_long=True),
+    way("0.36", "lfs", "cluster_hub", MANY, is_long=True),
+]
+REST = [
+    ("newest", "lfs", "embedded_hub"),
+    ("1.29", "xet", "embedded_hub"),
+    ("1.29", "lfs", "embedded_hub"),
+    ("0.36", "xet", "embedded_hub"),
+    ("0.36", "lfs", "embedded_hub"),
+    ("newest", "xet", "postgres_hub"),
 ]
 
 
-@pytest.fixture(scope="module", params=[*combinations(), ON_POSTGRES, *ON_CLUSTER])
+@pytest.fixture(scope="module", params=[*TOUR, *(way(*row, is_long=True) for row in REST)])
 def world(request: pytest.FixtureRequest, make_machine: Callable[[Any], Any]) -> Iterator[World]:
-    world = new_world(make_machine(request.getfixturevalue(request.param[3])), request.param)
-    yield world
-    shutil.rmtree(world.machine.home)
+    yield from lived(request, make_machine)
 
 
-PRELUDE = """
-import io, json, pathlib, sys
-from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi, HfFileSystem
-from huggingface_hub.errors import HfHubHTTPError
-api, name = HfApi(), sys.argv[1]
-def heads():
-    return {branch.name: branch.target_commit for branch in api.list_repo_refs(name).branches}
-"""
-
-
-# The two ways in which clients send a large file, by the newest and the oldest. The other combinations send 12 MB.
-WIDE = [param for param in combinations("two-gigabytes") if param.id in ("newest-xet", "0.36-lfs")]
-
-
-# The longest of all come first: the other combinations run beside them.
-@pytest.fixture(params=WIDE)
-def wide_world(request: pytest.FixtureRequest, launcher: Any, make_machine: Callable[[Any], Any]) -> Iterator[World]:
-    """A computer and a hub that are thrown away with all their bytes."""
-    launcher.users()
-    hub = launcher.start()
-    world = new_world(make_machine(hub), request.param)
-    yield world
-    stopped = hub.stop()
-    shutil.rmtree(launcher.data)
-    shutil.rmtree(world.machine.home)
-    assert stopped == 0
-
-
-BIG = """
-api.create_repo(name)
-api.upload_file(path_or_fileobj=sys.argv[2], path_in_repo="two.bin", repo_id=name)
-print(json.dumps(heads()))
-"""
-
-
-def test_two_gigabytes(wide_world: World) -> None:
-    name, machine = wide_world.name(), wide_world.machine
-    file, digest, tail = machine.home / "two.bin", hashlib.sha256(), b""
-    with file.open("wb") as out:
-        for start in range(0, LARGE_BYTES, 8 << 20):
-            tail = wide_world.dice.randbytes(min(8 << 20, LARGE_BYTES - start))
-            digest.update(tail)
-            out.write(tail)
-    wide_world.call(BIG, name, str(file))
-    file.unlink()
-
-    machine.environment["GIT_LFS_SKIP_SMUDGE"] = "1"
-    clone = machine.clone(name, "clone")
-    version = "version https://git-lfs.github.com/spec/v1"
-    assert (clone / "two.bin").read_text() == f"{version}\noid sha256:{digest.hexdigest()}\nsize {LARGE_BYTES}\n"
-    received = hashlib.sha256()
-    with urllib.request.urlopen(f"{machine.hub.url}/{name}/resolve/main/two.bin", timeout=60) as response:
-        while piece := response.read(1 << 20):
-            received.update(piece)
-    assert received.hexdigest() == digest.hexdigest()
-    end = urllib.request.Request(f"{machine.hub.url}/{name}/resolve/main/two.bin", headers={"Range": f"bytes={LARGE_BYTES - 5}-"})
-    with urllib.request.urlopen(end, timeout=60) as response:
-        assert response.read() == tail[-5:]
-    stored = sum(path.stat().st_size for path in machine.hub.data.rglob("*") if path.is_file())
-    assert LARGE_BYTES <= stored < LARGE_BYTES + (50 << 20)
-    with closing(sqlite3.connect(machine.hub.data / DATABASE)) as database:
-        came_by_xet = database.execute("SELECT count(*) FROM xet_files").fetchone()[0] == 1
-    assert came_by_xet is (wide_world.is_xet and wide_world.client in SPEAKS_XET)
+@pytest.fixture(scope="module", params=[way(*row) for row in REST])
+def other_world(request: pytest.FixtureRequest, make_machine: Callable[[Any], Any]) -> Iterator[World]:
+    """Clients and stores of which the short tier sees one upload."""
+    yield from lived(request, make_machine)
 
 
 UPLOAD = """
@@ -176,10 +68,18 @@ LARGE = {path for path, size in SIZES.items() if size and (size > 1_000_000 or p
 
 @pytest.mark.parametrize("visibility", ["public", "private"])
 def test_single_files(world: World, files_below: Any, visibility: str) -> None:
+    send_single_files(world, files_below, visibility)
+
+
+def test_single_files_by_every_client(other_world: World, files_below: Any) -> None:
+    send_single_files(other_world, files_below, "private")
+
+
+def send_single_files(world: World, files_below: Any, visibility: str) -> None:
     name = world.name()
     folder = world.write(visibility, SIZES)
     got = world.call(UPLOAD, name, str(folder), visibility)
-    clone = world.machine.clone(name, f"clone-{visibility}")
+    clone = world.machine.clone(name, f"clone-{uuid.uuid4().hex[:6]}")
 
     world.machine.check_sound(clone, files_below(folder), LARGE)
     assert got["private"] is (visibility == "private")

@@ -7,17 +7,20 @@ from typing import Any
 
 import pytest
 
+LONG = pytest.mark.long
+ON_POSTGRES = pytest.param("postgres_hub", marks=LONG)
 
-@pytest.fixture(scope="module", params=["embedded_hub", "postgres_hub", "cluster_hub"])
+
+@pytest.fixture(scope="module", params=["embedded_hub", "cluster_hub", ON_POSTGRES])
 def hub(request: pytest.FixtureRequest) -> Any:
     """Everything here holds for the embedded default, and for two processes on PostgreSQL."""
     return request.getfixturevalue(request.param)
 
 
 def write_model(folder: Path, seed: int, *, megabytes: int) -> None:
-    """200 small files in folders, and one large one."""
+    """80 small files in folders, and one large one."""
     dice = random.Random(seed)
-    for number in range(200):
+    for number in range(80):
         file = folder / "data" / f"part-{number % 10}" / f"file {number} é.txt"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(dice.randbytes(dice.randrange(1, 3000)))
@@ -25,7 +28,7 @@ def write_model(folder: Path, seed: int, *, megabytes: int) -> None:
     (folder / "weights.safetensors").write_bytes(dice.randbytes(megabytes << 20))
 
 
-@pytest.mark.parametrize("private", [False, True], ids=["public", "private"])
+@pytest.mark.parametrize("private", [True, pytest.param(False, marks=LONG)], ids=["private", "public"])
 def test_push_with_git_then_clone_pull_and_download(hub: Any, machine: Any, another_machine: Any, files_below: Any, private: bool) -> None:
     name = hub.repo(private=private)
     work = machine.home / "work"

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from accounts.keys.public_key import PublicKey
-from hub.services import build
 from hub.settings import Settings
 from storage.errors import AlreadyExists, Invalid
 from storage.records import Scope
+from tests.two_users import quick_build
 
 GOOD = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "B" * 42 + "E"
 
@@ -132,7 +132,7 @@ def test_an_account_has_so_many_keys(services: Any) -> None:
 
 
 def test_on_postgresql(postgres: Any, tmp_path: Path) -> None:
-    services = build(Settings(data=tmp_path / "data", database_url=postgres.create()))
+    services = quick_build(Settings(data=tmp_path / "data", database_url=postgres.create()))
     try:
         user = services.users.create("ann", "ann@example.org", "long enough")
         key = services.keys.add(user.id, GOOD)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from hub.services import Services, build, open_database, prepare_data
+from hub.services import Services, open_database, prepare_data
 from hub.settings import Settings
 from storage.blobs.bucket import Bucket
 from storage.database.base import Database
@@ -17,7 +17,27 @@ from storage.packs.disk import DiskPackFiles
 from storage.packs.s3 import S3PackFiles
 from storage.records import RepoKind, RepoName, Scope
 from tests.contracts.sites import Site, Sites, make_site
-from tests.servers.s3 import S3_SERVERS, S3Server
+from tests.servers.buckets import BucketPool
+from tests.servers.s3 import S3_SERVERS
+from tests.two_users import quick_build
+
+# Each implementation meets every contract in the short tier; the full product is in the long one.
+_PAIRS = {("sqlite", "disk"), ("postgres", "s3_server"), ("sqlite", "versitygw")}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        parameters = getattr(item, "callspec", None)
+        chosen = parameters.params if parameters is not None else {}
+        if {"settings", "store_kind"} <= chosen.keys() and (chosen["settings"], chosen["store_kind"]) not in _PAIRS:
+            item.add_marker(pytest.mark.long)
+
+
+@pytest.fixture(params=["disk", *S3_SERVERS])
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """Where the bytes are."""
+    return str(request.param)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -43,24 +63,23 @@ def open_rows(settings: Settings) -> Iterator[Callable[[], Database]]:
 
 @pytest.fixture
 def services(settings: Settings) -> Iterator[Services]:
-    built = build(settings)
+    built = quick_build(settings)
     yield built
     built.close()
 
 
 @pytest.fixture
-def open_bucket(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Bucket]]:
-    """A new, empty bucket on one of the S3_SERVERS."""
-    made: list[Bucket] = []
+def open_bucket(request: pytest.FixtureRequest, buckets: BucketPool) -> Iterator[Callable[[str], Bucket]]:
+    """An empty bucket on one of the S3_SERVERS."""
+    lent: list[Bucket] = []
 
-    def open_new(server: str) -> Bucket:
-        s3: S3Server = request.getfixturevalue(server)
-        made.append(Bucket(s3.config(s3.make_bucket())))
-        return made[-1]
+    def lend(server: str) -> Bucket:
+        lent.append(buckets.lend(request.getfixturevalue(server)))
+        return lent[-1]
 
-    yield open_new
-    for bucket in made:
-        bucket.close()
+    yield lend
+    for bucket in lent:
+        buckets.give_back(bucket)
 
 
 @pytest.fixture(params=S3_SERVERS)
@@ -68,11 +87,11 @@ def bucket(request: pytest.FixtureRequest, open_bucket: Callable[[str], Bucket])
     return open_bucket(request.param)
 
 
-@pytest.fixture(params=["disk", *S3_SERVERS])
-def new_site(request: pytest.FixtureRequest, services: Services, tmp_path: Path) -> Iterator[Sites]:
+@pytest.fixture
+def new_site(store_kind: str, open_bucket: Callable[[str], Bucket], services: Services, tmp_path: Path) -> Iterator[Sites]:
     """One more machine each time, on the same repository."""
     services.merger.close()
-    bucket = request.getfixturevalue("open_bucket")(request.param) if request.param != "disk" else None
+    bucket = open_bucket(store_kind) if store_kind != "disk" else None
     actor = services.users.create("ann", "ann@example.org", "long enough").principal(Scope.WRITE, from_session=False)
     repo = services.repos.create(actor, RepoName(RepoKind.MODEL, "ann", "r"), is_private=False)
     made: list[Site] = []

@@ -19,9 +19,10 @@ import psutil
 import pytest
 import requests
 
-from tests.conftest import COMMAND, PASSWORD, ROOT
+from tests.harness.hubs import COMMAND, ROOT
 from tests.servers import cluster, postgres, s3
 from tests.servers.needs import need
+from tests.two_users import PASSWORD
 
 _SECONDS = 180
 
@@ -90,36 +91,35 @@ def call(folder: Path, token: str, path: str, body: object = None) -> object:
         return json.loads(answer.read())
 
 
-def test_the_cluster_keeps_what_it_was_given(folder: Path) -> None:
+def family(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def test_the_cluster_keeps_what_it_was_given_and_stops_as_one(folder: Path) -> None:
+    """Ctrl-C the first time; the second time one of its servers dies. Each leaves no process."""
     with running(folder) as process:
         admin(folder, "create-user", "ann", "--email", "ann@example.org", "--password-stdin")
         token = admin(folder, "create-token", "ann", "--name", "laptop", "--scope", "write")
         call(folder, token, "/api/repos/create", {"type": "model", "name": "first"})
-        family = psutil.Process(process.pid).children(recursive=True)
-    left = [one for one in family if one.is_running()]
+        members = family(process)
+    assert process.returncode == 0
+    assert [one for one in members if one.is_running()] == []
     before = keys(folder)
-    with running(folder):
+    with running(folder) as process:
         info = call(folder, token, "/api/models/ann/first")
         repositories = lakefs_repositories(folder)
+        members = family(process)
+        next(one for one in members if "weed" in one.name()).kill()
+        assert process.wait(_SECONDS) == 1
+        said = process.stdout.read() if process.stdout else ""
 
-    assert process.returncode == 0
-    assert left == []
+    assert [one for one in members if one.is_running()] == []
+    assert "S3 has ended" in said
     assert repositories == 1
     assert len(before) == 4
     assert keys(folder) == before
     assert isinstance(info, dict)
     assert info["id"] == "ann/first"
-
-
-def test_a_part_that_ends_stops_the_rest(folder: Path) -> None:
-    with running(folder) as process:
-        family = psutil.Process(process.pid).children(recursive=True)
-        next(one for one in family if "weed" in one.name()).kill()
-        assert process.wait(_SECONDS) == 1
-        said = process.stdout.read() if process.stdout else ""
-
-    assert [one for one in family if one.is_running()] == []
-    assert "S3 has ended" in said
 
 
 def test_what_is_missing_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from accounts.users import Users
 from storage.database.base import Database, Tx
 from storage.errors import AlreadyExists, HubError, Invalid, RepoNotFound, Unavailable
 from storage.records import RepoKind, RepoName, Scope
+from tests.two_users import QUICK
 
 Open: TypeAlias = Callable[[], Database]
 
@@ -160,7 +161,7 @@ def test_a_nul_in_text_is_kept_or_refused_plainly(database: Database) -> None:
 
 
 def make_user(database: Database, name: str) -> Any:
-    return Users(database, Passwords()).create(name, f"{secrets.token_hex(4)}@example.org", "long enough")
+    return Users(database, Passwords(**QUICK)).create(name, f"{secrets.token_hex(4)}@example.org", "long enough")
 
 
 def at_once(work: Callable[[Database], object], databases: list[Database]) -> list[str]:

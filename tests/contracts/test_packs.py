@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from hub.services import Services
+from storage.blobs.bucket import Bucket
 from storage.errors import Unavailable
 from storage.filecache import FileCache
 from storage.packs import PackStore
@@ -18,15 +19,14 @@ from storage.packs.disk import DiskPackFiles
 from storage.packs.s3 import S3PackFiles
 from storage.records import RepoKind, RepoName, Scope
 from tests.contracts.packmaker import Made, make_pack
-from tests.servers.s3 import S3_SERVERS
 
 Machine: TypeAlias = Callable[[], PackStore]
 
 
-@pytest.fixture(params=["disk", *S3_SERVERS])
-def machine(request: pytest.FixtureRequest, services: Services, tmp_path: Path) -> Iterator[Machine]:
+@pytest.fixture
+def machine(store_kind: str, open_bucket: Callable[[str], Bucket], services: Services, tmp_path: Path) -> Iterator[Machine]:
     """One more each time: on the disk it is another process, in the bucket another machine with an empty cache."""
-    bucket = request.getfixturevalue("open_bucket")(request.param) if request.param != "disk" else None
+    bucket = open_bucket(store_kind) if store_kind != "disk" else None
     made: list[PackStore] = []
 
     def start() -> PackStore:

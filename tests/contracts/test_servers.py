@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.servers.lakefs import LakeFSServer
+from tests.servers.lakefs import LakeFS, LakeFSServer
 from tests.servers.nginx import NginxServer
-from tests.servers.postgres import PostgresServer
+from tests.servers.postgres import Postgres
 from tests.servers.s3 import S3Server
 
 
@@ -18,7 +18,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path, lakefs_program: None)
     if request.param == "local":
         made = LakeFSServer.local(tmp_path / "lakefs")
     else:
-        postgres: PostgresServer = request.getfixturevalue("postgres")
+        postgres: Postgres = request.getfixturevalue("postgres")
         s3_server: S3Server = request.getfixturevalue("s3_server")
         made = LakeFSServer.cluster(tmp_path / "lakefs", postgres.create(), s3_server)
     made.start()
@@ -40,7 +40,7 @@ def test_lakefs_keeps_what_it_was_told_over_a_kill(server: LakeFSServer, request
     assert server.call("GET", "/repositories/r1-r/branches/main")[1]["commit_id"] == head
 
 
-def test_the_shared_lakefs_is_set_up_and_of_the_version_that_we_support(lakefs: LakeFSServer) -> None:
+def test_the_shared_lakefs_is_set_up_and_of_the_version_that_we_support(lakefs: LakeFS) -> None:
     status, answer = lakefs.call("GET", "/config/version")
 
     assert status == 200

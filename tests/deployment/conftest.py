@@ -8,6 +8,7 @@ import pytest
 
 from tests.acceptance.conftest import Machine
 from tests.deployment.stack import SHIPPED, behind, start_gunicorn, start_nginx
+from tests.harness.hubs import Launcher
 from tests.servers.nginx import NginxServer
 
 
@@ -46,6 +47,14 @@ def make_nginx(tmp_path: Path, gunicorn_hub: Any) -> Iterator[Callable[..., Ngin
     yield make
     for server in made:
         server.stop()
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> Iterator[Launcher]:
+    """As the image starts it."""
+    made = Launcher(tmp_path / "data", is_real=True)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -8,12 +8,14 @@ from typing import Any
 
 import psutil
 
+from tests.harness.forked import Program
 from tests.servers.needs import need
 from tests.servers.nginx import NginxServer, missing
 
 ROOT = Path(__file__).parent.parent.parent
 SHIPPED = (ROOT / "docker" / "nginx" / "default.conf").read_text("utf-8")
-GUNICORN = (str(Path(sys.executable).parent / "gunicorn"), "-c", str(ROOT / "docker" / "gunicorn.conf.py"))
+SETTINGS = ("-c", str(ROOT / "docker" / "gunicorn.conf.py"))
+GUNICORN = Program({"code": "from gunicorn.app.wsgiapp import run; run()"}, (str(Path(sys.executable).parent / "gunicorn"),))
 
 
 def start_nginx(folder: Path, hub_url: str, text: str = SHIPPED) -> NginxServer:
@@ -33,7 +35,7 @@ def shipped_nginx(folder: Path, hub_url: str, text: str = SHIPPED, port: int = 0
 def start_gunicorn(launcher: Any, **settings: str) -> Any:
     """The hub, as the image starts it, once all its workers are there."""
     environment = {"HOST": "127.0.0.1", "PORT": "0", "DATA": str(launcher.data), "WORKERS": "2", "TRUST_PROXY": "true", **settings}
-    running = launcher.run(GUNICORN, {f"KOHAKU_HUB_{name}": value for name, value in environment.items()})
+    running = launcher.run(GUNICORN, {f"KOHAKU_HUB_{name}": value for name, value in environment.items()}, *SETTINGS)
     until = time.monotonic() + 30
     while len(psutil.Process(running.process.pid).children()) < int(environment["WORKERS"]):  # one may answer before the next is there
         assert time.monotonic() < until, "gunicorn did not start all its workers"

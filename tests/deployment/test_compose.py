@@ -19,14 +19,15 @@ from compose_spec import PyCompose
 
 from hub.deployment import environment
 from tests.acceptance.conftest import Machine
-from tests.conftest import COMMAND, PASSWORD, Hub, Launcher
 from tests.deployment.compose import Missing, document, read_env, services
 from tests.deployment.stack import ROOT, behind, start_nginx
 from tests.deployment.test_doctor import doctor, wrong
+from tests.harness.hubs import COMMAND, Hub, Launcher
 from tests.servers import lakefs, postgres, s3
 from tests.servers.lakefs import PROGRAM as LAKEFS
 from tests.servers.needs import need
 from tests.servers.postgres import INSTALLED, PostgresServer, free_port
+from tests.two_users import PASSWORD
 
 SECRETS = read_env(environment.make())
 MIB = 1 << 20

@@ -2,17 +2,17 @@
 
 import json
 import os
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hub.deployment.inside import lakefs_version
-from tests.conftest import COMMAND
 from tests.deployment.stack import SHIPPED
+from tests.harness.hubs import VERB, hub_forks
 from tests.servers.nginx import NginxServer
 from tests.servers.postgres import free_port
 from tests.servers.s3 import S3Server
@@ -24,8 +24,8 @@ def doctor(url: str, **settings: str) -> tuple[int, str]:
     """The exit status and what it printed; settings as they are in the hub's own environment."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("KOHAKU_HUB_", "HF_"))}
     environment |= {name if name.startswith("HF_") else f"KOHAKU_HUB_{name}": value for name, value in settings.items()}
-    arguments = [str(COMMAND), "doctor", *([url] if url else [])]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False, env=environment, cwd="/")
+    arguments = ["doctor", *([url] if url else [])]
+    done = hub_forks().run(VERB.forked, arguments, environment=environment, folder=Path("/"), timeout=120)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Hub
 from tests.differential.backend import Backend
 from tests.differential.game import Game
+from tests.harness.hubs import Hub
 
 FIRST, _, LAST = os.environ.get("FUZZ_SEEDS", "1-6").partition("-")
 STEPS = int(os.environ.get("FUZZ_STEPS", "25"))

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gitserver.pktline import DELIM, FLUSH, Special, pkt, read_pkt
-from tests.conftest import Hub
 from tests.differential.backend import Backend
 from tests.gitserver.conftest import Git
+from tests.harness.hubs import Hub
 
 ACKS = ("", "multi_ack", "multi_ack_detailed", "multi_ack multi_ack_detailed", "multi_ack_detailed no-done")
 UNKNOWN = [f"{number:040x}" for number in range(1, 4)]

@@ -3,54 +3,17 @@
 import hashlib
 import re
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
-from storage.versions.lakefs.names import branch_id, branch_ref, repository_id
+from storage.versions.lakefs.names import branch_id, branch_ref
 from tests.lakefs.lake import Lake, Work
-from tests.servers.lakefs import LakeFSServer
+from tests.lakefs.rows import Rows
+from tests.servers.lakefs import LakeFS
 
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d+)\n")
 _HEADS = "refs/heads/"
 _WORK = "refs/heads/work-"  # somebody may have seen what Lake.change was at
-_WAIT_SECONDS = 30
-
-
-class Rows:
-    """The hub's database, looked at from outside."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def run(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.url) as connection:
-            cursor = connection.execute(sql, values)
-            return cursor.fetchall() if cursor.description else []
-
-    def repo_id(self, name: str) -> str:
-        return str(self.run("SELECT id FROM repos WHERE name = %s", name.partition("/")[2])[0][0])
-
-    def end_leases(self) -> None:
-        """As 30 seconds would do whose owner is gone."""
-        self.run("UPDATE operations SET lease = 0")
-
-    def operations(self, name: str = "") -> int:
-        if not name:
-            return int(self.run("SELECT COUNT(*) FROM operations")[0][0])
-        return int(self.run("SELECT COUNT(*) FROM operations WHERE repo_id = %s", self.repo_id(name))[0][0])
-
-    def wait_for_the_end_of_operations(self) -> None:
-        until = time.monotonic() + _WAIT_SECONDS
-        while self.operations():
-            assert time.monotonic() < until, self.run("SELECT * FROM operation_refs")
-            time.sleep(0.05)
-
-
-def lake_of(rows: Rows, lakefs: LakeFSServer, hub: Any, name: str) -> Lake:
-    return Lake(lakefs, hub, name, repository_id(rows.repo_id(name)))
 
 
 def scratch_of(lake: Lake) -> list[str]:
@@ -60,7 +23,7 @@ def scratch_of(lake: Lake) -> list[str]:
 class Agreement:
     """`folder` is for clones."""
 
-    def __init__(self, rows: Rows, lakefs: LakeFSServer, hub: Any, folder: Path) -> None:
+    def __init__(self, rows: Rows, lakefs: LakeFS, hub: Any, folder: Path) -> None:
         self._rows = rows
         self._lakefs = lakefs
         self._hub = hub
@@ -69,7 +32,7 @@ class Agreement:
 
     def check(self, name: str) -> dict[str, str]:
         """The refs, after all that must hold was found to hold."""
-        lake = lake_of(self._rows, self._lakefs, self._hub, name)
+        lake = Lake(self._lakefs, self._hub, name)
         clone = self._clone(name)
         refs = {ref: oid for ref, oid in clone.remote().items() if ref != "HEAD" and not ref.endswith("^{}")}
         heads = {branch_id(ref.encode()): (ref, oid) for ref, oid in refs.items() if ref.startswith(_HEADS) and not ref.startswith(_WORK)}
@@ -86,7 +49,7 @@ class Agreement:
     def tidy_up(self, name: str) -> None:
         """Nothing is under way, and nothing is left of what was."""
         assert self._rows.operations(name) == 0
-        assert scratch_of(lake_of(self._rows, self._lakefs, self._hub, name)) == []
+        assert scratch_of(Lake(self._lakefs, self._hub, name)) == []
 
     def _clone(self, name: str) -> Work:
         self._number += 1

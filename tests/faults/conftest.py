@@ -1,12 +1,23 @@
 """A bucket and a hub behind a proxy that does to S3 what networks and servers do."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from storage.blobs.bucket import Bucket
+from tests.harness.hubs import Launcher
+from tests.servers.buckets import BucketPool
 from tests.servers.faults import FaultProxy, fault_proxy
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> Iterator[Launcher]:
+    """Hubs that are killed are started as an operator starts them."""
+    made = Launcher(tmp_path / "data", is_real=True)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -16,10 +27,12 @@ def proxy(s3_server: Any) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture
-def bucket(s3_server: Any, proxy: FaultProxy) -> Iterator[Bucket]:
-    made = Bucket(s3_server.config(s3_server.make_bucket(), proxy.url, read_seconds=1))
+def bucket(s3_server: Any, buckets: BucketPool, proxy: FaultProxy) -> Iterator[Bucket]:
+    lent = buckets.lend(s3_server)
+    made = Bucket(s3_server.config(lent.config.bucket, proxy.url, read_seconds=1))
     yield made
     made.close()
+    buckets.give_back(lent)
 
 
 @pytest.fixture

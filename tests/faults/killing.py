@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.agreement import Rows
 from tests.lakefs.lake import Lake, Work
-from tests.servers.lakefs import LakeFSServer
+from tests.lakefs.rows import Rows
+from tests.servers.lakefs import LakeFS
 from tests.servers.lakeproxy import LakeProxy, Moment, Trap
 
 _REACH_SECONDS = 60
@@ -53,7 +53,7 @@ class Case:
 class Place:
     """A hub whose LakeFS is behind the proxy."""
 
-    def __init__(self, launcher: Any, proxy: LakeProxy, lakefs: LakeFSServer) -> None:
+    def __init__(self, launcher: Any, proxy: LakeProxy, lakefs: LakeFS) -> None:
         self.launcher = launcher
         self.proxy = proxy
         self.lakefs = lakefs
@@ -102,7 +102,7 @@ def _trap(case: Case, dead: threading.Event) -> Trap:
     return Trap(f"^{method} /repositories/{case.lake.id}{path}", hold, case.stop.number, case.stop.moment, is_dropped=True)
 
 
-def behind_proxy(new_cluster: Callable[..., Any], lakefs: LakeFSServer, **environment: str) -> Iterator[Place]:
+def behind_proxy(new_cluster: Callable[..., Any], lakefs: LakeFS, **environment: str) -> Iterator[Place]:
     """A place for a fixture. At the end nothing unexpected is in the log of its last hub, and no key."""
     proxy = LakeProxy(lakefs.url)
     made = Place(new_cluster(KOHAKU_HUB_LAKEFS_ENDPOINT=proxy.url, **environment), proxy, lakefs)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults.agreement import Rows, lake_of
-from tests.lakefs.lake import Work
+from tests.lakefs.lake import Lake, Work
+from tests.lakefs.rows import Rows
 from tests.lakefs.test_bridge import hf_commit
 from tests.servers.lakefs import LakeFSServer
 
@@ -45,7 +45,7 @@ class World:
         self._ports = [hub.url.rsplit(":", 1)[1] for hub in self.hubs]
         self.name = str(self.hubs[0].repo())
         self.work = Work(folder / "work", self.hubs[0].git_url(self.name))
-        self.lake = lake_of(self.rows, lakefs, self.hubs[0], self.name)
+        self.lake = Lake(lakefs, self.hubs[0], self.name)
         self.branches: dict[str, Told] = {"main": Told()}
         self.tags: dict[str, str] = {}
         self._number = 0

@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults.writer import Writer
 
-ROUNDS = int(os.environ.get("KOHAKU_CRASH_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("KOHAKU_CRASH_ROUNDS", "3"))
 
 
 def kill_while(hub: Any, work: Any, seconds: float) -> None:
@@ -29,11 +29,11 @@ def kill_while(hub: Any, work: Any, seconds: float) -> None:
     assert not thread.is_alive()
 
 
-@pytest.mark.parametrize(
-    ("kind", "engines", "rounds"),
-    [("push", "sqlite", ROUNDS), ("upload", "sqlite", ROUNDS), ("push", "postgres", ROUNDS // 2), ("push", "postgres s3", ROUNDS // 2)],
-)
-def test_kill_and_restart(request: pytest.FixtureRequest, launcher: Any, tmp_path: Path, kind: str, engines: str, rounds: int) -> None:
+ON_POSTGRES = pytest.param("push", "postgres", marks=pytest.mark.long)
+
+
+@pytest.mark.parametrize(("kind", "engines"), [("push", "sqlite"), ("upload", "sqlite"), ON_POSTGRES, ("push", "postgres s3")])
+def test_kill_and_restart(request: pytest.FixtureRequest, launcher: Any, tmp_path: Path, kind: str, engines: str) -> None:
     if "postgres" in engines:
         launcher.environment["KOHAKU_HUB_DATABASE_URL"] = request.getfixturevalue("postgres").create()
     if "s3" in engines:
@@ -43,13 +43,13 @@ def test_kill_and_restart(request: pytest.FixtureRequest, launcher: Any, tmp_pat
     hub = launcher.start()
     writer = Writer(hub, hub.repo(), tmp_path / "work")
     moments = random.Random(20261124)
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         kill_while(hub, writer.push_loop if kind == "push" else writer.upload_loop, moments.uniform(0.05, 0.9))
         found = launcher.admin("check")
         assert (found.returncode, found.stdout) == (0, "")
         writer.hub = hub = launcher.start()
         writer.check_acknowledged()
-    assert len(writer.branches) + len(writer.objects) >= rounds
+    assert len(writer.branches) + len(writer.objects) >= ROUNDS
     if kind == "push":
         clone = tmp_path / "clone"
         assert writer.git("clone", "-q", "--mirror", hub.git_url(writer.name), str(clone)).returncode == 0

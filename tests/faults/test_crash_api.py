@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 PYTHON = ROOT / ".venv" / "clients" / "newest" / "bin" / "python"
-ROUNDS = int(os.environ.get("KOHAKU_CRASH_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("KOHAKU_CRASH_ROUNDS", "3"))
 
 # Uploads until it is told to stop; each step is tried again, by the same call, until the client says that it is done.
 CLIENT = """
@@ -98,6 +98,7 @@ class Client:
         return int(done.stdout)
 
 
+@pytest.mark.usefixtures("newest_client")
 @pytest.mark.parametrize("xet", [True, False], ids=["xet", "lfs"])
 def test_kill_while_a_client_uploads(launcher: Any, tmp_path: Path, xet: bool) -> None:
     launcher.users()

@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from storage.versions.lakefs.names import repository_id
-from tests.faults.agreement import Agreement, lake_of
+from tests.faults.agreement import Agreement
 from tests.faults.killing import Place, behind_proxy
-from tests.lakefs.lake import Work
+from tests.lakefs.lake import Lake, Work
 from tests.lakefs.test_bridge import hf_commit, resolve
 from tests.servers.lakeproxy import Fault
 
-pytestmark = pytest.mark.xdist_group("lakefs-faults")
 LIMITS = {"lakefs_connect_seconds": 1, "lakefs_read_seconds": 1, "lakefs_commit_seconds": 2, "lakefs_look_seconds": 1}
 LONGEST = 25  # seconds for any answer
 DOWN = [Fault.REFUSED, Fault.HANGING, Fault.CUT, Fault.BROKEN, Fault.BUSY]
@@ -128,7 +127,7 @@ def test_a_slow_lakefs_makes_slow_answers(place: Place, work: Work, tmp_path: Pa
 def test_direct_commits_that_came_during_an_outage_appear_after_it(place: Place, work: Work) -> None:
     name = name_of(work)
     with place.proxy.fault(Fault.REFUSED):
-        lake_of(place.rows, place.lakefs, place.hub, name).change("main", {"direct": b"d"})
+        Lake(place.lakefs, place.hub, name).change("main", {"direct": b"d"})
         assert place.hub.call("GET", f"/{name}/resolve/main/direct").status == 404
     until = time.monotonic() + 20
     while place.hub.call("GET", f"/{name}/resolve/main/direct").status != 200:

@@ -11,14 +11,18 @@ from typing import Any
 
 import pytest
 
-from tests.faults.agreement import Agreement, lake_of, scratch_of
+from tests.faults.agreement import Agreement, scratch_of
 from tests.faults.killing import Case, Place, Stop, around, behind_proxy, each, wait_until
-from tests.lakefs.lake import Work
+from tests.lakefs.lake import Lake, Work
 from tests.lakefs.test_bridge import hf_commit
 
-pytestmark = pytest.mark.xdist_group("lakefs-crash")
 GONE = ""
-RECOVERIES = pytest.mark.parametrize("recovery", ["request", "janitor"])
+
+
+def recoveries(first: str) -> pytest.MarkDecorator:
+    """Both ways in which what was cut short is ended; the short tier has the `first` alone."""
+    (second,) = {"request", "janitor"} - {first}
+    return pytest.mark.parametrize("recovery", [first, pytest.param(second, marks=pytest.mark.long)])
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +43,7 @@ def make(place: Place, tmp_path: Path) -> Iterator[Callable[..., list[Case]]]:
         work.write({"a": b"1", "dir/b": b"2", "gone": b"3"})
         if not empty:
             work.push("main", "main:side")
-        case = Case(stop, name, work, lake_of(place.rows, place.lakefs, place.hub, name))
+        case = Case(stop, name, work, Lake(place.lakefs, place.hub, name))
         case.before = shown(case) if not empty else {}
         return case
 
@@ -64,7 +68,7 @@ def survive(place: Place, tmp_path: Path) -> Callable[[Sequence[Case], str], Non
         assert refs == present(expected), f"after a kill {case.stop}"
         if refs != present(case.wanted):
             assert case.act(case), f"the second try after a kill {case.stop}"
-        assert agreement.check(case.name) == present(case.wanted)
+            assert agreement.check(case.name) == present(case.wanted)
 
     def run(cases: Sequence[Case], recovery: str) -> None:
         place.kill_at_all(cases)
@@ -122,7 +126,7 @@ UPDATE = [
 ]
 
 
-@RECOVERIES
+@recoveries("request")
 def test_a_push_to_a_branch(make: Any, survive: Any, recovery: str) -> None:
     cases = make(UPDATE)
     for case in cases:
@@ -132,7 +136,7 @@ def test_a_push_to_a_branch(make: Any, survive: Any, recovery: str) -> None:
     survive(cases, recovery)
 
 
-@RECOVERIES
+@recoveries("janitor")
 def test_a_force_push(make: Any, survive: Any, recovery: str) -> None:
     cases = make(UPDATE[-8:])
     for case in cases:
@@ -144,7 +148,7 @@ def test_a_force_push(make: Any, survive: Any, recovery: str) -> None:
     survive(cases, recovery)
 
 
-@RECOVERIES
+@recoveries("request")
 def test_a_first_push(make: Any, survive: Any, recovery: str) -> None:
     cases = make([stop for stop in UPDATE if "delete" not in stop.pattern], empty=True)
     for case in cases:
@@ -153,7 +157,7 @@ def test_a_first_push(make: Any, survive: Any, recovery: str) -> None:
     survive(cases, recovery)
 
 
-@RECOVERIES
+@recoveries("janitor")
 def test_a_new_branch_with_commits(make: Any, survive: Any, recovery: str) -> None:
     stops = [
         *around("POST /branches$", False, False),
@@ -169,7 +173,7 @@ def test_a_new_branch_with_commits(make: Any, survive: Any, recovery: str) -> No
     survive(cases, recovery)
 
 
-@RECOVERIES
+@recoveries("request")
 def test_a_new_branch_at_a_known_commit(make: Any, survive: Any, recovery: str) -> None:
     cases = make(
         [*around("GET /branches/new", False, False), *around("POST /branches$", False, True), *around("GET /commits/", True, True)]
@@ -180,7 +184,7 @@ def test_a_new_branch_at_a_known_commit(make: Any, survive: Any, recovery: str) 
     survive(cases, recovery)
 
 
-@RECOVERIES
+@recoveries("janitor")
 def test_a_branch_deleted(make: Any, survive: Any, recovery: str) -> None:
     cases = make([*around("GET /branches/side", False, False), *around("DELETE /branches/side", False, True)])
     for case in cases:
@@ -201,7 +205,7 @@ def committing(place: Place, message: str) -> Callable[[Case], bool]:
     return act
 
 
-@RECOVERIES
+@recoveries("request")
 def test_a_commit_of_a_hugging_face_client(place: Place, make: Any, survive: Any, recovery: str) -> None:
     """The client cannot know the id of what stands: its second try is answered with the same commit."""
     cases = make([stop for stop in UPDATE if "delete" not in stop.pattern and stop.number < 3])
@@ -250,7 +254,7 @@ SEVERAL = [
 ]
 
 
-@RECOVERIES
+@recoveries("janitor")
 @pytest.mark.parametrize("empty", [False, True], ids=["", "first"])
 def test_several_refs_atomically(make: Any, survive: Any, recovery: str, empty: bool) -> None:
     """All or none: what had been done in LakeFS is undone there by one commit more, and git never sees it."""
@@ -262,7 +266,7 @@ def test_several_refs_atomically(make: Any, survive: Any, recovery: str, empty: 
     survive(cases, recovery)
 
 
-@RECOVERIES
+@recoveries("request")
 def test_several_refs_each_for_itself(make: Any, survive: Any, recovery: str) -> None:
     """What was done stands, the rest is as before."""
     cases = make([*SEVERAL[2:6], *SEVERAL[-2:]])
@@ -286,7 +290,7 @@ def done_of(stop: Stop) -> tuple[str, ...]:
     return ("main", "side")
 
 
-@RECOVERIES
+@recoveries("janitor")
 def test_a_tag(make: Any, survive: Any, recovery: str) -> None:
     """Git's rows are the truth: the push stands, and LakeFS shows it at the next update at the latest."""
     cases = make(around("POST /tags", True, True))
@@ -317,7 +321,7 @@ RECONCILE = [
 
 
 @pytest.mark.parametrize("stops", RECONCILE, ids=["look", "take in"])
-@RECOVERIES
+@recoveries("request")
 def test_commits_made_in_lakefs(place: Place, make: Any, tmp_path: Path, recovery: str, stops: list[Stop]) -> None:
     """A chain with a large file. Its ids depend on nothing but LakeFS: they come again when the maps are lost."""
     cases = make(stops)

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.faults.agreement import Agreement, Rows, lake_of
-from tests.lakefs.lake import Work
+from tests.faults.agreement import Agreement
+from tests.lakefs.lake import Lake, Work
+from tests.lakefs.rows import Rows
 from tests.lakefs.test_bridge import hf_commit, resolve
 
 ROUNDS = 8
 TRIES = 60
-pytestmark = pytest.mark.xdist_group("lakefs-machines")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_everybody_on_one_branch(machines: list[Any], rows: Rows, lakefs: Any, t
     work = Work(tmp_path / "work", machines[0].git_url(name))
     work.write({"start": b"0"})
     work.push()
-    lake = lake_of(rows, lakefs, machines[0], name)
+    lake = Lake(lakefs, machines[0], name)
     with ThreadPoolExecutor(5) as pool:
         pushed = [pool.submit(push_often, hub, name, tmp_path / f"push{number}") for number, hub in enumerate(machines)]
         committed = [pool.submit(commit_often, hub, name, f"hf{number}") for number, hub in enumerate(machines)]
@@ -118,7 +118,7 @@ def test_both_make_the_same_of_direct_commits(machines: list[Any], rows: Rows, l
     work = Work(tmp_path / "work", machines[0].git_url(name))
     work.write({"start": b"0"})
     work.push()
-    lake = lake_of(rows, lakefs, machines[0], name)
+    lake = Lake(lakefs, machines[0], name)
     for number in range(5):
         lake.change("main", {f"direct{number}": b"d"})
         with ThreadPoolExecutor(4) as pool:

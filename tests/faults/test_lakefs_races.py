@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.faults.agreement import Agreement, lake_of
+from tests.faults.agreement import Agreement
 from tests.faults.killing import Place, behind_proxy
 from tests.lakefs.lake import Lake, Work
 from tests.lakefs.test_bridge import hf_commit
 from tests.servers.lakeproxy import Moment, Trap
 
-pytestmark = pytest.mark.xdist_group("lakefs-races")
 CALLS = [
     "GET /branches/main",
     "POST /branches$",
@@ -50,7 +49,7 @@ class Ours:
         self.work = Work(folder / "work", place.hub.git_url(self.name))
         self.start = self.work.write({"a": b"1", "b": b"2"})
         self.work.push("main", "main:side")
-        self.lake: Lake = lake_of(place.rows, place.lakefs, place.hub, self.name)
+        self.lake: Lake = Lake(place.lakefs, place.hub, self.name)
         self.lake.wait_until_tidy()
 
     def when(self, call: str, act: Callable[[], Any], *, number: int = 1, moment: Moment = Moment.BEFORE, drop: bool = False) -> Trap:

@@ -15,8 +15,6 @@ from tests.faults.killing import Place, Stop, behind_proxy, wait_until
 from tests.lakefs.lake import Work
 from tests.servers.lakeproxy import Moment, Trap
 
-pytestmark = pytest.mark.xdist_group("lakefs-crash")
-
 
 @pytest.fixture(scope="module")
 def place(new_cluster: Callable[..., Any], lakefs: Any) -> Iterator[Place]:

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.faults.agreement import Agreement, lake_of
+from tests.faults.agreement import Agreement
 from tests.faults.killing import Case, Place, around, behind_proxy, each, wait_until
-from tests.lakefs.lake import Work
+from tests.lakefs.lake import Lake, Work
 from tests.servers.lakeproxy import Moment, Trap
 
-pytestmark = pytest.mark.xdist_group("lakefs-crash")
 STOPS = [
     *around("DELETE /branches/_tx-[^/]*-undo", False, False),
     *around("POST /branches$", False, False, 3),
@@ -27,7 +26,7 @@ def place(new_cluster: Callable[..., Any], lakefs: Any) -> Iterator[Place]:
     yield from behind_proxy(new_cluster, lakefs)
 
 
-@pytest.mark.parametrize("recovery", ["request", "janitor", "twice"])
+@pytest.mark.parametrize("recovery", ["twice", *(pytest.param(one, marks=pytest.mark.long) for one in ("request", "janitor"))])
 def test_a_push_that_is_being_taken_back(place: Place, tmp_path: Path, recovery: str) -> None:
     cases = [made(place, stop, tmp_path / f"work{number}") for number, stop in enumerate(STOPS)]
     place.kill_at_all(cases)
@@ -77,7 +76,7 @@ def made(place: Place, stop: Any, folder: Path) -> Case:
     work = Work(folder, place.hub.git_url(name))
     work.write({"a": b"1", "b": b"2"})
     work.push("main", "main:side")
-    case = Case(stop, name, work, lake_of(place.rows, place.lakefs, place.hub, name))
+    case = Case(stop, name, work, Lake(place.lakefs, place.hub, name))
     case.before = work.remote()
     work.write({"a": b"pushed", "c": b"3"})
 

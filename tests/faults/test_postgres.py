@@ -15,13 +15,12 @@ from typing import Any
 import pytest
 
 from tests.faults.writer import LFS_JSON, Writer
-from tests.servers.postgres import PASSWORD, PostgresServer
+from tests.servers.postgres import PASSWORD, Postgres, PostgresServer
 from tests.servers.proxy import Fault, FaultProxy
 
 ROUNDS = int(os.environ.get("KOHAKU_CRASH_ROUNDS", "3"))
 LIMITS = {"KOHAKU_HUB_LIMITS": json.dumps({"database_seconds": 1, "database_connect_seconds": 2})}
 LONGEST = 20  # seconds for any answer; a client that is silent for one limit gets its answer long before
-ONE_PLACE = pytest.mark.xdist_group("postgres-faults")  # tests that share a hub run one after the other
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory, new_launcher: Any) -> Iterator[Place]:
+def place(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory, new_launcher: Any) -> Iterator[Place]:
     proxy = FaultProxy(postgres.port)
     url = postgres.create().replace(f":{postgres.port}/", f":{proxy.port}/")
     launcher = new_launcher(tmp_path_factory.mktemp("faults") / "data", {"KOHAKU_HUB_DATABASE_URL": url, **LIMITS})
@@ -84,7 +83,6 @@ def check_refused(answers: dict[str, Any]) -> None:
     assert texts["git read"].startswith("The PostgreSQL database")
 
 
-@ONE_PLACE
 @pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.SILENT, Fault.CUT], ids=lambda fault: fault.name.lower())
 def test_every_dialect_gets_a_clear_503_and_then_all_is_well(place: Place, fault: Fault) -> None:
     hub, name = place.hub, place.name
@@ -96,7 +94,6 @@ def test_every_dialect_gets_a_clear_503_and_then_all_is_well(place: Place, fault
     assert {what: answer.status for what, answer in after.items()} == dict.fromkeys(after, 200)
 
 
-@ONE_PLACE
 def test_a_slow_database_makes_slow_answers(place: Place) -> None:
     with place.proxy.fault(Fault.SLOW):
         answers = ask(place.hub, place.name)
@@ -104,7 +101,6 @@ def test_a_slow_database_makes_slow_answers(place: Place) -> None:
     assert {what: answer.status for what, answer in answers.items()} == dict.fromkeys(answers, 200)
 
 
-@ONE_PLACE
 def test_a_push_that_loses_the_database_says_so(place: Place, tmp_path: Path) -> None:
     writer = Writer(place.hub, place.hub.repo(), tmp_path / "work")
     assert writer.push()
@@ -169,7 +165,7 @@ def wait_for_more(loops: list[Any], count: Callable[[], list[int]]) -> None:
         time.sleep(0.01)
 
 
-def test_a_hub_does_not_start_without_its_database(launcher: Any, postgres: PostgresServer) -> None:
+def test_a_hub_does_not_start_without_its_database(launcher: Any, postgres: Postgres) -> None:
     url = postgres.create()
     wrong = {
         url.replace("hub:p", "hub:q"): "password authentication failed",

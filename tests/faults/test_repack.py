@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import COMMAND
 from tests.faults.writer import Writer
+from tests.harness.hubs import COMMAND
 
 STEPS = 10  # calls that killed_repack.py counts, of which two are `add` and two `discard`
 

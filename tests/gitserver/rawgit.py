@@ -30,7 +30,7 @@ def lines(data: bytes) -> list[bytes]:
 
 
 def post(hub: Any, name: str, body: bytes, *, service: str = "git-upload-pack", version: int = 2, token: str | None = None) -> Any:
-    """An Answer (tests.conftest)."""
+    """An Answer (tests.harness.hubs)."""
     headers = {"Content-Type": f"application/x-{service}-request"} | ({"Git-Protocol": f"version={version}"} if version else {})
     return hub.call("POST", f"/{name}.git/{service}", body, token=token, **headers)
 

@@ -14,9 +14,9 @@ import pytest
 
 from gitserver.bundles.links import BundleLinks
 from storage.errors import Forbidden, Invalid
-from tests.conftest import Answer, Hub, Launcher, run_guarded
 from tests.gitserver import rawgit
 from tests.gitserver.conftest import Git
+from tests.harness.hubs import Answer, Hub, Launcher, run_guarded
 
 LIMITS = {"bundle_repository_bytes": 20_000, "bundle_seconds": 1}
 

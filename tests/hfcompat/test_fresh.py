@@ -10,10 +10,11 @@ import pytest
 
 from gitserver.commit.packfile import PackWriter
 from gitserver.objects import Kind, RawObject, object_id
-from hub.services import Services, build
+from hub.services import Services
 from hub.settings import Settings
 from lfs.pointer import Pointer, serialize
 from storage.records import ZERO_OID, BlobRef, RefUpdate, Repo, RepoKind, RepoName, Scope
+from tests.two_users import quick_build
 
 _TRIES = 8  # each on a connection of its own, which any of the workers may take
 
@@ -80,7 +81,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def site(served: Any, tmp_path: Path) -> Iterator[Site]:
-    other = build(Settings(data=served.data))
+    other = quick_build(Settings(data=served.data))
     made = Site(served, other, tmp_path)
     assert made.seen() == [(200, made.second, "two")]
     yield made

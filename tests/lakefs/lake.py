@@ -9,20 +9,17 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from tests.servers.lakefs import LakeFSServer
+from storage.versions.lakefs.names import repository_id
+from tests.lakefs.rows import Rows
+from tests.servers.lakefs import LakeFS
 
 _FINE = (200, 201, 204)
 
 
 class Lake:
-    def __init__(self, server: LakeFSServer, hub: Any, name: str, known: str = "") -> None:
-        """`known` is LakeFS's id of the repository; without it all are looked through."""
+    def __init__(self, server: LakeFS, hub: Any, name: str) -> None:
         self.server = server
-        if known:
-            self.id = known
-            return
-        answer = hub.call("GET", f"/api/models/{name}").json()
-        self.id = next(row["id"] for row in self._all("/repositories?prefix=h-") if self._is(row["id"], answer["id"]))
+        self.id = repository_id(Rows(hub.launcher.environment["KOHAKU_HUB_DATABASE_URL"]).repo_id(name))
 
     def call(self, method: str, path: str, body: object = None, status: int | tuple[int, ...] = _FINE) -> Any:
         got, answer = self.server.call(method, f"/repositories/{self.id}{path}", body)
@@ -88,10 +85,6 @@ class Lake:
         request.add_header("Authorization", self.server.authorization)
         return request
 
-    def _is(self, repository: str, name: str) -> bool:
-        told = self.server.call("GET", f"/repositories/{repository}/metadata")[1]
-        return f"{told.get('hub.namespace')}/{told.get('hub.name')}" == name
-
     def _all(self, path: str) -> list[Any]:
         found: list[Any] = []
         after = ""
@@ -114,11 +107,13 @@ class Work:
         self("init", "-q", "-b", "main")
         self("remote", "add", "origin", url)
 
-    def run(self, *arguments: str, environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[bytes]":
+    def run(
+        self, *arguments: str, environment: dict[str, str] | None = None, given: bytes | None = None
+    ) -> "subprocess.CompletedProcess[bytes]":
         identity = ("-c", "user.name=Ann", "-c", "user.email=ann@example.org")
         around = {**os.environ, "HOME": str(self.folder), "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", **(environment or {})}
         command = ["git", *identity, *arguments]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, check=False, timeout=250, env=around)
+        return subprocess.run(command, cwd=self.folder, input=given, capture_output=True, check=False, timeout=250, env=around)
 
     def __call__(self, *arguments: str) -> str:
         done = self.run(*arguments)
@@ -151,5 +146,13 @@ class Work:
         return {ref: oid for oid, ref in (line.split("\t") for line in lines)}
 
     def files(self, commit: str = "HEAD") -> dict[str, bytes]:
-        names = self("ls-tree", "-rz", "--name-only", commit).split("\0")
-        return {name: self.run("cat-file", "blob", f"{commit}:{name}").stdout for name in names if name}
+        """By path; links to other repositories are empty."""
+        rows = [line.split("\t", 1) for line in self("ls-tree", "-rz", commit).split("\0") if line]
+        names = {name: row.split()[2] for row, name in rows}
+        data = self.run("cat-file", "--batch", "--buffer", given="".join(f"{oid}\n" for oid in names.values()).encode()).stdout
+        found = {}
+        for name in names:
+            head, _, data = data.partition(b"\n")
+            size = -1 if head.endswith(b" missing") else int(head.split()[2])
+            found[name], data = data[: max(size, 0)], data[size + 1 :]
+        return found

@@ -20,7 +20,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.deployment.stack import GUNICORN, shipped_nginx
+from tests.deployment.stack import GUNICORN, SETTINGS, shipped_nginx
 from tests.servers import lakefs, nginx, postgres, s3
 from tests.servers.lakefs import LakeFSServer
 from tests.servers.postgres import PostgresServer
@@ -160,7 +160,7 @@ class Cluster:
         own = {"HOST": "127.0.0.1", "PORT": str(self._ports["api"]), "WORKERS": "2", "TRUST_PROXY": "true"}
         environment = self.environment() | {f"KOHAKU_HUB_{name}": value for name, value in own.items()}
         log = self.folder / "hub.log"
-        program = Program(list(GUNICORN), environment, f"{self._api_url}/healthz", log)
+        program = Program([*GUNICORN.command, *SETTINGS], environment, f"{self._api_url}/healthz", log)
         return Part("hub", f"{self._api_url}, behind nginx", program.start, program.stop, program.running, log)
 
     def _nginx_part(self) -> Part:
@@ -196,7 +196,6 @@ def _make_bucket(server: S3Server) -> None:
     client = server.client()
     with suppress(client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
         client.create_bucket(Bucket=BUCKET)
-    client.close()
 
 
 def _kept(path: Path) -> tuple[dict[str, int], dict[str, str]]:

@@ -37,7 +37,37 @@ def missing() -> str:
     return "" if PROGRAM.exists() else "LakeFS is not here for the tests: run sh tests/servers/lakefs.sh"
 
 
-class LakeFSServer:
+class LakeFS:
+    """Where a LakeFS is, and the keys with which it was set up, or is to be."""
+
+    def __init__(self, url: str, access_key: str, secret_key: str) -> None:
+        self.url = url
+        self.access_key = access_key
+        self.secret_key = secret_key
+
+    def set_up(self) -> int:
+        """Make the user with our keys; the status of LakeFS's answer: 200, or 409 when there is one."""
+        body = {"username": "hub", "key": {"access_key_id": self.access_key, "secret_access_key": self.secret_key}}
+        return self.call("POST", "/setup_lakefs", body)[0]
+
+    @property
+    def authorization(self) -> str:
+        return "Basic " + base64.b64encode(f"{self.access_key}:{self.secret_key}".encode()).decode()
+
+    def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """The API below /api/v1, with our keys: status and what it answers. For tests that look behind the hub's back."""
+        headers = {"Authorization": self.authorization, "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/api/v1{path}", data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return response.status, _parsed(response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, _parsed(error.read())
+
+
+class LakeFSServer(LakeFS):
     """`settings` are LakeFS's own, without the prefix LAKEFS_. A server made again on its folder has the same secrets and port.
 
     The keys are the ones that `set_up` sets; whoever sets it up without that has others.
@@ -48,9 +78,8 @@ class LakeFSServer:
         self.folder = folder
         self.log = folder / "log"
         self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
         kept = _kept_secrets(folder / "secrets.json")
-        self.access_key, self.secret_key = kept["access_key"], kept["secret_key"]
+        super().__init__(f"http://127.0.0.1:{self.port}", kept["access_key"], kept["secret_key"])
         self._settings = {
             **_QUIET,
             **_SMALL,
@@ -113,27 +142,6 @@ class LakeFSServer:
                 time.sleep(0.02)
         self.kill()
         raise AssertionError(f"LakeFS did not start:\n{self.log.read_text('utf-8', 'replace')[-3000:]}")
-
-    def set_up(self) -> int:
-        """Make the user with our keys; the status of LakeFS's answer: 200, or 409 when there is one."""
-        body = {"username": "hub", "key": {"access_key_id": self.access_key, "secret_access_key": self.secret_key}}
-        return self.call("POST", "/setup_lakefs", body)[0]
-
-    @property
-    def authorization(self) -> str:
-        return "Basic " + base64.b64encode(f"{self.access_key}:{self.secret_key}".encode()).decode()
-
-    def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        """The API below /api/v1, with our keys: status and what it answers. For tests that look behind the hub's back."""
-        headers = {"Authorization": self.authorization, "Content-Type": "application/json"}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/api/v1{path}", data, headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                return response.status, _parsed(response.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, _parsed(error.read())
 
     def running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None

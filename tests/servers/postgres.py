@@ -29,13 +29,37 @@ def missing() -> str:
     )
 
 
-class PostgresServer:
+class Postgres:
+    """Where a server is, and how to get in."""
+
+    def __init__(self, port: int, password: str) -> None:
+        self.port = port
+        self.password = password
+
+    def url(self, database: str, port: int | None = None) -> str:
+        return f"postgresql://hub:{quote(self.password, safe='')}@127.0.0.1:{port or self.port}/{database}"
+
+    def create(self) -> str:
+        """The address of a new, empty database; KOHAKU_TEST_DATABASE may hold more of the SQL that makes it."""
+        name = f"t{uuid.uuid4().hex[:12]}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} {os.environ.get('KOHAKU_TEST_DATABASE', '')}".encode())
+        return self.url(name)
+
+    def ensure(self, database: str) -> str:
+        """The address of that database, which is made when it is not there."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone() is None:
+                connection.execute(f"CREATE DATABASE {database}".encode())
+        return self.url(database)
+
+
+class PostgresServer(Postgres):
     """`options` are lines of postgresql.conf. Made again on a `folder` that it had, with the same password, it has what it had."""
 
     def __init__(self, *options: str, folder: Path | None = None, port: int = 0, password: str = PASSWORD) -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="kohaku-pg-", dir="/tmp"))
-        self.port = port or free_port()
-        self._password = password
+        super().__init__(port or free_port(), password)
         self._program = INSTALLED
         self._process: subprocess.Popen[bytes] | None = None
         self._user: dict[str, Any] = {}
@@ -59,7 +83,7 @@ class PostgresServer:
         shutil.rmtree(data, ignore_errors=True)  # of a try that broke off
         data.mkdir(0o700)
         secret.touch(0o600)
-        secret.write_text(self._password)
+        secret.write_text(self.password)
         for path in (data, secret) if self._user else ():
             shutil.chown(path, "nobody", "nogroup")
         self._run("initdb", "-D", str(data), "-U", "hub", "-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--no-sync")
@@ -106,23 +130,6 @@ class PostgresServer:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(2)  # SIGINT: fast shutdown
             self._process.wait(60)
-
-    def url(self, database: str, port: int | None = None) -> str:
-        return f"postgresql://hub:{quote(self._password, safe='')}@127.0.0.1:{port or self.port}/{database}"
-
-    def create(self) -> str:
-        """The address of a new, empty database; KOHAKU_TEST_DATABASE may hold more of the SQL that makes it."""
-        name = f"t{uuid.uuid4().hex[:12]}"
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} {os.environ.get('KOHAKU_TEST_DATABASE', '')}".encode())
-        return self.url(name)
-
-    def ensure(self, database: str) -> str:
-        """The address of that database, which is made when it is not there."""
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone() is None:
-                connection.execute(f"CREATE DATABASE {database}".encode())
-        return self.url(database)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         command = [str(self._program / "bin" / "postgres"), "-D", str(self.folder / "data")]

@@ -1,4 +1,4 @@
-"""SeaweedFS on loopback as the S3 server of the tests: one a test process, random keys, gone at the end."""
+"""SeaweedFS on loopback as the S3 server of the tests: random keys, gone at the end."""
 
 import json
 import os
@@ -10,19 +10,17 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import boto3
-import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from storage.blobs.bucket import Bucket, S3Config
-from tests.servers.needs import need
+from storage.blobs.bucket import S3Config
 
 S3_SERVERS = ("s3_server", "versitygw")  # fixtures: each is an S3Server
 _START_SECONDS = 60
@@ -36,31 +34,18 @@ class S3Server:
     log: Path
 
     def client(self) -> Any:
-        """For tests that look behind the hub's back."""
-        return boto3.session.Session().client(
-            "s3",
-            endpoint_url=self.endpoint,
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
-            region_name="us-east-1",
-            config=Config(signature_version="s3v4", connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}),
-        )
+        """For tests that look behind the hub's back; the same one for all of a process."""
+        return _client(self)
 
     def make_bucket(self) -> str:
         """A new empty bucket; its name."""
         name = "b" + uuid.uuid4().hex[:16]
-        client = self.client()
-        client.create_bucket(Bucket=name)
-        client.close()
+        self.client().create_bucket(Bucket=name)
         return name
 
     def keys(self, bucket: str, prefix: str) -> list[str]:
         """The first thousand."""
-        client = self.client()
-        try:
-            return [row["Key"] for row in client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())]
-        finally:
-            client.close()
+        return [row["Key"] for row in self.client().list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())]
 
     def config(self, bucket: str, endpoint: str = "", read_seconds: float = 20) -> S3Config:
         return S3Config(endpoint or self.endpoint, self.access_key, self.secret_key, bucket, "us-east-1", 8, 2, read_seconds)
@@ -69,6 +54,18 @@ class S3Server:
         """The settings of a hub on that bucket."""
         values = {"ENDPOINT": self.endpoint, "ACCESS_KEY": self.access_key, "SECRET_KEY": self.secret_key, "BUCKET": bucket, **more}
         return {f"KOHAKU_HUB_S3_{name}": value for name, value in values.items()}
+
+
+@cache
+def _client(server: S3Server) -> Any:
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=server.endpoint,
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=server.secret_key,
+        region_name="us-east-1",
+        config=Config(signature_version="s3v4", connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}),
+    )
 
 
 class SeaweedFS:
@@ -111,25 +108,6 @@ class SeaweedFS:
             self.kill()
 
 
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    need(missing())
-    made = SeaweedFS(find_program() or "", tmp_path_factory.mktemp("s3"), free_ports(SeaweedFS.PORTS))
-    try:
-        yield made.start()
-    finally:
-        made.kill()
-        shutil.rmtree(made.folder / "data", ignore_errors=True)
-
-
-@pytest.fixture
-def bucket(s3_server: S3Server) -> Iterator[Bucket]:
-    """A new bucket, as the hub uses it."""
-    made = Bucket(s3_server.config(s3_server.make_bucket()))
-    yield made
-    made.close()
-
-
 def find_program() -> str | None:
     return shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
@@ -162,7 +140,6 @@ def wait_until_writable(server: S3Server, process: "subprocess.Popen[bytes]") ->
     while process.poll() is None and time.monotonic() < until:
         try:
             _write(client)
-            client.close()
             return
         except (BotoCoreError, ClientError):
             time.sleep(0.1)

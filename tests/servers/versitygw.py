@@ -8,12 +8,9 @@ import secrets
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from tests.servers.needs import need
 from tests.servers.postgres import free_port
 from tests.servers.s3 import S3Server, wait_until_writable
 
@@ -25,22 +22,26 @@ def missing() -> str:
     return "" if PROGRAM.exists() else "versitygw is not here for the tests: run sh tests/servers/versitygw.sh"
 
 
-@pytest.fixture(scope="session")
-def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    need(missing())
-    folder = tmp_path_factory.mktemp("versitygw")
+def start(folder: Path) -> tuple[S3Server, Callable[[], None]]:
+    """The server, and what ends it."""
+    folder.mkdir()
     server = S3Server(f"http://127.0.0.1:{free_port()}", secrets.token_hex(8), secrets.token_hex(16), folder / "log")
-    process = _start(folder, server)
-    try:
-        wait_until_writable(server, process)
-        yield server
-    finally:
+    process = _spawn(folder, server)
+
+    def kill() -> None:
         process.send_signal(signal.SIGKILL)
         process.wait(30)
         shutil.rmtree(folder, ignore_errors=True)
 
+    try:
+        wait_until_writable(server, process)
+    except AssertionError:
+        kill()
+        raise
+    return server, kill
 
-def _start(folder: Path, server: S3Server) -> "subprocess.Popen[bytes]":
+
+def _spawn(folder: Path, server: S3Server) -> "subprocess.Popen[bytes]":
     data, beside = folder / "data", folder / "meta"
     data.mkdir()
     beside.mkdir()

@@ -10,11 +10,11 @@ import pytest
 from storage.database.base import Tx
 from storage.database.postgres import PostgresDatabase, translate
 from storage.errors import Unavailable
-from tests.servers.postgres import PASSWORD, PostgresServer
+from tests.servers.postgres import PASSWORD, Postgres
 
 
 @pytest.fixture
-def url(postgres: PostgresServer) -> str:
+def url(postgres: Postgres) -> str:
     return postgres.create()
 
 
@@ -109,7 +109,7 @@ def test_an_error_leaves_a_connection_that_works(database: PostgresDatabase) -> 
     assert database.one("SELECT COUNT(*) AS c FROM instance") == {"c": 0}
 
 
-def test_a_role_that_may_not_make_tables_is_told_so(postgres: PostgresServer, url: str) -> None:
+def test_a_role_that_may_not_make_tables_is_told_so(postgres: Postgres, url: str) -> None:
     with psycopg.connect(url, autocommit=True) as owner:
         owner.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
         owner.execute(f"CREATE ROLE guest{postgres.port} LOGIN PASSWORD '{PASSWORD}'".encode())
@@ -119,7 +119,7 @@ def test_a_role_that_may_not_make_tables_is_told_so(postgres: PostgresServer, ur
     guest.close()
 
 
-def test_a_database_that_is_not_unicode_is_refused(postgres: PostgresServer) -> None:
+def test_a_database_that_is_not_unicode_is_refused(postgres: Postgres) -> None:
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as owner:
         owner.execute("CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
     latin = PostgresDatabase(postgres.url("latin"), 1, 5, 5)

@@ -1,0 +1,108 @@
+"""A pytest plugin: the tiers of the tests, the run that all workers share, and what a test waits for before it starts.
+
+`--tier fast` has the tests that start no server, hub or client; `short`, the usual one, has all that are not marked `long`; `long` has all.
+"""
+
+import os
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.harness import run
+from tests.servers import lakefs, nginx, versitygw
+from tests.servers.shared import CLIENTS, SCRIPTS, STARTS
+
+_LATE = "KOHAKU_TEST_LATE"  # the scripts that had something to do when the run began, in the environment of its workers
+# What a test with one of these fixtures, or with a parameter of this name, needs.
+_NEEDS = {
+    "versitygw": ["set-up versitygw"],
+    "lakefs_program": ["set-up lakefs"],
+    "nginx_program": ["set-up nginx"],
+    "cluster_hub": ["set-up lakefs", "set-up nginx"],
+    "newest_client": ["set-up newest"],
+    "machine": ["set-up newest", "set-up 1.29", "set-up 0.36"],
+    "make_machine": ["set-up newest", "set-up 1.29", "set-up 0.36"],
+}
+# Folders, and fixtures, of tests that are not in the fast tier.
+_SLOW_FOLDERS = tuple(
+    f"tests/{name}/" for name in ("acceptance", "conformance", "deployment", "differential", "faults", "lakefs", "mirror", "ssh")
+)
+_SLOW = {
+    "launcher",
+    "new_launcher",
+    "hub",
+    "postgres",
+    "s3_server",
+    "versitygw",
+    "lakefs_program",
+    "nginx_program",
+    "machine",
+    "make_machine",
+}
+_SLOW |= {"embedded_hub", "parts_hub", "postgres_hub", "cluster_hub", "s3_hub", "s3_link_hub", "two_hubs", "real_git"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("tiers")
+    group.addoption("--tier", choices=("fast", "short", "long"), default="short", help="which tests to run (tests/README.md)")
+    group.addoption("--set-up", action="store_true", help="get what is missing for the tests in the background, from the start on")
+
+
+def _is_missing(script: str) -> bool:
+    name = script.removeprefix("set-up ")
+    servers = {"versitygw": versitygw.missing, "lakefs": lakefs.missing, "nginx": nginx.missing}
+    return bool(servers[name]()) if name in servers else not (CLIENTS / name).exists()
+
+
+_run = pytest.StashKey[ExitStack]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return
+    late = [name for name in SCRIPTS if _is_missing(name)]
+    os.environ[_LATE] = ",".join(late)
+    config.stash[_run] = ExitStack()
+    config.stash[_run].enter_context(run.opened(STARTS, late if config.option.set_up else ()))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _run in config.stash:
+        config.stash[_run].close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    tier = config.option.tier
+    left = [item for item in items if (tier == "short" and item.get_closest_marker("long")) or (tier == "fast" and _is_slow(item))]
+    config.hook.pytest_deselected(items=left)
+    away = set(left)
+    late = set(filter(None, os.environ[_LATE].split(",")))
+    items[:] = sorted((item for item in items if item not in away), key=lambda item: not late.isdisjoint(_needs(item)))
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    if item.get_closest_marker("long") or item.nodeid.startswith(_SLOW_FOLDERS):
+        return True
+    return not _SLOW.isdisjoint(_names(item))
+
+
+def _names(item: pytest.Item) -> Iterator[str]:
+    """Fixtures, and parameters, which often name one."""
+    yield from getattr(item, "fixturenames", ())
+    parameters = getattr(item, "callspec", None)
+    for value in parameters.params.values() if parameters is not None else ():
+        yield from (part for part in (value if isinstance(value, tuple) else (value,)) if isinstance(part, str))
+
+
+def _needs(item: pytest.Item) -> set[str]:
+    return {need for name in _names(item) for need in _NEEDS.get(name, ())}
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Wait for what the test needs before its time is counted."""
+    for need in _needs(item):
+        run.shared(need)
+    return (yield)
