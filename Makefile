@@ -24,7 +24,7 @@ test: $(VENV)/installed-test programs
 SEED ?= $(shell date +%s)
 test-long: $(VENV)/installed-test programs
 	@echo "seed $(SEED)"
-	KOHAKU_CRASH_ROUNDS=10 KOHAKU_STEPS=1000 KOHAKU_SEED=$(SEED) FUZZ_SEEDS=$(SEED)-$$(($(SEED) + 9)) FUZZ_STEPS=25 \
+	HUB_BIG_MB=300 KOHAKU_CRASH_ROUNDS=10 KOHAKU_STEPS=1000 KOHAKU_SEED=$(SEED) FUZZ_SEEDS=$(SEED)-$$(($(SEED) + 9)) FUZZ_STEPS=25 \
 		FUZZ_PACKS=$(SEED)-$$(($(SEED) + 999)) $(PYTEST) $(SPREAD) --tier long
 
 test-fast: $(VENV)/installed-test

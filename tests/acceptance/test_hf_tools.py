@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+MOSTLY_EMBEDDED = pytest.mark.parametrize("hub", ["embedded_hub", pytest.param("cluster_hub", marks=pytest.mark.long)], indirect=True)
+
 
 def new_name(machine: Any) -> str:
     return f"{machine.hub.user}/x{uuid.uuid4().hex[:12]}"
@@ -34,6 +36,7 @@ def shown(machine: Any, name: str, revision: str = "main", kind: str = "models")
     return {row["path"]: "lfs" in row for row in rows if row["type"] == "file" and row["path"] != ".gitattributes"}
 
 
+@MOSTLY_EMBEDDED
 def test_command_line_sign_in_and_repositories(machine: Any) -> None:
     token = machine.environment.pop("HF_TOKEN")
     name = new_name(machine)
@@ -60,6 +63,7 @@ def test_command_line_sign_in_and_repositories(machine: Any) -> None:
     machine.hf("repos", "delete", name, "--yes", "--missing-ok")
 
 
+@MOSTLY_EMBEDDED
 def test_command_line_files(machine: Any, files_below: Any) -> None:
     name, dice = new_name(machine), random.Random(5)
     contents = {f"a/{n}.txt": b"text %d" % n for n in range(4)} | {"b/w.bin": dice.randbytes(2_000_000), "c.json": b"{}", "a/x/y.md": b"y"}
@@ -84,6 +88,7 @@ def test_command_line_files(machine: Any, files_below: Any) -> None:
     assert set(shown(machine, name, "dev")) == {*contents, "only-dev.json"}
 
 
+@MOSTLY_EMBEDDED
 def test_upload_large_folder_is_killed_and_finishes_when_run_again(machine: Any) -> None:
     name, dice = new_name(machine), random.Random(6)
     sizes = {f"d{n % 9}/{n}.{'bin' if n % 10 == 0 else 'txt'}": 400_000 if n % 10 == 0 else 2000 for n in range(700)}

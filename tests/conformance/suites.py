@@ -18,14 +18,15 @@ import pytest
 HERE = Path(__file__).parent
 # Cases that wait for a later issue.
 LATER = [line for line in (HERE / "deselected.txt").read_text().splitlines() if line and not line.startswith("#")]
-_MULTIPART_MB = "12"
+# Megabytes: of the largest file, and of what is sent in parts.
+_SIZES = {"HUB_BIG_MB": os.environ.get("HUB_BIG_MB", "64"), "HUB_MULTIPART_MB": "12"}
 
 
 def load(folder: str, name: str) -> ModuleType:
     """The module of a suite, with assertions that say what they compared."""
     pytest.register_assert_rewrite(name)
     sys.path.insert(0, str(HERE / folder))
-    with mock.patch.dict(os.environ, {"HUB_MULTIPART_MB": _MULTIPART_MB}):
+    with mock.patch.dict(os.environ, _SIZES):
         return importlib.import_module(name)
 
 
@@ -38,10 +39,12 @@ def cases(suite: ModuleType) -> dict[str, Any]:
 def aim_git(suite: ModuleType, hub: Any, patch: pytest.MonkeyPatch) -> None:
     for name, value in {"URL": hub.url, "USER": hub.user, "TOKEN": hub.token, "U": urlsplit(hub.url)}.items():
         patch.setattr(suite, name, value)
+    patch.setattr(suite.basic, "__defaults__", (hub.user, hub.token))
     settings = [f"{name}={value}" for name, value in hub.launcher.environment.items()]
-    program = str(Path(sys.executable).parent / "kohakuhub")
-    words = ["env", *settings, program, "admin", "protect", "{user}/{name}", "main", "--data", str(hub.data)]
-    patch.setenv("HUB_PROTECT_CMD", " ".join(word if "{user}" in word else shlex.quote(word) for word in words))
+    program = shlex.join(["env", *settings, str(Path(sys.executable).parent / "kohakuhub")])
+    options = shlex.join(["--data", str(hub.data)])
+    program, options = (text.replace("{", "{{").replace("}", "}}") for text in (program, options))  # the suite formats it
+    patch.setenv("HUB_PROTECT_CMD", f"{program} admin protect {{user}}/{{name}} main {options}")
 
 
 def aim_lfs(harness: ModuleType, hub: Any, patch: pytest.MonkeyPatch) -> None:

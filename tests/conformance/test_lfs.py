@@ -10,7 +10,8 @@ import pytest
 from tests.conformance.suites import aim_lfs, cases, load
 
 h = load("lfs", "lfsharness")
-globals().update(cases(load("lfs", "test_lfs_conformance")))
+suite = load("lfs", "test_lfs_conformance")
+globals().update(cases(suite))
 pytestmark = pytest.mark.filterwarnings("default")
 _LONG = [pytest.param(name, marks=pytest.mark.long) for name in ("postgres_hub", "s3_hub")]
 
@@ -23,7 +24,7 @@ def aimed_hub(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield hub
 
 
-# The fixtures of the suite's conftest, for one hub after the other.
+# The fixtures of the suite and of its conftest, for one hub after the other.
 @pytest.fixture(scope="module")
 def pub(aimed_hub: Any) -> Any:
     return h.create_repo(private=False)
@@ -37,6 +38,11 @@ def priv(aimed_hub: Any) -> Any:
 @pytest.fixture(scope="module")
 def bobs(aimed_hub: Any) -> Any:
     return h.create_repo(private=False, cred=h.BOB)
+
+
+@pytest.fixture(scope="module")
+def fifty(aimed_hub: Any) -> Any:
+    return suite.fifty.__wrapped__()
 
 
 @pytest.fixture

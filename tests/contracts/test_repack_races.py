@@ -222,7 +222,7 @@ def test_readers_beside_repacks_and_pushes(site: Site, new_site: Sites) -> None:
     site.commit("main", b"start")
 
     def read() -> None:
-        while not stop.is_set():
+        while not stop.wait(0.005):  # a loop without any rest would keep the other thread from its work
             objects = reader.stores.of(reader.repo.id)
             objects.refresh()
             oid = reader.ref("main")

@@ -49,7 +49,7 @@ def push_away(writer: Writer) -> None:
     assert writer.git("push", "-q", "--force", url, "HEAD:refs/heads/main").returncode == 0
 
 
-@pytest.mark.parametrize("engines", ["sqlite disk", "postgres s3"])
+@pytest.mark.parametrize("engines", ["sqlite disk", pytest.param("postgres s3", marks=pytest.mark.long)])
 def test_a_kill_at_each_step(made: Any, tmp_path: Path) -> None:
     hub = made.start()
     writer = Writer(hub, hub.repo(), tmp_path / "work")

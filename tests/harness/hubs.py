@@ -72,6 +72,13 @@ class Hub:
         assert self.launcher is not None
         return self.launcher.admin(*arguments)
 
+    def wait_until_tidy(self) -> None:
+        """Nothing is left of what came in; a client may have its answer a moment before."""
+        until = time.monotonic() + 10
+        while left := list((self.data / "incoming").iterdir()):
+            assert time.monotonic() < until, left
+            time.sleep(0.01)
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)

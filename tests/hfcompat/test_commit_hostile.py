@@ -242,6 +242,6 @@ def test_memory_stays_where_it_was(launcher: Any) -> None:
         assert stream(target, iter([head(), *[line("file", path="z", content=content)] * 12, b"{\n"]))[0] == 400
 
         assert high_water(hub.process.pid) - before < 100 * MIB
-        assert list((hub.data / "incoming").iterdir()) == []
+        hub.wait_until_tidy()
     finally:
         assert hub.stop() == 0

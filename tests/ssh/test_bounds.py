@@ -294,7 +294,7 @@ def test_broken_pushes(ssh_hub: Any, said: bytes) -> None:
 
     assert ssh_hub.ssh(f"git-upload-pack '{name}'", data=FLUSH).returncode == 0
     assert ssh_hub.hub.call("GET", f"/api/models/{name}/refs").json()["branches"] == []
-    assert list((ssh_hub.hub.data / "incoming").iterdir()) == []
+    ssh_hub.hub.wait_until_tidy()
 
 
 @pytest.mark.parametrize(
