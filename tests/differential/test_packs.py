@@ -33,7 +33,7 @@ STRICTER = (
     ("is the mode of nothing", rb""),  # modes of no kind that git knows, which it reads as gitlinks; programs do not agree on them
     ("largePathname", rb"[^\0]{1025}"),  # a limit of the hub; git has one of 4096 from 2.43 on
     ("badDate", PERSON),  # git reads the date with strtoumax, which takes a sign, and see above
-    ("missingEmail", PERSON + rb"[^\n>]*<[^\n>]*\n"),  # badEmail for git, as is a second address
+    ("missingEmail", PERSON + rb"(?:[^\n>]*<[^\n>]*|[^\n<]*)\n"),  # badEmail and badName for git, which say other things too
 )
 # Where it is more lenient: words of git's refusal, and what stands in the object.
 LENIENT = (("badDate", PERSON + rb"[^\n]*>[ \t\r\v\f]*[0-9]+(?:[ +-][^\n]*)?\n"),)  # behind another address, or without a zone
