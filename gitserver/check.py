@@ -8,7 +8,7 @@ from dulwich.errors import ApplyDeltaError
 
 from gitserver.objects import Kind, Objects, ObjectStores, RawObject, object_id
 from gitserver.receive.fsck import Fsck
-from gitserver.receive.verdict import Profile
+from gitserver.receive.severities import STORED
 from lfs.pointer import MOST_BYTES, parse
 from lfs.possession import Possession
 from storage.errors import BadPack, HubError, RepoNotFound
@@ -43,7 +43,7 @@ class _Check:
         self._objects = objects
         self._possession = possession
         self._repo_id = repo_id
-        self._fsck = Fsck(Limits(), Profile.IMPORTED)  # a push was judged more strictly when it came; here it is about damage
+        self._fsck = Fsck(Limits(), STORED)
         self._pointers: dict[str, BlobRef] = {}
 
     def pack(self, pack: PackFile) -> Iterator[str]:

@@ -1,14 +1,13 @@
 """What happened to a repository: commits newest first, and the last commit that touched each path."""
 
 import heapq
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gitserver.browse import Browser, Snapshot
-from storage.records import Commit, Oid, Signature
+from gitserver.parse import parse_person
+from storage.records import Commit, Oid
 
-_PERSON = re.compile(rb"([^<>\n]*) <([^<>\n]*)> (\d+) ([+-])(\d\d)(\d\d)")
 _MOST_VISITED = 5000  # commits that one listing may look at for its paths
 
 
@@ -37,7 +36,9 @@ def read_commit(snapshot: Snapshot, oid: Oid) -> Commit:
     data = snapshot.objects.get(oid).data
     head, _, message = data.partition(b"\n\n")
     lines = dict(line.split(b" ", 1) for line in reversed(head.split(b"\n")) if b" " in line and not line.startswith(b" "))
-    return Commit(oid, node.tree, node.parents, _signature(lines.get(b"author", b"")), _signature(lines.get(b"committer", b"")), message)
+    return Commit(
+        oid, node.tree, node.parents, parse_person(lines.get(b"author", b"")), parse_person(lines.get(b"committer", b"")), message
+    )
 
 
 def last_commits(browser: Browser, snapshot: Snapshot, folder: bytes) -> dict[bytes, Commit]:
@@ -82,12 +83,3 @@ def _kept(browser: Browser, snapshot: Snapshot, folder: bytes, step: _Step) -> I
 
 def _at(snapshot: Snapshot, commit: Oid) -> Snapshot:
     return Snapshot(snapshot.repo, snapshot.objects, commit, snapshot.objects.commit(commit).tree)
-
-
-def _signature(line: bytes) -> Signature:
-    match = _PERSON.match(line)
-    if match is None:
-        return Signature(b"", b"", 0)
-    name, email, seconds, sign, hours, minutes = match.groups()
-    zone = int(hours) * 60 + int(minutes)
-    return Signature(name, email, int(seconds), -zone if sign == b"-" else zone)

@@ -3,11 +3,13 @@
 import re
 from dataclasses import dataclass
 
-from storage.records import Oid
+from storage.records import Oid, Signature
 
 # Mode, name and id of each entry of a tree. Only trees that passed fsck are stored, so the matches follow each other without gaps.
 TREE_ENTRIES = re.compile(rb"0*([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)  # old trees have zeros in front of modes
 CHILDREN = re.compile(rb"0*160000 [^\0]+\0.{20}|[0-7]+ [^\0]+\0(.{20})", re.DOTALL)  # the ids alone; b"" for a submodule
+_DATE = re.compile(rb"[ \t\r\v\f]*([0-9]+)[ \t\r\v\f]*(?:([+-])([0-9]{2})([0-9]{2})(?![0-9]))?")
+LATEST = 2**63 - 1  # seconds: what git keeps in 64 bits with a sign
 TREE = b"40000"
 GITLINK = b"160000"
 
@@ -55,8 +57,31 @@ def parse_commit_node(oid: Oid, data: bytes) -> CommitNode:
 
 
 def _time(line: bytes) -> int:
-    parts = line[line.rfind(b">") + 1 :].split()
-    return int(parts[0]) if parts and parts[0].isdigit() else 0
+    match = _DATE.match(line, line.rfind(b">") + 1)
+    return (read_seconds(match[1]) or 0) if match else 0
+
+
+def read_seconds(digits: bytes) -> int | None:
+    """A date of any length, zeros in front too; None for one that overflows, which readers show as 1970."""
+    digits = digits.lstrip(b"0")
+    seconds = int(digits or b"0") if len(digits) <= len(str(LATEST)) else LATEST + 1
+    return seconds if seconds <= LATEST else None
+
+
+def parse_person(line: bytes) -> Signature:
+    """A line of author, committer or tagger behind its keyword, split as git does it: the name up to the first `<`, the address up to the
+    `>` that follows, the date behind the last `>`. What is not there is empty, 1970 and UTC, and so is a zone of more than four digits.
+    """
+    name, start, rest = line.partition(b"<")
+    email, end, _ = rest.partition(b">")
+    if not start or not end:
+        return Signature(b"", b"", 0)
+    match = _DATE.match(line, line.rfind(b">") + 1)
+    if match is None:
+        return Signature(name.strip(), email.lstrip(b"< "), 0)
+    digits, sign, hours, minutes = match.groups()
+    zone = int(hours) * 60 + int(minutes) if sign else 0
+    return Signature(name.strip(), email.lstrip(b"< "), read_seconds(digits) or 0, -zone if sign == b"-" else zone)
 
 
 def parse_tree(data: bytes) -> tuple[TreeItem, ...]:

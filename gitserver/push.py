@@ -19,7 +19,7 @@ from gitserver.objects import Kind, Objects, ObjectStores
 from gitserver.prepare.ingester import Ingester
 from gitserver.receive.commands import PushRequest
 from gitserver.receive.ingest import Ingested, Terms
-from gitserver.receive.verdict import Profile
+from gitserver.receive.severities import USUAL, LargeBlobs, Strictness
 from gitserver.rules import Arriving, BranchRule, BranchRules, refusal
 from lfs.possession import Possession
 from storage.database.base import Tx
@@ -49,7 +49,7 @@ def nobody_forbids(repo: Repo) -> str:
 
 
 class Pusher:
-    """`forbids` says why a repository takes no updates at all, empty when it does; `profile` is how strictly objects are judged."""
+    """`forbids` says why a repository takes no updates at all, empty when it does; `strictness` is how pushes are judged."""
 
     def __init__(
         self,
@@ -61,9 +61,9 @@ class Pusher:
         rules: BranchRules | None,
         ingester: Ingester,
         limits: Limits,
+        strictness: Strictness = USUAL,
         *,
         forbids: Callable[[Repo], str] = nobody_forbids,
-        profile: Profile = Profile.PUSHED,
     ) -> None:
         self._objects = objects
         self._packs = packs
@@ -74,7 +74,7 @@ class Pusher:
         self._ingester = ingester
         self._limits = limits
         self._forbids = forbids
-        self._profile = profile
+        self._strictness = strictness
 
     def receive(
         self,
@@ -90,10 +90,12 @@ class Pusher:
         """
         drops = self._look(repo)
         try:
-            ingested = self._ingest(repo, pack, request.updates, progress) if pack is not None else None
+            ingested = self._ingest(repo, pack, request.updates, progress, self._strictness) if pack is not None else None
         except (BadPack, TooLarge) as error:
             progress(f"{error.message}\n")
             return PushResult(error.message, [RefResult(update, "unpacker error") for update in request.updates])
+        if ingested is not None and (reason := self._told(ingested, progress)):
+            return PushResult("", [RefResult(update, reason) for update in request.updates])
         if bring is not None and ingested is not None:
             bring(self._possession.missing(repo.id, ingested.pointers))
         missing = self._missing_large(repo, ingested, progress)
@@ -128,7 +130,7 @@ class Pusher:
             finally:
                 writer.close()
             try:
-                ingested = self._ingest(repo, pack, updates, lambda text: None)
+                ingested = self._ingest(repo, pack, updates, lambda text: None, replace(self._strictness, large=LargeBlobs.IGNORE))
             except BadPack as error:
                 self._packs.upkeep.check(repo.id, drops, error)
                 raise
@@ -136,9 +138,20 @@ class Pusher:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _ingest(self, repo: Repo, pack: Path, updates: Sequence[RefUpdate], progress: Callable[[str], None]) -> Ingested:
-        keep = bool(self._rules_of(repo))
-        return self._ingester.run(self._objects.of(repo.id), pack, updates, Terms(self._profile, keep), progress)
+    def _ingest(
+        self, repo: Repo, pack: Path, updates: Sequence[RefUpdate], progress: Callable[[str], None], strictness: Strictness
+    ) -> Ingested:
+        terms = Terms(strictness, bool(self._rules_of(repo)), tuple({update.new for update in updates}))
+        return self._ingester.run(self._objects.of(repo.id), pack, updates, terms, progress)
+
+    def _told(self, ingested: Ingested, progress: Callable[[str], None]) -> str:
+        """Show what was found in the pack; why it cannot be taken, or empty."""
+        is_refused = self._strictness.large is LargeBlobs.REFUSE and bool(ingested.misplaced)
+        for line in ingested.warnings:
+            progress(f"warning: {line}\n")
+        for line in ingested.misplaced:
+            progress(f"{line}\n" if is_refused else f"warning: {line}\n")
+        return "files belong in Git LFS" if is_refused else ""
 
     def _rules_of(self, repo: Repo) -> Sequence[BranchRule]:
         """None where the pusher has none: a mirror does what its source did."""

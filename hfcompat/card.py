@@ -52,7 +52,7 @@ def read_card(browser: Browser, snapshot: Snapshot) -> dict[str, Any]:
     """The card of a repository; empty when there is none that can be read."""
     try:
         entry = browser.entry(snapshot, b"README.md")
-        if entry.lfs is not None or entry.mode not in (0o100644, 0o100755, 0o100664):
+        if entry.lfs is not None or entry.mode & 0o170000 != 0o100000:
             return {}
         data = next(snapshot.objects.stream(entry.oid, _MOST_BYTES), b"")
         return parse_card(data.decode("utf-8", "replace")) or {}

@@ -19,7 +19,7 @@ from storage.records import Access, FileEntry, Repo, RepoKind
 _TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
 _TEXT = frozenset((".json", ".txt", ".md", ".py", ".yaml", ".yml", ".csv", ".toml", ".cfg", ".jsonl", ".gitattributes", ".gitignore"))
 _SAFE = {"Content-Security-Policy": "default-src 'none'; sandbox", "X-Content-Type-Options": "nosniff"}
-_FILE_MODES = frozenset((0o100644, 0o100755, 0o100664, 0o120000))
+_FILE_KINDS = (0o100000, 0o120000)  # files with any permissions, and symbolic links
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 _KEPT_BYTES = 64 * 1024  # a file up to this size is kept inflated among the bases of deltas
 
@@ -70,7 +70,7 @@ class ResolveViews:
         path = wire.as_path(request.match_info["path"])
         snapshot = self._browser.at(repo, request.match_info["rev"])
         entry = self._browser.entry(snapshot, path)
-        if entry.mode not in _FILE_MODES:
+        if entry.mode & 0o170000 not in _FILE_KINDS:
             raise EntryNotFound(f"{wire.text(path)[:300]} is a folder, not a file.", snapshot.commit.hex())
         return snapshot, entry
 

@@ -11,7 +11,7 @@ from gitserver.mirror.push import PushMirror
 from gitserver.mirror.target_views import TargetViews
 from gitserver.mirror.views import MirrorViews, checked_interval, find_or_create, read_source
 from gitserver.push import Pusher
-from gitserver.receive.verdict import Profile
+from gitserver.receive.severities import Strictness
 from hub.services import Services
 from lfs.store import LargeFiles
 from storage.errors import Conflict, Invalid, NotFound, Unavailable
@@ -92,7 +92,7 @@ class Mirroring:
 
 def _here(services: Services) -> Here:
     """The services as a mirror uses them: its pushes are forbidden to nobody, by no branch rule, and old odd objects are taken."""
-    it = services
-    pusher = Pusher(it.objects, it.packs, it.merger, it.versions, it.possession, None, it.ingester, it.limits, profile=Profile.IMPORTED)
+    it, strictness = services, Strictness(services.settings.strictness.severities.of_imports)
+    pusher = Pusher(it.objects, it.packs, it.merger, it.versions, it.possession, None, it.ingester, it.limits, strictness)
     large = LargeFiles(it.database, it.blobs, it.possession)
     return Here(it.users, it.repos, it.objects, it.packs, it.versions, pusher, it.possession, large, it.blobs)

@@ -119,7 +119,7 @@ class Services:
 
 def build(settings: Settings) -> Services:
     """Make the data directory if need be, bring the schema up to date, and construct everything."""
-    data, limits = prepare_data(settings.data), settings.make_limits()
+    data, limits, strict = prepare_data(settings.data), settings.make_limits(), settings.strictness
     database, stores = open_database(settings, data), open_stores(settings, data, limits)
     packs, prepared = PackStore(stores.packs, data / "incoming", database), FileCache(data / "prepared", settings.prepared_bytes)
     users, tokens, sessions = Users(database, Passwords()), Tokens(database), Sessions(database, limits.session_seconds)
@@ -127,7 +127,7 @@ def build(settings: Settings) -> Services:
     repos, rules, secret = Repos(database), BranchRules(database), signing_key(settings, data)
     versions = open_versions(settings, limits, Around(database, stores, packs, objects, possession, repos))
     packing, mirrors = open_packing(settings, packs, objects, versions, prepared), Mirrors(database, Seal(secret))
-    pusher = Pusher(objects, packs, packing.merger, versions, possession, rules, packing.ingester, limits, forbids=mirrors.forbids)
+    pusher = Pusher(objects, packs, packing.merger, versions, possession, rules, packing.ingester, limits, strict, forbids=mirrors.forbids)
     browser, large = Browser(objects, versions, possession), LargeFiles(database, stores.blobs, possession)
     xet = XetIngest(XetIndex(database), stores.staging, stores.blobs, limits)
     return Services(

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gitserver.receive.severities import LargeBlobs, Strictness, check_changes
 from hub import secret_rules
 from storage.limits import GIB, Limits
 
@@ -60,6 +61,8 @@ class Settings(BaseSettings):
     pack_cache_bytes: int = Field(default=10 * GIB, ge=0)
     prepared_bytes: int = Field(default=4 * GIB, ge=0)
     limits: dict[str, int] = {}
+    fsck: dict[str, str] = {}
+    refuse_large_blobs: bool = False
 
     @field_validator("limits")
     @classmethod
@@ -69,6 +72,12 @@ class Settings(BaseSettings):
             raise ValueError(f"unknown limits {', '.join(unknown)}; known are {', '.join(sorted(known))}")
         if wrong := sorted(name for name, number in value.items() if number <= 0):
             raise ValueError(f"limits must be above zero: {', '.join(wrong)}")
+        return value
+
+    @field_validator("fsck")
+    @classmethod
+    def _known_faults(cls, value: dict[str, str]) -> dict[str, str]:
+        check_changes(value)
         return value
 
     @field_validator("s3_endpoint", "s3_public_endpoint", "lakefs_endpoint")
@@ -103,6 +112,11 @@ class Settings(BaseSettings):
         if bool(info.data.get("lakefs_access_key")) != bool(value.get_secret_value()):
             raise ValueError("set both KOHAKU_HUB_LAKEFS_ACCESS_KEY and KOHAKU_HUB_LAKEFS_SECRET_KEY, or none of them")
         return value
+
+    @property
+    def strictness(self) -> Strictness:
+        """How pushes are judged."""
+        return Strictness(check_changes(self.fsck), LargeBlobs.REFUSE if self.refuse_large_blobs else LargeBlobs.WARN)
 
     def make_limits(self) -> Limits:
         given = {limit: getattr(self, name) * unit for name, (limit, unit) in _LIMITS.items() if getattr(self, name) is not None}

@@ -1,5 +1,9 @@
-"""Which repository was given which large object (I7). Every read of the pool on behalf of a user asks here first."""
+"""Which repository was given which large object (I7). Every read of the pool on behalf of a user asks here first.
 
+The empty object is everybody's: to know it is to have it. It is stored and noted when it is first asked for.
+"""
+
+import hashlib
 import time
 from collections.abc import Iterable
 
@@ -7,6 +11,8 @@ from storage.blobs.base import BlobStore
 from storage.database.base import Database, Tx
 from storage.errors import ObjectNotFound, RepoNotFound
 from storage.records import BlobRef
+
+EMPTY = BlobRef(hashlib.sha256().hexdigest(), 0)
 
 
 class Possession:
@@ -16,16 +22,20 @@ class Possession:
 
     def has(self, repo_id: str, sha256: str) -> BlobRef | None:
         """The object with its true size, if the repository possesses it."""
-        return _has(self._database, repo_id, sha256)
+        return _has(self._database, repo_id, sha256) or self._empty(repo_id, sha256)
 
     def held(self, repo_id: str, oids: Iterable[str]) -> dict[str, BlobRef]:
         """Those of `oids` that the repository possesses."""
 
         def work(tx: Tx) -> dict[str, BlobRef]:
-            found = ((oid, _has(tx, repo_id, oid)) for oid in oids)
+            found = ((oid, _has(tx, repo_id, oid)) for oid in wanted)
             return {oid: blob for oid, blob in found if blob is not None}
 
-        return self._database.read(work)
+        wanted = set(oids)
+        held = self._database.read(work)
+        if EMPTY.sha256 in wanted - set(held) and (empty := self._empty(repo_id, EMPTY.sha256)):
+            held[empty.sha256] = empty
+        return held
 
     def missing(self, repo_id: str, blobs: Iterable[BlobRef]) -> list[BlobRef]:
         """Those that the repository does not possess in that size."""
@@ -40,6 +50,13 @@ class Possession:
         if not self._blobs.exists(blob):
             raise ObjectNotFound(f"Object {blob.sha256} of {blob.size} bytes is not stored. Upload it first.")
         self._database.write(lambda tx: link_in(tx, repo_id, blob))
+
+    def _empty(self, repo_id: str, sha256: str) -> BlobRef | None:
+        if sha256 != EMPTY.sha256:
+            return None
+        self._blobs.keep(b"")
+        self._database.write(lambda tx: link_in(tx, repo_id, EMPTY))
+        return EMPTY
 
 
 def link_in(tx: Tx, repo_id: str, blob: BlobRef) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from accounts.access import READABLE_REPOS, readable_by
-from lfs.possession import Possession, link_in
+from lfs.possession import EMPTY, Possession, link_in
 from storage.blobs.base import BlobStore
 from storage.database.base import Database, Tx
 from storage.records import BlobRef, Principal, Repo
@@ -27,9 +27,10 @@ class LargeFiles:
         def work(tx: Tx) -> dict[str, BlobRef | None]:
             sql = "SELECT size FROM blobs WHERE sha256 = :sha256"
             rows = {sha256: tx.one(sql, {"sha256": sha256}) for sha256 in wanted}
+            sizes = {sha256: row["size"] for sha256, row in rows.items() if row is not None} | {EMPTY.sha256: EMPTY.size}
             return {
-                sha256: BlobRef(sha256, row["size"]) if row is not None and wanted[sha256] in (None, row["size"]) else None
-                for sha256, row in rows.items()
+                sha256: BlobRef(sha256, sizes[sha256]) if sha256 in sizes and size in (None, sizes[sha256]) else None
+                for sha256, size in wanted.items()
             }
 
         return self._database.read(work)

@@ -63,6 +63,7 @@ class Limits:
     regular_binary_bytes: int = MIB
     attributes_bytes: int = 256 * 1024  # of one .gitattributes or .gitignore that is looked at
     attributes_rules: int = 2000
+    tracked_paths: int = 10_000  # new files of a push that are held against .gitattributes
     attributes_steps: int = 50_000_000  # names that are held against parts of patterns for one request
     # JSON and forms
     json_bytes: int = MIB

@@ -9,12 +9,12 @@ from itertools import islice
 from gitserver.commit.attributes import Attributes
 from gitserver.commit.draft import Draft
 from gitserver.commit.paths import name_fault
-from gitserver.objects import Kind, RawObject, object_id
-from gitserver.receive.fsck import check_gitattributes, check_gitmodules
+from gitserver.objects import Kind, RawObject
+from gitserver.receive.fsck import gitattributes_faults, gitmodules_faults
 from gitserver.receive.names import GITATTRIBUTES, GITIGNORE, GITMODULES, MAILMAP
 from lfs.pointer import Pointer, serialize
 from storage.blobs.base import BlobStore
-from storage.errors import BadPack, TooLarge, Unavailable
+from storage.errors import TooLarge, Unavailable
 from storage.limits import MIB, Limits
 from storage.records import BlobRef
 from storage.versions.contents import Reader
@@ -68,7 +68,9 @@ class Taking:
             else:
                 self._skipped += 1
         self._put_all([path for path in wanted if _says_attributes(path)])  # they say which of the others are large
-        self._put_all([path for path in wanted if not _says_attributes(path)], Attributes(self._attributes, _LIMITS))
+        self._put_all(
+            [path for path in wanted if not _says_attributes(path)], Attributes(self._attributes, _LIMITS, has_macros=False)
+        )  # (I1)
         return self._skipped
 
     def _remove(self, path: bytes) -> None:
@@ -181,14 +183,9 @@ def _is_dangerous(file: _Fetched) -> bool:
         return any(control.is_named(name) for control in _CONTROL_FILES)
     if file.data is None:
         return False
-    try:
-        if GITMODULES.is_named(name):
-            check_gitmodules(object_id(Kind.BLOB, file.data), file.data)
-        if GITATTRIBUTES.is_named(name):
-            check_gitattributes(object_id(Kind.BLOB, file.data), file.data)
-    except BadPack:
-        return True
-    return False
+    faults = [gitmodules_faults(file.data)] if GITMODULES.is_named(name) else []
+    faults += [gitattributes_faults(file.data)] if GITATTRIBUTES.is_named(name) else []
+    return any(True for found in faults for _ in found)
 
 
 def _folders(path: bytes) -> Iterator[bytes]:

@@ -1,9 +1,10 @@
 """What .gitattributes and .gitignore of a revision say of a path: whether large storage holds it, and whether it is left out."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from gitserver.commit.lines import State, parse_line
 from gitserver.commit.patterns import Pattern, parse_pattern
 from storage.errors import TooLarge
 from storage.limits import Limits
@@ -16,14 +17,15 @@ _MODEL_NAMES = (
 _DATASET_NAMES = "*.lz4 *.mds *.pcm *.sam *.raw *.aac *.flac *.mp3 *.ogg *.wav *.bmp *.gif *.png *.tiff *.jpg *.jpeg *.webp *.mp4 *.webm"
 _TRACKED = b" filter=lfs diff=lfs merge=lfs -text\n"
 _SPECIAL = frozenset(b"*?[\\")
+_FILTER = b"filter"
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A line that speaks of the `filter` attribute: `is_lfs`, or something else."""
+    """A line that says something of the `filter` attribute, by itself or through macros; `states` are those that do, as written."""
 
     pattern: Pattern
-    is_lfs: bool
+    states: tuple[State, ...]
 
 
 class _Work:
@@ -41,28 +43,43 @@ class _Work:
 
 
 class Attributes:
-    """`read` gives the .gitattributes of a folder (b"" is the root), or None. Deeper files win, later lines win."""
+    """`read` gives the .gitattributes of a folder (b"" is the root), or None. Deeper files win, later lines win.
 
-    def __init__(self, read: Callable[[bytes], bytes | None], limits: Limits) -> None:
+    Macros stand in the root's file only, as git has it. `has_macros` is False for what was decided before they were read here.
+    """
+
+    def __init__(self, read: Callable[[bytes], bytes | None], limits: Limits, *, has_macros: bool = True) -> None:
         self._read = read
         self._limits = limits
+        self._has_macros = has_macros
+        self._macros: Mapping[bytes, Sequence[State]] | None = None
         self._rules: dict[bytes, tuple[Rule, ...]] = {}
         self._work = _Work(limits)
 
     def is_lfs(self, path: bytes) -> bool:
         names = path.split(b"/")
+        if self._macros is None:
+            text = self._text(b"") if self._has_macros else b""
+            self._macros = _macros(text, self._limits.attributes_rules)
+        states: dict[bytes, bytes | bool | None] = {}
         for depth in range(len(names) - 1, -1, -1):
             below = names[depth:]
-            for rule in reversed(self._of(b"/".join(names[:depth]))):
+            for rule in reversed(self._of(b"/".join(names[:depth]), self._macros)):
                 if rule.pattern.matches(below, self._work.spend):
-                    return rule.is_lfs
+                    _fill(states, rule.states, self._macros)
+                    if _FILTER in states:
+                        return states[_FILTER] == b"lfs"
         return False
 
-    def _of(self, folder: bytes) -> tuple[Rule, ...]:
+    def _of(self, folder: bytes, macros: Mapping[bytes, Sequence[State]]) -> tuple[Rule, ...]:
         if folder not in self._rules:
-            text = self._read(folder)
-            self._rules[folder] = _rules(text[-self._limits.attributes_bytes :], self._limits.attributes_rules) if text else ()
+            text = self._text(folder)
+            self._rules[folder] = _rules(text, self._limits.attributes_rules, frozenset((_FILTER, *macros))) if text else ()
         return self._rules[folder]
+
+    def _text(self, folder: bytes) -> bytes:
+        text = self._read(folder) or b""
+        return text[-self._limits.attributes_bytes :]
 
 
 class Ignores:
@@ -114,23 +131,55 @@ def _quoted(path: bytes) -> bytes:
     return b"".join(pieces)
 
 
+def _fill(states: dict[bytes, bytes | bool | None], new: Sequence[State], macros: Mapping[bytes, Sequence[State]]) -> None:
+    """What was said first stays; of one line the last word is the first. A macro that is set says what it stands for."""
+    waiting = list(new)
+    while waiting:
+        name, value = waiting.pop()
+        if name not in states:
+            states[name] = value
+            waiting += macros.get(name, ()) if value is True else ()
+
+
 @lru_cache(maxsize=8)  # the largest of strangers' files takes 20 MB
-def _rules(text: bytes, most: int) -> tuple[Rule, ...]:
-    """The last of them, since later lines win."""
-    lines = [line for line in text.splitlines() if b"filter" in line]
-    return tuple(rule for line in lines[-most:] if (rule := _attribute_line(line)) is not None)
+def _rules(text: bytes, most: int, names: frozenset[bytes]) -> tuple[Rule, ...]:
+    """The last of them, since later lines win; only of attributes that are among `names`."""
+    found: list[Rule] = []
+    for line in reversed(_lines(text)):
+        if len(found) < most and (parsed := parse_line(line)) is not None and not parsed.is_macro:
+            states = tuple(state for state in parsed.states if state.name in names)
+            pattern = _file_pattern(parsed.name) if states else None
+            if pattern is not None:
+                found.append(Rule(pattern, states))
+    return tuple(reversed(found))
 
 
-def _attribute_line(line: bytes) -> Rule | None:
-    words = line.split()
-    if len(words) < 2 or words[0].startswith((b"#", b"[attr]", b"!")):
-        return None
-    values = [word for word in words[1:] if word.lstrip(b"-!").partition(b"=")[0] == b"filter"]
-    name = words[0]
-    if name.startswith(b'"') and name.endswith(b'"') and len(name) > 1:
-        name = name[1:-1]
-    pattern = None if not values or name.endswith(b"/") else parse_pattern(name)
-    return Rule(pattern, values[-1] == b"filter=lfs") if pattern is not None else None
+@lru_cache(maxsize=8)
+def _macros(text: bytes, most: int) -> Mapping[bytes, Sequence[State]]:
+    """Those that say something of `filter`, be it through others; of two of one name the later counts."""
+    lines = [line for line in _lines(text) if b"[attr]" in line][-most:]
+    defined = {parsed.name: parsed.states for line in lines if (parsed := parse_line(line)) is not None and parsed.is_macro}
+    users: dict[bytes, list[bytes]] = {}
+    for name, states in defined.items():
+        for state in states:
+            users.setdefault(state.name, []).append(name)
+    kept: dict[bytes, Sequence[State]] = {}
+    waiting = [_FILTER]
+    while waiting:
+        for name in users.pop(waiting.pop(), ()):
+            if name not in kept:
+                kept[name] = defined[name]
+                waiting.append(name)
+    return kept
+
+
+def _lines(text: bytes) -> list[bytes]:
+    return text.removeprefix(b"\xef\xbb\xbf").partition(b"\0")[0].split(b"\n")
+
+
+def _file_pattern(text: bytes) -> Pattern | None:
+    """None for what means no file: a negation, which git ignores here, or a folder."""
+    return parse_pattern(text) if text and not text.startswith(b"!") and not text.endswith(b"/") else None
 
 
 def _ignore_line(line: bytes) -> _IgnoreLine | None:

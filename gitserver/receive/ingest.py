@@ -14,22 +14,24 @@ from gitserver.entries import entry_header
 from gitserver.objects import Kind, Objects, RawObject, object_id
 from gitserver.parse import CommitNode, parse_commit_node
 from gitserver.receive.deltas import Deltas
-from gitserver.receive.fsck import Fsck, check_gitattributes, check_gitmodules
+from gitserver.receive.fsck import Fsck, gitattributes_faults, gitmodules_faults
+from gitserver.receive.large_blobs import misplaced
 from gitserver.receive.patch import Patch
 from gitserver.receive.scan import Entry, PackScan
-from gitserver.receive.verdict import Profile
+from gitserver.receive.severities import USUAL, LargeBlobs, Strictness
 from lfs.pointer import MOST_BYTES, parse
 from storage.errors import BadPack, ObjectNotFound
 from storage.limits import Limits
 from storage.records import BlobRef, Oid, PackInfo
 
 _TICK = 5000
+_MOST_LARGE = 10_000  # blobs over the limit that are remembered
 
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
     """A pack that may be stored; `pointers` are the LFS objects that its blobs name, `tags` its tag objects with what they point to,
-    `commits` its commits where they were asked for.
+    `commits` its commits where they were asked for, `warnings` lines for who pushed it, `misplaced` such of files for Git LFS.
     """
 
     info: PackInfo
@@ -38,14 +40,17 @@ class Ingested:
     pointers: list[BlobRef]
     tags: dict[Oid, Oid] = field(default_factory=dict)
     commits: dict[Oid, CommitNode] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    misplaced: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How strictly a pack is judged, and whether its commits are told."""
+    """How strictly a pack is judged, and whether its commits are told. Files for Git LFS are looked for in the trees of `tips`."""
 
-    profile: Profile = Profile.PUSHED
+    strictness: Strictness = USUAL
     keep_commits: bool = False
+    tips: tuple[Oid, ...] = ()
 
 
 class Ingest:
@@ -55,12 +60,16 @@ class Ingest:
         self._objects = objects
         self._limits = limits
         self._progress = progress
-        self._fsck = Fsck(limits, terms.profile)
+        self._fsck = Fsck(limits, terms.strictness.severities)
         self._kinds: dict[Oid, Kind] = {}
         self._pointers: dict[str, BlobRef] = {}
         self._tags: dict[Oid, Oid] = {}
-        self._keep_commits = terms.keep_commits
+        self._terms = terms
         self._commits: dict[Oid, CommitNode] = {}
+        self._large: dict[Oid, int] = {}  # blobs over the limit with their sizes
+        self._pointer_blobs: set[Oid] = set()
+        self._has_filters = False
+        self._misplaced: list[str] = []
 
     def run(self, pack: Path) -> Ingested:
         """Check `pack` (a file of our own), complete it if it is thin, and write its index beside it. The caller has refreshed the objects.
@@ -83,7 +92,8 @@ class Ingest:
         with index.open("wb") as out:
             write_pack_index_v2(out, sorted(rows), trailer)
         info = PackInfo(trailer.hex(), len(rows), pack.stat().st_size)
-        return Ingested(info, index, self._kinds, list(self._pointers.values()), self._tags, self._commits)
+        pointers, warnings = list(self._pointers.values()), self._fsck.judge.warnings
+        return Ingested(info, index, self._kinds, pointers, self._tags, self._commits, warnings, self._misplaced)
 
     def _read(self, scan: PackScan) -> tuple[list[Entry], dict[Oid, RawObject]]:
         scan.read_header()
@@ -109,24 +119,42 @@ class Ingest:
             if len(self._kinds) % _TICK == 0:
                 self._progress(f"Checking objects: {len(self._kinds)}/{scan.count}\r")
         self._look_into(entries, deltas)
+        self._misplaced = self._find_misplaced(entries, deltas)
         self._progress(f"Checking objects: {len(self._kinds)}/{scan.count}, done.\n")
         return entries, {oid: raw for oid, raw in deltas.outside.items() if oid not in self._kinds}
 
     def _look_into(self, entries: list[Entry], deltas: Deltas) -> None:
         """The files that git itself would read, in the pack or stored before under another name."""
         names = self._fsck.references
-        for check, oids in ((check_gitmodules, names.gitmodules), (check_gitattributes, names.gitattributes)):
+        for name, oids in (("gitmodules", names.gitmodules), ("gitattributes", names.gitattributes)):
             for entry in entries if oids else ():
                 if entry.oid in oids and entry.kind is Kind.BLOB:
-                    check(entry.oid, deltas.data(entry))
+                    self._look_at(name, entry.oid, deltas.data(entry))
             for oid in oids:
                 kind = self._kinds.get(oid) or self._stored_kind(oid)
                 if kind is Kind.BLOB and oid not in self._kinds:
-                    check(oid, self._objects.get(oid).data)
-                elif kind is not Kind.BLOB and (kind or oids is names.gitattributes):  # git lets a submodule be called .gitmodules
-                    raise BadPack(
-                        f"fsck error: {oid.hex()} stands for .gitmodules or .gitattributes, but it is no file (gitmodulesBlob …)."
-                    )
+                    self._look_at(name, oid, self._objects.get(oid).data)
+                elif kind is not Kind.BLOB and (kind or name == "gitattributes"):  # git lets a submodule be called .gitmodules
+                    self._fsck.judge.fault(kind or Kind.BLOB, oid, f"{name}Blob", f"it stands for .{name}, but it is no file")
+
+    def _look_at(self, name: str, oid: Oid, data: bytes) -> None:
+        faults = gitmodules_faults(data) if name == "gitmodules" else gitattributes_faults(data)
+        for fault in faults:
+            self._fsck.judge.fault(Kind.BLOB, oid, fault.id, fault.text)
+        self._has_filters |= name == "gitattributes" and b"filter" in data
+
+    def _find_misplaced(self, entries: list[Entry], deltas: Deltas) -> list[str]:
+        """Lines about files for Git LFS; where nothing speaks of it, and no blob is large, nothing is looked for."""
+        if self._terms.strictness.large is LargeBlobs.IGNORE or not (self._has_filters or self._large):
+            return []
+        new = _New(entries, deltas, self._objects, self._pointer_blobs)
+        roots = [root for tip in self._terms.tips if (root := new.root(self._peeled(tip))) is not None]
+        return list(misplaced(roots, self._large, new, self._limits).lines(self._limits))
+
+    def _peeled(self, oid: Oid) -> Oid:
+        while oid in self._tags:
+            oid = self._tags[oid]
+        return oid
 
     def _object(self, entry: Entry, data: bytes, patch: Patch | None = None) -> None:
         assert entry.kind is not None
@@ -134,9 +162,11 @@ class Ingest:
         self._note(oid, entry.kind)
         self._fsck.check(entry.kind, oid, data, patch)
         if entry.kind is Kind.BLOB:
-            if len(data) <= MOST_BYTES and data.startswith(b"version ") and (pointer := parse(data)):
+            if len(data) <= MOST_BYTES and (pointer := parse(data)):
                 self._pointers[pointer.oid] = pointer.blob
-        elif entry.kind is Kind.COMMIT and self._keep_commits:
+                self._pointer_blobs.add(oid)
+            self._note_large(oid, len(data))
+        elif entry.kind is Kind.COMMIT and self._terms.keep_commits:
             self._commits[oid] = parse_commit_node(oid, data)
         elif entry.kind is Kind.TAG:
             self._tags[oid] = bytes.fromhex(data[7:47].decode("ascii"))
@@ -149,6 +179,11 @@ class Ingest:
             digest.update(piece)
         entry.oid = digest.digest()
         self._note(entry.oid, Kind.BLOB)
+        self._note_large(entry.oid, entry.size)
+
+    def _note_large(self, oid: Oid, size: int) -> None:
+        if size > self._limits.regular_bytes and len(self._large) < _MOST_LARGE:
+            self._large[oid] = size
 
     def _note(self, oid: Oid, kind: Kind) -> None:
         if oid in self._kinds:
@@ -177,6 +212,38 @@ class Ingest:
     def _stored_kind(self, oid: Oid) -> Kind | None:
         try:
             return self._objects.header(oid)[0]
+        except ObjectNotFound:
+            return None
+
+
+class _New:
+    """NewObjects of a pack that was read."""
+
+    def __init__(self, entries: list[Entry], deltas: Deltas, objects: Objects, pointers: set[Oid]) -> None:
+        self._entries = {entry.oid: entry for entry in entries}
+        self._deltas = deltas
+        self._objects = objects
+        self._pointers = pointers
+
+    def root(self, commit: Oid) -> Oid | None:
+        entry = self._entries.get(commit)
+        is_commit = entry is not None and entry.kind is Kind.COMMIT
+        return parse_commit_node(commit, self._deltas.data(entry)).tree if entry is not None and is_commit else None
+
+    def tree(self, oid: Oid) -> bytes | None:
+        entry = self._entries.get(oid)
+        return self._deltas.data(entry) if entry is not None and entry.kind is Kind.TREE else None
+
+    def size(self, oid: Oid) -> int | None:
+        entry = self._entries.get(oid)
+        return entry.size if entry is not None and entry.kind is Kind.BLOB and oid not in self._pointers else None
+
+    def text(self, oid: Oid) -> bytes | None:
+        entry = self._entries.get(oid)
+        if entry is not None:
+            return self._deltas.data(entry) if entry.kind is Kind.BLOB else None
+        try:
+            return self._objects.get(oid).data
         except ObjectNotFound:
             return None
 

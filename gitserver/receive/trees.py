@@ -1,4 +1,4 @@
-"""Strict fsck of trees. Versions of a tree have most of their entries in common: each entry is judged once, and of a tree that came as a
+"""Fsck of trees. Versions of a tree have most of their entries in common: each entry is judged once, and of a tree that came as a
 delta only what lies between its copied entries is parsed.
 """
 
@@ -11,9 +11,9 @@ from itertools import accumulate, chain, islice
 from operator import ge
 
 from gitserver.objects import Kind
-from gitserver.receive.names import GITATTRIBUTES, GITMODULES, is_dotgit
+from gitserver.receive.names import GITATTRIBUTES, GITIGNORE, GITMODULES, MAILMAP, is_dotgit
 from gitserver.receive.patch import Patch
-from gitserver.receive.verdict import Profile, References, bad, shown
+from gitserver.receive.verdict import Judge, References, bad, shown
 from storage.limits import MIB, Limits
 from storage.records import ZERO_OID, Oid
 
@@ -23,11 +23,15 @@ _MOST_JUDGED = 8 * MIB  # of entries that are remembered
 _MOST_KEPT = 4 * MIB  # of trees that are
 _LEAST_KEPT = 4096  # what is made from a smaller tree is parsed whole as fast
 _MOST_COPIES = 1000  # of a delta that are looked at; the rest of the tree is parsed
-# Odd permissions of regular files are badFilemode, which git only mentions; other kinds of entry are what they are exactly.
-_MODE = re.compile(rb"100[0-7]{3}|120000|40000|160000")
-_OLD_MODE = re.compile(rb"0{0,2}(?:100[0-7]{3}|120000|40000|160000)")
+_MODES = frozenset((b"100644", b"100755", b"120000", b"40000", b"160000"))
+_FILE = re.compile(rb"100[0-7]{3}")  # with odd permissions; other kinds of entry are what they are exactly
 _SLASH = ord("/")
-_SUSPECT = re.compile(rb"git|~[1-9]|[^\x00-\x7f]|\\", re.IGNORECASE)  # only such names can stand for .git and its files
+_SUSPECT = re.compile(rb"git|mailmap|~[1-9]|[^\x00-\x7f]|\\", re.IGNORECASE)  # only such names can stand for .git and its files
+_SYMLINKS = (
+    (GITATTRIBUTES, "gitattributesSymlink"),
+    (GITIGNORE, "gitignoreSymlink"),
+    (MAILMAP, "mailmapSymlink"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,9 @@ class _Tree:
 class Trees:
     """Checks trees one by one and gathers what they name. Raises BadPack that names the tree and its fault as git does."""
 
-    def __init__(self, limits: Limits, profile: Profile, references: References) -> None:
+    def __init__(self, limits: Limits, judge: Judge, references: References) -> None:
         self._limits = limits
-        self._mode = _OLD_MODE if profile is Profile.IMPORTED else _MODE
+        self._judge = judge
         self._references = references
         self._judged: dict[bytes, bytes] = {}  # good entries, and what each is sorted by
         self._folders: set[bytes] = set()  # what the folders among them are sorted by
@@ -58,10 +62,10 @@ class Trees:
         else:
             tree = _Tree([], array("L"))
             if not self._parse(oid, data, tree):
-                raise bad(Kind.TREE, oid, "badTree: it cannot be parsed")
+                raise bad(Kind.TREE, oid, "badTree", "it cannot be parsed")
             is_good = self._is_in_order(tree.keys)
         if not is_good:
-            raise bad(Kind.TREE, oid, _order_fault(tree.keys))
+            raise bad(Kind.TREE, oid, *_order_fault(tree.keys))
         self._keep(oid, tree)
         if self._judged_bytes > _MOST_JUDGED:
             self._judged.clear()
@@ -119,9 +123,9 @@ class Trees:
         """Judge one entry. A folder is sorted by its name with a slash."""
         written, _, rest = entry.partition(b" ")
         name, target = rest[:-21], rest[-20:]
-        if not self._mode.fullmatch(written) or target == ZERO_OID:
-            raise bad(Kind.TREE, oid, _entry_fault(written, name, target))
-        mode = written.lstrip(b"0")
+        mode = self._mode(oid, written, name) if written not in _MODES else written
+        if target == ZERO_OID:
+            raise bad(Kind.TREE, oid, "nullSha1", f"{shown(name)} points to no object")
         self._name(oid, mode, name, target)
         if mode == b"40000":
             self._references.trees.add(target)
@@ -132,18 +136,40 @@ class Trees:
         self._judged[entry] = name
         self._judged_bytes += len(entry)
 
+    def _mode(self, oid: Oid, written: bytes, name: bytes) -> bytes:
+        """The mode without zeros in front, of a kind that git has."""
+        mode = written.lstrip(b"0")
+        if mode not in _MODES and not _FILE.fullmatch(mode):
+            raise bad(Kind.TREE, oid, "badTree", f"{shown(written)} of {shown(name)} is the mode of nothing that git knows")
+        if mode not in _MODES:
+            self._judge.fault(Kind.TREE, oid, "badFilemode", f"{shown(written)} of {shown(name)}")
+        if mode != written:
+            self._judge.fault(Kind.TREE, oid, "zeroPaddedFilemode", f"{shown(written)} of {shown(name)}")
+        return mode
+
     def _name(self, oid: Oid, mode: bytes, name: bytes, target: Oid) -> None:
-        if not name or name in (b".", b"..") or b"/" in name:
-            raise bad(Kind.TREE, oid, f"emptyName, hasDot, hasDotdot or fullPathname: {shown(name)}")
-        if len(name) > self._limits.path_bytes:
-            raise bad(Kind.TREE, oid, f"largePathname: a name of {len(name)} bytes; {self._limits.path_bytes} are allowed")
-        if not _SUSPECT.search(name):
-            return
+        if not name:
+            raise bad(Kind.TREE, oid, "emptyName", "an entry has no name")
+        if name in (b".", b".."):
+            raise bad(Kind.TREE, oid, "hasDot" if name == b"." else "hasDotdot", f"an entry is called {shown(name)}")
+        if b"/" in name:
+            raise bad(Kind.TREE, oid, "fullPathname", f"a slash stands in the name {shown(name)}")
+        if len(name) > (most := self._limits.path_bytes):
+            self._judge.fault(Kind.TREE, oid, "largePathname", f"a name of {len(name)} bytes; {most} are allowed")
+        if _SUSPECT.search(name):
+            self._control(oid, mode, name, target)
+
+    def _control(self, oid: Oid, mode: bytes, name: bytes, target: Oid) -> None:
+        """A name that may stand for `.git`, or for a file that git reads."""
         if is_dotgit(name):
-            raise bad(Kind.TREE, oid, f"hasDotgit: {shown(name)} stands for .git on some file system")
+            self._judge.fault(Kind.TREE, oid, "hasDotgit", f"{shown(name)} stands for .git on some file system")
+        if mode == b"120000":
+            for file, fault in _SYMLINKS:
+                if file.is_named(name):
+                    self._judge.fault(Kind.TREE, oid, fault, f"{shown(name)} is a symbolic link")
         if GITMODULES.is_named(name) or GITMODULES.is_behind_backslash(name):
             if mode == b"120000":
-                raise bad(Kind.TREE, oid, "gitmodulesSymlink: .gitmodules is a symbolic link")
+                self._judge.fault(Kind.TREE, oid, "gitmodulesSymlink", f"{shown(name)} is a symbolic link")
             self._references.gitmodules.add(target)
         if mode != b"120000" and GITATTRIBUTES.is_named(name):
             self._references.gitattributes.add(target)
@@ -173,24 +199,16 @@ def _is_still_in_order(keys: list[bytes], new: list[slice]) -> bool:
     return True
 
 
-def _order_fault(keys: list[bytes]) -> str:
+def _order_fault(keys: list[bytes]) -> tuple[str, str]:
     """Of a tree's entries by what they are sorted by; one of two of the same name may be a tree and stand further down."""
     seen: set[bytes] = set()
     last = b""
     for key in keys:
         name = key.removesuffix(b"/")
         if name in seen:
-            return f"duplicateEntries: {shown(name)} stands in it twice"
+            return "duplicateEntries", f"{shown(name)} stands in it twice"
         if key <= last:
-            return f"treeNotSorted: {shown(name)} stands after a greater name"
+            return "treeNotSorted", f"{shown(name)} stands after a greater name"
         seen.add(name)
         last = key
     raise AssertionError("these entries are in order")
-
-
-def _entry_fault(mode: bytes, name: bytes, target: Oid) -> str:
-    if mode.startswith(b"0"):
-        return f"zeroPaddedFilemode: {shown(mode)} of {shown(name)}"
-    if target == ZERO_OID and _MODE.fullmatch(mode):
-        return f"nullSha1: {shown(name)} points to no object"
-    return f"badFilemode: {shown(mode)} of {shown(name)}"

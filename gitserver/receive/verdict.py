@@ -1,20 +1,16 @@
-"""What fsck says of objects: how strict it is, what they name, and how a fault is told."""
+"""What fsck says of objects: what they name, and how a fault is told or taken."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import Enum
 
 from gitserver.objects import Kind
+from gitserver.receive.people import Fault
+from gitserver.receive.severities import DEFAULT, Severities, Severity
 from storage.errors import BadPack
 from storage.records import Oid
 
-
-class Profile(Enum):
-    """How strict: PUSHED is git's own `--strict`; IMPORTED also takes what old histories are known to hold and no program trips over:
-    odd lines about people (author, committer, tagger) and zero-padded modes. All that is a danger stays refused.
-    """
-
-    PUSHED = 0
-    IMPORTED = 1
+_MOST_WARNINGS = 20
+_MOST_SHOWN = 200
 
 
 @dataclass(slots=True)
@@ -32,9 +28,50 @@ class References:
         return {Kind.COMMIT: self.commits, Kind.TREE: self.trees, Kind.BLOB: self.blobs, Kind.TAG: self.tags}[kind]
 
 
-def bad(kind: Kind, oid: Oid, fault: str) -> BadPack:
-    return BadPack(f"fsck error in {kind.text.decode()} {oid.hex()}: {fault}")
+class Judge:
+    """Takes each fault as the table of severities says: raises BadPack for an error, keeps a line for a warning."""
+
+    def __init__(self, severities: Severities = DEFAULT) -> None:
+        self._severities = severities
+        self._lines: dict[str, None] = {}
+        self._more = 0
+
+    def fault(self, kind: Kind, oid: Oid, fault: str, text: str = "") -> None:
+        severity = self._severities.of(fault)
+        if severity is Severity.ERROR:
+            raise bad(kind, oid, fault, text)
+        if severity is Severity.WARN:
+            self._warn(_told(kind, oid, fault, text))
+
+    def line(self, kind: Kind, oid: Oid, line: bytes, faults: Iterable[Fault]) -> None:
+        """Faults of one line of a header."""
+        for fault in faults:
+            self.fault(kind, oid, fault.id, f"{fault.text}, in the line {shown(line)}")
+
+    @property
+    def warnings(self) -> list[str]:
+        """A line each, as many as are told."""
+        more = [f"and {self._more} more of such faults"] if self._more else []
+        return [*self._lines, *more]
+
+    def _warn(self, text: str) -> None:
+        if text in self._lines:
+            return
+        if len(self._lines) < _MOST_WARNINGS:
+            self._lines[text] = None
+        else:
+            self._more += 1
+
+
+def bad(kind: Kind, oid: Oid, fault: str, text: str = "") -> BadPack:
+    return BadPack(f"fsck error in {_told(kind, oid, fault, text)}")
+
+
+def _told(kind: Kind, oid: Oid, fault: str, text: str) -> str:
+    return f"{kind.text.decode()} {oid.hex()}: {fault}{': ' + text if text else ''}"
 
 
 def shown(name: bytes) -> str:
-    return repr(name[:80])[1:]
+    """Bytes as text in quotation marks, with escapes for what a terminal would take for something else."""
+    cut = name[:_MOST_SHOWN]
+    return repr(cut)[1:] + ("…" if len(name) > len(cut) else "")

@@ -61,6 +61,46 @@ def test_same_verdicts_as_git(tmp_path: Path, seed: int) -> None:
     assert ({path: ignores.has(path) for path in expected}, ignore) == (expected, ignore)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_g9_macros_mean_what_git_says(tmp_path: Path, seed: int) -> None:
+    dice, git = random.Random(seed), Git(tmp_path)
+    names = ["lfs", "big", "huge", "binary", "filter"]
+    words = ["filter=lfs", "filter=x", "-filter", "!filter", "filter", "text", *(sign + name for name in names for sign in ("", "-", "!"))]
+    bad = ["b@d", "--x", "lfs=1"]
+    patterns = ["*.a", "*.b", "/d/*", "d/**", '"d/\\143.a"', "x", "!*.a", "d/"]
+
+    def line() -> str:
+        said = " ".join(dice.choices(words, k=dice.randint(1, 3)) + dice.choices(bad, k=dice.random() < 0.05))
+        name = f"[attr]{dice.choice(names)}" if dice.random() < 0.4 else dice.choice(patterns)
+        return dice.choice(["", "", "  "]) + name + dice.choice([" ", "\t", " \r"]) + said
+
+    paths = [b"y.a", b"y.b", b"d/c.a", b"d/x", b"d/e/x.b", b"x"]
+    for _ in range(10):
+        files = {folder: "\n".join(line() for _ in range(count)).encode() for folder, count in ((b"", 8), (b"d", 3))}
+        (tmp_path / "d").mkdir(exist_ok=True)
+        for folder, text in files.items():
+            (tmp_path / folder.decode() / ".gitattributes").write_bytes(text)
+        attributes = Attributes(files.get, Limits())
+
+        assert ({path: attributes.is_lfs(path) for path in paths}, files) == (git.tracked(paths), files)
+
+
+def test_g9_a_macro_of_the_root_counts_below_and_is_decided_anew_nowhere() -> None:
+    files = {b"": b"[attr]lfs filter=lfs diff=lfs merge=lfs -text\n*.foo lfs\n", b"d": b"[attr]lfs -filter\n*.bar lfs\n"}
+    attributes = Attributes(files.get, Limits())
+    before = Attributes(files.get, Limits(), has_macros=False)
+
+    assert [attributes.is_lfs(path) for path in (b"a.foo", b"d/a.foo", b"d/a.bar", b"a.bar")] == [True, True, True, False]
+    assert not before.is_lfs(b"a.foo")
+
+
+def test_g9_macros_that_stand_for_each_other_end() -> None:
+    text = b"".join(b"[attr]m%d m%d m%d filter=lfs\n" % (at, (at + 1) % 1000, (at + 7) % 1000) for at in range(1000))
+    attributes = Attributes({b"": text + b"*.x m5\n"}.get, Limits())
+
+    assert attributes.is_lfs(b"a.x")
+
+
 @pytest.mark.parametrize("path", ["plain.txt", "with space.txt", "a/b c/[x]*?.txt", "#hash", "!bang", "back\\slash", "tab\there", "é/ü"])
 def test_a_tracked_path_is_tracked_and_its_neighbours_are_not(tmp_path: Path, path: str) -> None:
     git, raw = Git(tmp_path), path.encode()

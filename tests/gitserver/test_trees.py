@@ -8,7 +8,7 @@ from gitserver.merge.delta import make_delta
 from gitserver.receive import trees as trees_module
 from gitserver.receive.patch import Patch, read_sizes
 from gitserver.receive.trees import Trees
-from gitserver.receive.verdict import Profile, References
+from gitserver.receive.verdict import Judge, References
 from storage.errors import BadPack
 from storage.limits import Limits
 from storage.records import Oid
@@ -101,7 +101,7 @@ def verdict(base: bytes, data: bytes, patch: Patch | None) -> tuple[str, Referen
 
 def checker() -> tuple[Trees, References]:
     references = References()
-    return Trees(Limits(), Profile.PUSHED, references), references
+    return Trees(Limits(), Judge(), references), references
 
 
 @pytest.mark.parametrize("seed", range(20))

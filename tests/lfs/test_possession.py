@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from lfs.possession import EMPTY
+from lfs.store import LargeFiles
 from storage.errors import ObjectNotFound, RepoNotFound
 from storage.records import BlobRef, Principal, Repo, RepoKind, RepoName, Scope
 
@@ -59,3 +61,14 @@ def test_a_repository_deleted_during_an_upload(services: Any, repos: tuple[Repo,
     with pytest.raises(RepoNotFound, match="deleted"):
         services.possession.link(one.id, blob)
     assert services.possession.has(two.id, blob.sha256) == blob
+
+
+def test_g5_the_empty_object_is_everybodys(services: Any, repos: tuple[Repo, Repo]) -> None:
+    one, two = repos
+    lying = BlobRef(EMPTY.sha256, 5)
+
+    assert services.possession.missing(one.id, [EMPTY, lying]) == [lying]
+    assert services.possession.has(two.id, EMPTY.sha256) == EMPTY
+    assert LargeFiles(services.database, services.blobs, services.possession).sized({EMPTY.sha256: None}) == {EMPTY.sha256: EMPTY}
+    with services.blobs.open(EMPTY.sha256) as file:
+        assert file.read() == b""

@@ -208,7 +208,8 @@ def test_old_odd_histories_come_as_they_are(start_follower: Callable[..., Any], 
     assert hub.call("GET", f"/api/models/{NAME}/commits/old").status == 200
     assert hub.admin("check").returncode == 0
     pushed = git(tmp_path / "copy.git", "push", hub.git_url(hub.repo()), "old", check=False)
-    assert pushed.returncode == 1, "a push of the same is refused as ever"
+    assert pushed.returncode == 1, "a person without an address is for imports"
+    assert b"missingEmail" in pushed.stderr
 
 
 def test_the_operator_imports_in_the_foreground(
