@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from accounts.bodies import drain
-from accounts.endpoint import ASKER, STOPPING, Endpoint, add_endpoints
+from accounts.endpoint import ASKER, SPACE, STOPPING, Endpoint, add_endpoints
 from accounts.errors import render_json
 from accounts.keys.views import KeyViews
 from accounts.views import AccountViews
@@ -49,6 +49,7 @@ def make_app(services: Services) -> web.Application:
     app[STOPPING] = asyncio.Event()
     app[LEAVING] = asyncio.Event()
     app[RUNNING] = set()
+    app[SPACE] = services.stores.space
     app[_ORIGIN] = _origin(services)
     app.on_response_prepare.append(_add_headers)
     add_endpoints(app, endpoints(services), services.gatekeeper, services.repos)
