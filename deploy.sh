@@ -24,6 +24,11 @@ if [ ! -e .env ]; then
     ln "$new" .env || fail ".env appeared meanwhile; nothing was overwritten"
     say "made .env with every secret. Keep a copy of it where this machine's disk is not."
 fi
+# A .env from before there was a choice: the S3 server stays what it was.
+if ! grep -q '^COMPOSE_PROFILES=' .env && grep -q 'profiles: \[seaweedfs' docker-compose.yml; then
+    printf '\nCOMPOSE_PROFILES=seaweedfs\n' >>.env
+    say "wrote COMPOSE_PROFILES=seaweedfs into .env: the S3 server stays SeaweedFS"
+fi
 docker run --rm -i --network none kohakuhub-api kohakuhub secrets --check - <.env || fail "correct .env first (see above)"
 
 docker compose up -d --build --remove-orphans || fail "compose could not start everything; look at: docker compose ps, docker compose logs"
@@ -35,5 +40,5 @@ until docker compose exec -T hub-ui wget -q -O /dev/null http://127.0.0.1/readyz
     waited=$((waited + 2))
 done
 say "KohakuHub is at http://localhost:28080"
-say "first account: docker compose exec -it hub-api kohakuhub admin create-user NAME --email YOU@EXAMPLE.ORG --admin --password-stdin"
+say "first account: docker compose exec hub-api kohakuhub admin create-user NAME --email YOU@EXAMPLE.ORG --admin"
 say "check it all:  docker compose exec hub-api kohakuhub doctor http://hub-ui"

@@ -5,7 +5,7 @@ import json
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from aiohttp import ClientPayloadError, web
 
@@ -62,7 +62,7 @@ async def batches(request: web.Request, limit: int) -> AsyncIterator[list[bytes]
         yield pending
 
 
-async def spool(request: web.Request, file: BinaryIO, limit: int) -> int:
+async def spool(request: web.Request, file: IO[bytes], limit: int) -> int:
     """Write the body to `file`, off the event loop; how many bytes it was."""
     total = 0
     async for pieces in batches(request, limit):

@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias
 from aiohttp import web
 
 from accounts.access import decide, require
+from storage.disk_space import DiskSpace, is_full
 from storage.errors import HubError, Moved, Unauthenticated, Unavailable
 from storage.records import ANONYMOUS, Access, Principal, Repo, RepoKind, RepoName
 
@@ -103,11 +104,19 @@ API_REPO = f"/api/{KINDS}/{{ns}}/{{name}}"
 
 STOPPING = web.AppKey("stopping", asyncio.Event)
 ASKER = web.RequestKey("asker", Asker)
+SPACE = web.AppKey("space", DiskSpace)
 
 
 def asker(request: web.Request) -> Asker:
     """As the assembly found out, else as the connection tells."""
     return request.get(ASKER) or Asker(request.remote or "", request.scheme, request.host)
+
+
+def as_refusal(request: web.Request, error: OSError) -> HubError:
+    """DiskFull where that is what the system says of a write; raises `error` itself for all others."""
+    if not is_full(error) or SPACE not in request.app:
+        raise error
+    return request.app[SPACE].full()
 
 
 def add_endpoints(app: web.Application, rows: Iterable[Endpoint], doorman: Doorman, repos: RepoFinder) -> None:
@@ -128,6 +137,8 @@ def _wrap(row: Endpoint, doorman: Doorman, repos: RepoFinder) -> Callable[[web.R
             return _redirect(request, error)
         except HubError as error:
             return row.render(request, error)
+        except OSError as error:
+            return row.render(request, await asyncio.to_thread(as_refusal, request, error))
 
     return handle
 

@@ -31,7 +31,7 @@ def render_json(request: web.Request, error: HubError) -> web.Response:
         headers["X-Repo-Commit"] = error.commit
     if isinstance(error, Throttled):
         headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, Unavailable):
+    if error.status == Unavailable.status:
         headers["Retry-After"] = "5"
     body = {"error": error.message, "detail": error.message}
     return web.json_response(None if request.method == "HEAD" else body, status=error.status, headers=headers)

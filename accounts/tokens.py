@@ -3,11 +3,12 @@
 import hashlib
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from accounts.users import row_user
 from storage.database.base import Database
-from storage.errors import Invalid, NotFound
+from storage.errors import DiskFull, Invalid, NotFound
 from storage.records import Principal, Scope
 
 _PREFIX = "hf_"
@@ -67,7 +68,8 @@ class Tokens:
             return None
         if (row["last_used"] or 0) < now - _USED_EVERY:
             used = {"now": now, "id": row["token_id"]}
-            self._database.write(lambda tx: tx.run("UPDATE tokens SET last_used = :now WHERE id = :id", used))
+            with suppress(DiskFull):  # readers are let in all the same
+                self._database.write(lambda tx: tx.run("UPDATE tokens SET last_used = :now WHERE id = :id", used))
         principal = row_user(row).principal(Scope(row["scope"]), from_session=False)
         return replace(principal, token_name=row["token_name"], token_created_at=row["token_created_at"])
 

@@ -4,7 +4,9 @@
 # ratios. Needs root and Debian's nginx-light and fcgiwrap. DULWICH=0 leaves dulwich out, which takes minutes on a large repository.
 set -eu
 repo=$(realpath "$1") runs=${2:-5}
-here=$(dirname "$(realpath "$0")") shared=$(realpath "$(dirname "$0")/../../shared/bench/git")
+here=$(dirname "$(realpath "$0")") shared=${BENCH_SHARED:-$(dirname "$0")/../../shared/bench}/git
+[ -d "$shared" ] || { echo "The drivers of the benchmarks are not part of this repository: set BENCH_SHARED to their folder." >&2; exit 1; }
+shared=$(realpath "$shared")
 bin=$here/../.venv/bin work=$(mktemp -d) hub=http://127.0.0.1:28181 cgit=http://127.0.0.1:28190 dulwich=http://127.0.0.1:28195
 export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
 stop() { kill "$server" "$other" $nginx $shim 2>/dev/null || true; kill -- -"$fcgi" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"; }

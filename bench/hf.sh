@@ -3,7 +3,9 @@
 # uploads, resolve, commits; then Xet ingest. The driver is ../shared/bench/bench_hf.py; its full sizes are scale 1.
 set -eu
 scale=${1:-1}
-here=$(dirname "$(realpath "$0")") shared=$(realpath "$(dirname "$0")/../../shared/bench") port=28182
+here=$(dirname "$(realpath "$0")") shared=${BENCH_SHARED:-$(dirname "$0")/../../shared/bench} port=28182
+[ -d "$shared" ] || { echo "The drivers of the benchmarks are not part of this repository: set BENCH_SHARED to their folder." >&2; exit 1; }
+shared=$(realpath "$shared")
 bin=$here/../.venv/bin client=$here/../.venv/clients/newest/bin work=$(mktemp -d) hub=http://127.0.0.1:28182
 printf 'a bench password\n' | "$bin/kohakuhub" admin create-user hub --email hub@example.org --password-stdin --data "$work/data" >/dev/null
 token=$("$bin/kohakuhub" admin create-token hub --name bench --data "$work/data")

@@ -2,7 +2,9 @@
 # bench/lfs.sh [GB]: Git LFS and /resolve of this hub (embedded default, one worker) on loopback, with the driver of ../shared/bench. Prints
 # what it measured. Run it on a quiet machine.
 set -eu
-here=$(dirname "$(realpath "$0")") shared=$(realpath "$(dirname "$0")/../../shared/bench")
+here=$(dirname "$(realpath "$0")") shared=${BENCH_SHARED:-$(dirname "$0")/../../shared/bench}
+[ -d "$shared" ] || { echo "The drivers of the benchmarks are not part of this repository: set BENCH_SHARED to their folder." >&2; exit 1; }
+shared=$(realpath "$shared")
 bin=$here/../.venv/bin work=$(mktemp -d) hub=http://127.0.0.1:28181
 stop() { kill "$server" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"; }
 printf 'a bench password\n' | "$bin/kohakuhub" admin create-user hub --email hub@example.org --password-stdin --data "$work/data" >/dev/null

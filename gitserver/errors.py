@@ -15,7 +15,7 @@ def render_git(request: web.Request, error: HubError) -> web.Response:
         headers |= CHALLENGE
     if isinstance(error, Throttled):
         headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, Unavailable):
+    if error.status == Unavailable.status:
         headers["Retry-After"] = "5"
     text = "Repository not found." if isinstance(error, RepoNotFound) else error.message
     return web.Response(status=error.status, text=text + "\n", headers=headers)

@@ -220,7 +220,8 @@ class Pusher:
                 request=asked.made_for,
             )
             made = {result.update: result for result in results}
-            with suppress(Unavailable):  # the refs have moved, whatever happens to S3 now; the next reader looks again
+            # The refs have moved, whatever happens to S3 or the disk now; the next reader looks again.
+            with suppress(Unavailable), self._packs.space.guard():
                 objects.refresh()
                 self._merger.note(repo.id)
         return [made.get(update) or RefResult(update, reasons[update]) for update in request.updates]

@@ -1,10 +1,7 @@
 """Receive-pack over HTTP: `PushViews(pusher, packs, limits)`. The body is spooled while it arrives; the report streams with progress."""
 
 import asyncio
-import shutil
 from collections.abc import Callable
-from pathlib import Path
-from typing import BinaryIO
 
 from aiohttp import web
 
@@ -16,6 +13,7 @@ from gitserver.protocol.sessions import note_client
 from gitserver.push import Pusher, PushResult
 from gitserver.receive.commands import CommandReader, PushRequest
 from gitserver.receive.reception import Push, Reception, report
+from gitserver.receive.spool import Spool
 from gitserver.views import session_of
 from storage.errors import Invalid, Unsupported
 from storage.limits import MIB, Limits
@@ -28,7 +26,7 @@ _RESULT_TYPE = "application/x-git-receive-pack-result"
 
 class PushViews:
     def __init__(self, pusher: Pusher, packs: PackStore, limits: Limits) -> None:
-        self._reception = Reception(pusher, limits)
+        self._reception = Reception(pusher, packs.space, limits)
         self._packs = packs
         self._limits = limits
 
@@ -38,35 +36,34 @@ class PushViews:
     async def receive_pack(self, request: web.Request, call: Call) -> web.StreamResponse:
         if request.content_type != _REQUEST_TYPE:
             raise Unsupported(f"Content-Type {request.content_type[:80]!r} is not understood here; git sends {_REQUEST_TYPE}.")
-        folder = await asyncio.to_thread(self._packs.quarantine)
+        spool = Spool(self._packs, self._limits.pack_bytes, request.content_length or 0)
         try:
             async with asyncio.timeout(self._limits.body_seconds):
-                push = await self._spool(request, folder / "pushed.pack")
-            return await self._answer(request, call, push, folder / "pushed.pack")
+                pushed = await self._spool(request, spool)
+            return await self._answer(request, call, Push(pushed, spool.size, spool.pack, spool.trouble))
         except TimeoutError as error:
             raise Invalid(
                 f"The push took longer than {self._limits.body_seconds} seconds to arrive. Push fewer commits at a time."
             ) from error
         finally:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(spool.close)
 
-    async def _spool(self, request: web.Request, pack: Path) -> Push:
+    async def _spool(self, request: web.Request, spool: Spool) -> PushRequest:
         """The whole body is read, whatever it holds: git shows a refusal only after it has sent everything."""
         reader = CommandReader(self._limits)
-        with pack.open("wb") as file:
-            spool = _Spool(file, self._limits.pack_bytes)
-            async for data in bodies.chunks(request, self._limits.pack_bytes * 2):
-                if reader.request is None:
-                    reader.feed(data)
-                    data = reader.rest
-                await spool.write(data)
-            await spool.finish()
+        gathered = _Gathered(spool)
+        async for data in bodies.chunks(request, self._limits.pack_bytes * 2):
+            if reader.request is None:
+                reader.feed(data)
+                data = reader.rest
+            await gathered.add(data)
+        await gathered.finish()
         pushed = reader.request or PushRequest()
         for capability in pushed.capabilities:
             note_client(capability, session_of(request))
-        return Push(pushed, spool.size)
+        return pushed
 
-    async def _answer(self, request: web.Request, call: Call, push: Push, pack: Path) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, call: Call, push: Push) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": _RESULT_TYPE, **NO_CACHE})
         if not push.request.updates:  # git's probe before a large push: a lone flush
             await response.prepare(request)
@@ -74,34 +71,35 @@ class PushViews:
             return response
         await response.prepare(request)
         out = _Progress(response, is_on=push.request.has(b"side-band-64k"), is_quiet=push.request.has(b"quiet"))
-        result = await out.run(lambda: self._reception.take(call.repo, call.principal, push, pack, out.tell))
+        result = await out.run(lambda: self._reception.take(call.repo, call.principal, push, out.tell))
         await response.write(b"".join(report(push.request, result)))
         await response.write_eof()
         return response
 
 
-class _Spool:
-    """A pack on its way to disk, a MiB a thread hop; what is over the limit is read and dropped."""
+class _Gathered:
+    """Pieces of a pack for the spool, a MiB a thread hop."""
 
-    def __init__(self, file: BinaryIO, limit: int) -> None:
-        self._file = file
-        self._limit = limit
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
         self._pending: list[bytes] = []
         self._held = 0
-        self.size = 0
 
-    async def write(self, data: bytes) -> None:
-        self.size += len(data)
-        if self.size <= self._limit:
+    async def add(self, data: bytes) -> None:
+        if data:
             self._pending.append(data)
             self._held += len(data)
-            if self._held >= MIB:
-                await self.finish()
+        if self._held >= MIB:
+            pending, self._pending, self._held = self._pending, [], 0
+            await asyncio.to_thread(self._spool.write, pending)
 
     async def finish(self) -> None:
-        pending, self._pending, self._held = self._pending, [], 0
-        await asyncio.to_thread(self._file.writelines, pending)
-        await asyncio.to_thread(self._file.flush)
+        await asyncio.to_thread(self._rest)
+
+    def _rest(self) -> None:
+        if self._pending:
+            self._spool.write(self._pending)
+        self._spool.finish()
 
 
 class _Progress:

@@ -7,7 +7,7 @@ import asyncio
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import BinaryIO
+from typing import IO
 
 from aiohttp import web
 
@@ -22,7 +22,7 @@ from gitserver.protocol import capabilities, v0, v2
 from gitserver.protocol.bands import gathered
 from gitserver.protocol.bundle_uri import Offer
 from storage.errors import Forbidden, HubError, Invalid, Unsupported
-from storage.limits import Limits
+from storage.limits import MIB, Limits
 from storage.records import Access, Repo
 from storage.versions.base import Refs, VersionStore
 
@@ -75,15 +75,12 @@ class GitViews:
         expected = f"application/x-{UPLOAD}-request"
         if request.content_type != expected:
             raise Unsupported(f"Content-Type {request.content_type!r} is not understood here; git sends {expected}.")
-        body = await asyncio.to_thread(tempfile.TemporaryFile)
-        try:
+        with tempfile.SpooledTemporaryFile(MIB) as body:
             await self._spool(request, body)
             pieces = gathered(_with_errors(self._answer(request, call.repo, body)))
             return await _respond(request, f"application/x-{UPLOAD}-result", pieces)
-        finally:
-            await asyncio.to_thread(body.close)
 
-    async def _spool(self, request: web.Request, body: BinaryIO) -> None:
+    async def _spool(self, request: web.Request, body: IO[bytes]) -> None:
         try:
             async with asyncio.timeout(self._limits.body_seconds):
                 await bodies.spool(request, body, self._limits.fetch_request_bytes)
@@ -104,7 +101,7 @@ class GitViews:
         else:
             yield from v0.advertise(refs, capabilities.receive_pack_line(session), with_head=False)
 
-    def _answer(self, request: web.Request, repo: Repo, body: BinaryIO) -> Iterator[bytes]:
+    def _answer(self, request: web.Request, repo: Repo, body: IO[bytes]) -> Iterator[bytes]:
         objects = self._objects.of(repo.id)
         refs = self._versions.refs(repo.id)
         session = session_of(request)

@@ -62,5 +62,6 @@ class CommitViews:
 
     def _finish(self, call: Call, reader: CommitReader, rest: bytes, revision: str) -> Oid:
         branch = self._browser.branch(call.repo, revision)
+        self._packs.space.check(len(rest))
         reader.feed(rest)
         return self._committer.commit(call.repo, call.principal, reader.finish(branch, call.principal.user_id))

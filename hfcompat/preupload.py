@@ -1,4 +1,4 @@
-"""Before an upload: which files are large, which are left out, and what is there already. `PreuploadViews(browser, limits)`."""
+"""Before an upload: which files are large, which are left out, and what is there already. `PreuploadViews(browser, space, limits)`."""
 
 import asyncio
 import base64
@@ -16,6 +16,7 @@ from gitserver.browse import Browser, Snapshot
 from gitserver.commit.attributes import Attributes, Ignores, default_attributes
 from gitserver.commit.paths import checked_path
 from hfcompat import wire
+from storage.disk_space import DiskSpace
 from storage.errors import EntryNotFound, Invalid, TooLarge
 from storage.limits import Limits
 from storage.records import Access, FileEntry, Repo, RepoKind
@@ -33,8 +34,9 @@ class _Asked:
 
 
 class PreuploadViews:
-    def __init__(self, browser: Browser, limits: Limits) -> None:
+    def __init__(self, browser: Browser, space: DiskSpace | None, limits: Limits) -> None:
         self._browser = browser
+        self._space = space
         self._limits = limits
 
     def endpoints(self) -> list[Endpoint]:
@@ -74,7 +76,11 @@ class PreuploadViews:
         found = _Found(self._browser, snapshot, self._limits)
         ignores = Ignores(ignore.encode(errors="surrogatepass") if ignore is not None else found.text(b".gitignore") or b"", self._limits)
         attributes = Attributes(found.attributes(is_dataset=repo.name.kind is RepoKind.DATASET), self._limits)
-        return [self._row(file, found.entry(file.path), attributes, ignores) for file in files]
+        entries = [found.entry(file.path) for file in files]
+        if self._space is not None:  # a file that is here with this size is most likely not sent again
+            news = (file.size for file, entry in zip(files, entries, strict=True) if entry is None or _size(entry) != file.size)
+            self._space.check(sum(news))
+        return [self._row(file, entry, attributes, ignores) for file, entry in zip(files, entries, strict=True)]
 
     def _row(self, file: _Asked, entry: FileEntry | None, attributes: Attributes, ignores: Ignores) -> dict[str, Any]:
         is_large = file.size > 0 and (attributes.is_lfs(file.path) or self._is_large(file))
@@ -123,6 +129,10 @@ class _Found:
             return default_attributes(is_dataset=is_dataset) if text is None and not folder else text
 
         return read
+
+
+def _size(entry: FileEntry) -> int:
+    return entry.lfs.size if entry.lfs is not None else entry.size
 
 
 def _is_binary(sample: bytes) -> bool:

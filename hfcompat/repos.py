@@ -17,13 +17,15 @@ from gitserver.commit.initial import DEFAULT_SDK, SDKS
 from gitserver.objects import ObjectStores
 from hfcompat import wire
 from storage.errors import AlreadyExists, Forbidden, Invalid, RevisionNotFound, Unavailable
-from storage.limits import Limits
+from storage.limits import MIB, Limits
 from storage.packs import PackStore
 from storage.records import Access, Principal, Repo, RepoKind, RepoName
 from storage.versions.base import VersionStore
 
 log = logging.getLogger(__name__)
 
+_NEEDED_BYTES = MIB  # rows, and the first commit
+_KEPT_SETTINGS = frozenset({"private", "visibility", "gated", "defaultBranch"})
 _HEADS = b"refs/heads/"
 
 
@@ -83,6 +85,7 @@ class RepoViews:
         body = await wire.json_object(request, self._limits)
         if body.get("gated"):
             raise Invalid("Gated repositories are not supported here. Make the repository private instead.")
+        _check_kept(body)
         private, head = _is_private(body), _head(body)
         repo = call.repo
         if private is not None or head is not None:
@@ -96,6 +99,7 @@ class RepoViews:
 
     def _create(self, principal: Principal, name: RepoName, body: dict[str, Any], *, is_begun: bool) -> Repo:
         sdk = _sdk(name.kind, body)
+        self._packs.space.check(_NEEDED_BYTES)  # else a repository would be there without its first commit
         repo = self._repos.create(principal, name, is_private=_is_private(body) or False)
         self._settle(repo)
         if is_begun:
@@ -175,6 +179,14 @@ def _sdk(kind: RepoKind, body: dict[str, Any]) -> str:
     if kind is RepoKind.SPACE and sdk not in SDKS:
         raise Invalid(f"The sdk {str(sdk)[:40]!r} is not known; use one of {', '.join(SDKS)}.")
     return str(sdk)
+
+
+def _check_kept(body: dict[str, Any]) -> None:
+    """A client that is told that all is well believes that it was kept. Null asks for nothing."""
+    unkept = sorted(name[:60] for name, value in body.items() if value is not None and name not in _KEPT_SETTINGS)
+    if unkept:
+        kept = ", ".join(sorted(_KEPT_SETTINGS))
+        raise Invalid(f"This hub does not keep {', '.join(unkept[:10])} for a repository, and changed nothing. It keeps {kept}.")
 
 
 def _head(body: dict[str, Any]) -> bytes | None:

@@ -48,7 +48,7 @@ class HfViews:
             TreeViews(browser, limits, origin),
             RefViews(browser, versions, pusher, committer, limits, origin),
             ResolveViews(browser, blobs, origin),
-            PreuploadViews(browser, limits),
+            PreuploadViews(browser, blobs.space, limits),
             CommitViews(committer, browser, packs, limits, origin),
             XetTokenViews(tokens, browser, origin),
             MiscViews(limits),

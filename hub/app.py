@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from accounts.bodies import drain
-from accounts.endpoint import ASKER, STOPPING, Endpoint, add_endpoints
+from accounts.endpoint import ASKER, SPACE, STOPPING, Endpoint, add_endpoints
 from accounts.errors import render_json
 from accounts.keys.views import KeyViews
 from accounts.views import AccountViews
@@ -22,12 +22,14 @@ from gitserver.views import GitViews
 from hfcompat.views import HfViews
 from hub import VERSION
 from hub.health import HealthViews
-from hub.home import HomeViews
 from hub.log import log_request
 from hub.mirroring import Mirroring
 from hub.origin import Origin
 from hub.probe import ProbeViews
 from hub.services import Services
+from hub.site.home import HomeViews
+from hub.site.page import render_missing, wants_html
+from hub.site.repository import RepositoryViews
 from lfs.batch import Batch
 from lfs.direct import DirectUploads
 from lfs.multipart_views import MultipartViews
@@ -49,6 +51,7 @@ def make_app(services: Services) -> web.Application:
     app[STOPPING] = asyncio.Event()
     app[LEAVING] = asyncio.Event()
     app[RUNNING] = set()
+    app[SPACE] = services.stores.space
     app[_ORIGIN] = _origin(services)
     app.on_response_prepare.append(_add_headers)
     add_endpoints(app, endpoints(services), services.gatekeeper, services.repos)
@@ -70,7 +73,7 @@ def endpoints(services: Services) -> list[Endpoint]:
     xet_views = XetViews(services.xet, services.xet_tokens, services.users, services.repos, limits)
     return [
         *HealthViews(services, VERSION).endpoints(),
-        *HomeViews(origin).endpoints(),
+        *HomeViews(origin, may_register=services.settings.may_register).endpoints(),
         *ProbeViews(origin).endpoints(),
         *account_views.endpoints(),
         *KeyViews(services.keys, limits).endpoints(),
@@ -83,6 +86,7 @@ def endpoints(services: Services) -> list[Endpoint]:
         *PushViews(services.pusher, services.packs, limits).endpoints(),
         *_lfs_views(services, origin).endpoints(),
         *MultipartViews(services.multipart, services.actions, services.repos, limits).endpoints(),
+        *RepositoryViews(origin).endpoints(),
     ]
 
 
@@ -157,6 +161,8 @@ async def _answer(request: web.Request, handler: Callable[[web.Request], Awaitab
     try:
         return await handler(request)
     except web.HTTPNotFound:
+        if wants_html(request):
+            return render_missing(request.path)
         return render_json(request, NotFound(f"There is nothing at {request.path[:200]}. Check the address."))
     except web.HTTPMethodNotAllowed as error:
         response = render_json(request, _status_error(405, f"{request.method} is not possible at {request.path[:200]}."))

@@ -1,4 +1,4 @@
-"""/healthz: the process answers. /readyz: it also reaches its rows and its disk, and is not stopping."""
+"""/healthz: the process answers. /readyz: it also reaches its rows and its disk, where there is room, and is not stopping."""
 
 import asyncio
 import os
@@ -56,4 +56,6 @@ class HealthViews:
                 down[name] = error.message
         if not os.access(data, os.W_OK):
             down["data"] = f"The data directory {data} cannot be written."
+        if trouble := self._services.stores.space.trouble():
+            down["disk"] = trouble
         return down

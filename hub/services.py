@@ -1,5 +1,6 @@
 """The services of one process, built once from the settings and handed to views and commands."""
 
+import errno
 import hmac
 import os
 import secrets
@@ -41,6 +42,7 @@ from lfs.xet.tokens import XetTokens
 from storage.blobs.base import BlobStore
 from storage.database.base import Database
 from storage.database.sqlite import SQLiteDatabase
+from storage.disk_space import DiskSpace, is_full
 from storage.errors import HubError, Unavailable
 from storage.filecache import FileCache
 from storage.files import make_durable_dir, sync_dir, sync_file
@@ -50,6 +52,9 @@ from storage.sealed import Seal
 from storage.versions.base import VersionStore
 
 _SECRET_BYTES = 32
+DATABASE = "hub.sqlite3"
+_FOLDERS = ("git", "pool", "staged", "incoming", "prepared")
+_LOOK = "Look after that disk, or choose another folder with --data or KOHAKU_HUB_DATA."
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,7 @@ def build(settings: Settings) -> Services:
     """Make the data directory if need be, bring the schema up to date, and construct everything."""
     data, limits, strict = prepare_data(settings.data), settings.make_limits(), settings.strictness
     database, stores = open_database(settings, data), open_stores(settings, data, limits)
-    packs, prepared = PackStore(stores.packs, data / "incoming", database), FileCache(data / "prepared", settings.prepared_bytes)
+    packs, prepared = open_packs(settings, stores, data, database)
     users, tokens, sessions = Users(database, Passwords()), Tokens(database), Sessions(database, limits.session_seconds)
     objects, possession = ObjectStores(packs, prepared), Possession(database, stores.blobs)
     repos, rules, secret = Repos(database), BranchRules(database), signing_key(settings, data)
@@ -159,6 +164,12 @@ def build(settings: Settings) -> Services:
     )
 
 
+def open_packs(settings: Settings, stores: Stores, data: Path, database: Database) -> tuple[PackStore, FileCache]:
+    """The packs of all repositories, and what is made ahead from them."""
+    packs = PackStore(stores.packs, data / "incoming", database, space=stores.space)
+    return packs, FileCache(data / "prepared", settings.prepared_bytes)
+
+
 def open_packing(settings: Settings, packs: PackStore, objects: ObjectStores, versions: VersionStore, prepared: FileCache) -> PackWork:
     limits, workshop = settings.make_limits(), Workshop(settings.workshop_processes)
     preparer = Preparer(prepared, packs.incoming, workshop, limits)
@@ -170,7 +181,7 @@ def open_packing(settings: Settings, packs: PackStore, objects: ObjectStores, ve
 
 def open_database(settings: Settings, data: Path) -> Database:
     """The rows, with an up-to-date schema: PostgreSQL where the settings name one, else SQLite in the data directory."""
-    database = connect_database(settings) if settings.database_url.get_secret_value() else SQLiteDatabase(data / "hub.sqlite3")
+    database = connect_database(settings) if settings.database_url.get_secret_value() else SQLiteDatabase(data / DATABASE)
     try:
         database.migrate()
     except HubError:
@@ -193,11 +204,37 @@ def connect_database(settings: Settings) -> Database:
 def prepare_data(data: Path) -> Path:
     """The data directory with its folders, readable by nobody else."""
     data = data.absolute()
-    make_durable_dir(data)
-    data.chmod(0o700)
-    for name in ("git", "pool", "staged", "incoming", "prepared"):
-        make_durable_dir(data / name)
+    try:
+        make_durable_dir(data)
+        data.chmod(0o700)
+        for name in _FOLDERS:
+            make_durable_dir(data / name)
+    except OSError as error:
+        raise _unusable(data, error) from error
+    if not os.access(data, os.W_OK | os.X_OK):
+        raise _unusable(data, PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(data)))
     return data
+
+
+def _unusable(data: Path, error: OSError) -> HubError:
+    if is_full(error):
+        there = next(folder for folder in (data, *data.parents) if folder.is_dir())
+        return DiskSpace(there).full()
+    place = error.filename or data
+    fixes = {
+        errno.EACCES: "Give it to the user that runs the hub, or choose another one with --data or KOHAKU_HUB_DATA.",
+        errno.EPERM: "It belongs to another user. Give it to the one that runs the hub, or choose another one with --data.",
+        errno.EROFS: "That disk is mounted read-only. Choose another folder with --data or KOHAKU_HUB_DATA.",
+    }
+    is_file = isinstance(error, FileExistsError | NotADirectoryError)
+    fix = "There is a file of that name. Choose a folder with --data or KOHAKU_HUB_DATA." if is_file else ""
+    reason = error.strerror or str(error)
+    return Unavailable(f"The data directory {data} cannot be used ({place}: {reason}). {fix or fixes.get(error.errno or 0, _LOOK)}")
+
+
+def is_hub(settings: Settings) -> bool:
+    """Whether a hub was started in the data directory before."""
+    return all((settings.data / name).is_dir() for name in ("git", "pool", "incoming"))
 
 
 def signing_key(settings: Settings, data: Path) -> bytes:

@@ -1,16 +1,19 @@
 """Settings: `KOHAKU_HUB_*` in the environment, and the options of the command line above them. docs/settings.md describes each."""
 
 import dataclasses
+import json
 import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gitserver.receive.severities import LargeBlobs, Strictness, check_changes
 from hub import secret_rules
+from hub.setting_names import nearest
 from storage.limits import GIB, Limits
 
 # Names of the first KohakuHub for what is a limit here.
@@ -21,6 +24,8 @@ _LIMITS = {
     "session_expire_hours": ("session_seconds", 3600),
 }
 _LAKEFS_REF_COMMANDS = 2000
+_FSCK_EXAMPLE = "Write for example KOHAKU_HUB_FSCK='{\"zeroPaddedFilemode\": \"error\"}'"
+_LIMITS_EXAMPLE = "Write for example KOHAKU_HUB_LIMITS='{\"pack_bytes\": 4294967296}'"
 
 
 class Settings(BaseSettings):
@@ -60,31 +65,34 @@ class Settings(BaseSettings):
     session_expire_hours: int | None = Field(default=None, gt=0)
     pack_cache_bytes: int = Field(default=10 * GIB, ge=0)
     prepared_bytes: int = Field(default=4 * GIB, ge=0)
-    limits: dict[str, int] = {}
-    fsck: dict[str, str] = {}
+    limits: Annotated[dict[str, int], NoDecode] = {}
+    fsck: Annotated[dict[str, str], NoDecode] = {}
     refuse_large_blobs: bool = False
 
-    @field_validator("limits")
+    @field_validator("limits", mode="before")
     @classmethod
-    def _known_limits(cls, value: dict[str, int]) -> dict[str, int]:
+    def _known_limits(cls, value: Any) -> Any:
+        value = _json_object(value, _LIMITS_EXAMPLE)
         known = {field.name for field in dataclasses.fields(Limits)}
         if unknown := sorted(set(value) - known):
-            raise ValueError(f"unknown limits {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-        if wrong := sorted(name for name, number in value.items() if number <= 0):
-            raise ValueError(f"limits must be above zero: {', '.join(wrong)}")
+            shown = " ".join(f"There is no limit {name}.{nearest(name, known)}" for name in unknown)
+            raise ValueError(f"{shown} docs/settings.md says where they stand")
+        if wrong := sorted(name for name, number in value.items() if type(number) is not int or number <= 0):
+            raise ValueError(f"limits are whole numbers above zero: correct {', '.join(wrong)}")
         return value
 
-    @field_validator("fsck")
+    @field_validator("fsck", mode="before")
     @classmethod
-    def _known_faults(cls, value: dict[str, str]) -> dict[str, str]:
-        check_changes(value)
-        return value
+    def _known_faults(cls, value: Any) -> Any:
+        changes = {fault: str(word) for fault, word in _json_object(value, _FSCK_EXAMPLE).items()}
+        check_changes(changes)
+        return changes
 
-    @field_validator("s3_endpoint", "s3_public_endpoint", "lakefs_endpoint")
+    @field_validator("base_url", "s3_endpoint", "s3_public_endpoint", "lakefs_endpoint")
     @classmethod
     def _address(cls, value: str) -> str:
-        if value and not re.fullmatch(r"https?://[^/?#@\s]+/?", value):
-            raise ValueError("must be http:// or https:// with a host, and a port if need be; no path")
+        if value and not _is_address(value):
+            raise ValueError("must be http:// or https:// with a host, and a port if need be; no path. For example https://hub.example.org")
         return value.rstrip("/")
 
     @field_validator("s3_secret_key", mode="after")
@@ -123,6 +131,28 @@ class Settings(BaseSettings):
         if self.lakefs_endpoint:
             given["ref_commands"] = _LAKEFS_REF_COMMANDS
         return Limits(**(given | self.limits))
+
+
+def _json_object(value: Any, example: str) -> dict[str, Any]:
+    """Text comes from the environment, where it is JSON. Raises ValueError."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value or "{}")
+        except ValueError as error:
+            raise ValueError(f"is not JSON ({error}). {example}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"is not a JSON object. {example}")
+    return value
+
+
+def _is_address(value: str) -> bool:
+    if not re.fullmatch(r"https?://[^/?#@\s]+/?", value):
+        return False
+    try:
+        parts = urlsplit(value)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
 
 
 def problems(error: ValidationError) -> list[str]:

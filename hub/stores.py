@@ -9,6 +9,7 @@ from hub.settings import Settings
 from storage.blobs.base import BlobStore, StagingStore
 from storage.blobs.disk import DiskBlobStore
 from storage.blobs.staging import DiskStaging
+from storage.disk_space import DiskSpace
 from storage.errors import HubError, Unavailable
 from storage.filecache import FileCache
 from storage.files import make_durable_dir
@@ -55,6 +56,9 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class Stores:
+    """`space` is that of the data directory, where rows, and all that is on its way in, lie in any case."""
+
+    space: DiskSpace
     blobs: BlobStore
     staging: StagingStore
     parts: PartStore
@@ -78,14 +82,15 @@ class Stores:
 
 
 def open_stores(settings: Settings, data: Path, limits: Limits) -> Stores:
+    space = DiskSpace(data, limits.disk_reserve_bytes)
     if settings.s3_endpoint:
-        return _open_s3(settings, data, limits)
-    blobs = DiskBlobStore(data / "pool", data / "incoming")
+        return _open_s3(settings, data, limits, space)
+    blobs = DiskBlobStore(data / "pool", data / "incoming", space)
     staging = DiskStaging(data / "staged", data / "incoming")
-    return Stores(blobs, staging, DiskPartStore(data / "incoming", blobs), DiskPackFiles(data / "git"), None)
+    return Stores(space, blobs, staging, DiskPartStore(data / "incoming", blobs), DiskPackFiles(data / "git"), None)
 
 
-def _open_s3(settings: Settings, data: Path, limits: Limits) -> Stores:
+def _open_s3(settings: Settings, data: Path, limits: Limits, space: DiskSpace) -> Stores:
     try:  # boto3 comes with the extra `cluster`, which a hub on the local disk does not need
         from storage.blobs.bucket import Bucket, S3Config
         from storage.blobs.presign import Signer
@@ -115,4 +120,4 @@ def _open_s3(settings: Settings, data: Path, limits: Limits) -> Stores:
     make_durable_dir(cached)
     packs = S3PackFiles(bucket, FileCache(cached, settings.pack_cache_bytes), data / "incoming")
     remote = Remote(bucket, parts, S3Quarantine(bucket, data / "incoming", signer))
-    return Stores(blobs, S3Staging(bucket, data / "incoming"), parts, packs, remote)
+    return Stores(space, blobs, S3Staging(bucket, data / "incoming"), parts, packs, remote)

@@ -9,6 +9,7 @@ from lfs.possession import Possession
 from lfs.sources import link_of
 from lfs.wire import BadObject, BatchRequest, error_json
 from storage.blobs.base import BlobStore
+from storage.errors import DiskFull
 from storage.limits import Limits
 from storage.parts.base import Parted
 from storage.records import BlobRef
@@ -28,6 +29,8 @@ class Batch:
         wanted = self._wanted(request, held)
         part_bytes = choose_part_bytes(wanted, self._limits) if request.may_multipart else 0
         begun = self._direct.begin([Parted(repo_id, blob, part_bytes) for blob in wanted], origin)
+        copies = 2 if part_bytes else 1  # parts lie beside the object that is made of them
+        refused = self._without_room([blob for blob in wanted if blob not in begun], copies)
 
         def show(item: BlobRef | BadObject) -> dict[str, Any]:
             if isinstance(item, BadObject):
@@ -35,6 +38,8 @@ class Batch:
             have = held.get(item.sha256)
             if not request.is_upload:
                 return self._download(repo_id, item, have, origin)
+            if item in refused:
+                return error_json(item.sha256, item.size, DiskFull.status, refused[item])
             return self._upload(begun.get(item) or Parted(repo_id, item, part_bytes), have, origin, is_parted=part_bytes > 0)
 
         objects = [show(item) for item in request.objects]
@@ -45,6 +50,20 @@ class Batch:
         if not request.is_upload:
             return []
         return [item for item in request.objects if isinstance(item, BlobRef) and item.sha256 not in held]
+
+    def _without_room(self, wanted: list[BlobRef], copies: int) -> dict[BlobRef, str]:
+        """Objects that do not fit on the disk beside those before them, each with the refusal."""
+        space, coming = self._blobs.space, 0
+        if space is None:
+            return {}
+        refused: dict[BlobRef, str] = {}
+        for blob in wanted:
+            try:
+                space.check(coming + copies * blob.size)
+                coming += copies * blob.size
+            except DiskFull as error:
+                refused[blob] = error.message
+        return refused
 
     def _download(self, repo_id: str, blob: BlobRef, have: BlobRef | None, origin: str) -> dict[str, Any]:
         if have is None:

@@ -15,7 +15,7 @@ def render_lfs(request: web.Request, error: HubError) -> web.Response:
         headers |= basic_challenge() | {"LFS-Authenticate": 'Basic realm="KohakuHub"'}
     if isinstance(error, Throttled):
         headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, Unavailable):
+    if error.status == Unavailable.status:
         headers["Retry-After"] = "5"
     message = "Repository not found." if isinstance(error, RepoNotFound) else error.message
     body = {"message": message, "request_id": str(request.get("request_id", ""))}

@@ -22,7 +22,8 @@
     ├── Unsupported             415  a media type or encoding that this route does not take
     ├── Throttled               429  carries retry_after seconds
     └── Unavailable             503  stopping, overloaded, or a dependency is down: try again
-        └── Dropped             503  stored objects that the caller counted on were removed meanwhile: do it once more
+        ├── Dropped             503  stored objects that the caller counted on were removed meanwhile: do it once more
+        └── DiskFull            507  no room: the operator must make some, so trying again at once does not help
 
 A message says what happened, to what, and what to do next. It never holds a secret.
 """
@@ -136,3 +137,7 @@ class Unavailable(HubError):
 
 class Dropped(Unavailable):
     pass
+
+
+class DiskFull(Unavailable):
+    status = 507

@@ -8,6 +8,7 @@ GIB = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Limits:
+    disk_reserve_bytes: int = 64 * MIB  # of the data directory's disk: while less is free, nothing large is taken
     # git
     object_bytes: int = 64 * MIB  # one git object inflated, and one delta's result; larger files belong in LFS
     pack_bytes: int = 2 * GIB  # a pushed pack on the wire

@@ -19,6 +19,7 @@ from gitserver.bundles.writing import read_tips, write_bundle
 from gitserver.fetch.session import FetchSession, PackSupply
 from gitserver.objects import ObjectStores
 from gitserver.protocol.bundle_uri import Offer
+from storage.disk_space import is_full
 from storage.errors import HubError, Invalid, Unavailable
 from storage.files import claim_folder
 from storage.limits import Limits
@@ -132,8 +133,11 @@ class Bundles:
             self.make(repo_id)
         except HubError as error:
             log.warning("no bundle of repository %s was made: %s", repo_id, error.message)
-        except Exception:
-            log.exception("no bundle of repository %s was made", repo_id)
+        except Exception as error:
+            if is_full(error):
+                log.warning("no bundle of repository %s is made while the disk is full", repo_id)
+            else:
+                log.exception("no bundle of repository %s was made", repo_id)
         finally:
             with self._lock:
                 self._waiting.discard(repo_id)

@@ -16,6 +16,7 @@ from gitserver.merge.joined import Source, write_joined
 from gitserver.merge.plan import choose, wants_whole
 from gitserver.merge.repacker import Repacker
 from gitserver.objects import Objects, ObjectStores
+from storage.disk_space import is_full
 from storage.errors import Unavailable
 from storage.limits import Limits
 from storage.packs import PackStore
@@ -146,6 +147,8 @@ class _Lane:
             self._waiting.discard(repo_id)
         try:
             self._work(repo_id)
-        except Exception:
-            if not self._is_closed:
+        except Exception as error:
+            if is_full(error):
+                log.warning("the packs of repository %s are not merged while the disk is full", repo_id)
+            elif not self._is_closed:
                 log.exception("the packs of repository %s were not merged (%s)", repo_id, self._name)

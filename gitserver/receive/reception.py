@@ -7,7 +7,8 @@ from pathlib import Path
 from gitserver.pktline import FLUSH, pkt, side_band
 from gitserver.push import IS_DEFAULT, Pusher, PushResult, how_to_change_default
 from gitserver.receive.commands import PushRequest
-from storage.errors import HubError
+from storage.disk_space import DiskSpace
+from storage.errors import DiskFull, HubError
 from storage.limits import Limits
 from storage.records import ZERO_OID, Principal, Repo
 from storage.versions.base import RefResult
@@ -17,19 +18,22 @@ _REPORTS = (b"report-status", b"report-status-v2")
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """What came: the commands, and how large the pack behind them is (0: none came)."""
+    """What came: the commands, how large the pack behind them is (0: none came), its file, and why it could not be kept."""
 
     request: PushRequest
     size: int
+    pack: Path | None
+    trouble: DiskFull | None = None
 
 
 class Reception:
-    def __init__(self, pusher: Pusher, limits: Limits) -> None:
+    def __init__(self, pusher: Pusher, space: DiskSpace, limits: Limits) -> None:
         self._pusher = pusher
+        self._space = space
         self._limits = limits
 
-    def take(self, repo: Repo, principal: Principal, push: Push, pack: Path, tell: Callable[[str], None]) -> PushResult:
-        """`pack` holds `push.size` bytes; `tell` gets progress and reasons, with their line ends."""
+    def take(self, repo: Repo, principal: Principal, push: Push, tell: Callable[[str], None]) -> PushResult:
+        """`tell` gets progress and reasons, with their line ends."""
         updates = push.request.updates
         if len(updates) > self._limits.ref_commands:
             tell(f"The push updates {len(updates)} refs; {self._limits.ref_commands} are taken at once. Push fewer at a time.\n")
@@ -42,7 +46,10 @@ class Reception:
             tell("No pack came after the list of refs: the connection was cut, or the client sent none. Push again.\n")
             return PushResult("eof before pack header was fully read", [RefResult(update, "unpacker error") for update in updates])
         try:
-            result = self._pusher.receive(repo, principal, push.request, pack if push.size else None, tell)
+            if push.trouble is not None and push.size:
+                raise push.trouble
+            with self._space.guard():
+                result = self._pusher.receive(repo, principal, push.request, push.pack, tell)
         except HubError as error:
             tell(error.message + "\n")
             return PushResult("", [RefResult(update, error.message) for update in updates])

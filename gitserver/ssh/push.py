@@ -1,9 +1,7 @@
 """git-receive-pack over a connection that stays. Nothing tells how long the pack is; its own trailer does."""
 
 import hashlib
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 from gitserver.pktline import pkt, side_band
 from gitserver.protocol import capabilities, v0
@@ -11,6 +9,7 @@ from gitserver.protocol.sessions import new_session, note_client
 from gitserver.push import Pusher
 from gitserver.receive.commands import PushRequest, read_request
 from gitserver.receive.reception import Push, Reception, report
+from gitserver.receive.spool import Spool
 from gitserver.ssh.entry import Visit
 from gitserver.ssh.stream import Stream
 from storage.errors import TooLarge
@@ -24,7 +23,7 @@ _TRAILER = 20
 
 class Pushing:
     def __init__(self, pusher: Pusher, packs: PackStore, versions: VersionStore, limits: Limits) -> None:
-        self._reception = Reception(pusher, limits)
+        self._reception = Reception(pusher, packs.space, limits)
         self._packs = packs
         self._versions = versions
         self._limits = limits
@@ -42,32 +41,28 @@ class Pushing:
             note_client(capability, session)
         if not request.updates:
             return 0
-        folder = self._packs.quarantine()
+        spool = Spool(self._packs, self._limits.pack_bytes)
         try:
-            has_pack = any(update.new != ZERO_OID for update in request.updates)
-            size = self._spool(stream, folder / "pushed.pack") if has_pack else 0
-            self._answer(admit(), Push(request, size), folder / "pushed.pack", stream)
+            if any(update.new != ZERO_OID for update in request.updates):
+                self._spool(stream, spool)
+            self._answer(admit(), Push(request, spool.size, spool.pack, spool.trouble), stream)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            spool.close()
         return 0
 
-    def _spool(self, stream: Stream, path: Path) -> int:
-        """How large the pack is. What is over the limit is read and dropped: git shows a refusal only after it has sent everything."""
+    def _spool(self, stream: Stream, spool: Spool) -> None:
         end = _PackEnd()
-        limit, size = self._limits.pack_bytes, 0
-        with path.open("wb") as file:
-            while not (stream.is_quiet() and end.is_reached) and (data := stream.read_some()):
-                end.feed(data)
-                size += len(data)
-                if size <= limit:
-                    file.write(data)
-                elif size > 2 * limit:
-                    raise TooLarge(f"The pack has more than {limit} bytes. Push fewer commits at a time, large files with git lfs.")
-        return size
+        limit = self._limits.pack_bytes
+        while not (stream.is_quiet() and end.is_reached) and (data := stream.read_some()):
+            end.feed(data)
+            spool.write([data])
+            if spool.size > 2 * limit:
+                raise TooLarge(f"The pack has more than {limit} bytes. Push fewer commits at a time, large files with git lfs.")
+        spool.finish()
 
-    def _answer(self, visit: Visit, push: Push, pack: Path, stream: Stream) -> None:
+    def _answer(self, visit: Visit, push: Push, stream: Stream) -> None:
         progress = _Progress(push.request, stream)
-        result = self._reception.take(visit.repo, visit.holder.principal, push, pack, progress.tell)
+        result = self._reception.take(visit.repo, visit.holder.principal, push, progress.tell)
         for piece in report(push.request, result):
             stream.write(piece)
 

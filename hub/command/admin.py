@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from getpass import getpass
 
 from gitserver.bridge.rebuild import Rebuild
 from gitserver.check import check_repository
@@ -14,7 +15,6 @@ from storage.records import RepoKind, RepoName, Scope
 
 
 def create_user(services: Services, name: str, email: str, *, is_admin: bool) -> None:
-    """The password is the first line of standard input."""
     user = services.users.create(name, email, _password(), is_admin=is_admin)
     print(f"{user.name} may sign in now.")
 
@@ -23,7 +23,7 @@ def create_token(services: Services, user_name: str, name: str, scope: Scope) ->
     """Prints the token, alone on its line."""
     user = services.users.by_name(user_name)
     if user is None:
-        raise NotFound(f"There is no user {user_name}. Make one with: kohakuhub admin create-user {user_name} --email … --password-stdin")
+        raise NotFound(f"There is no user {user_name}. Make one with: kohakuhub admin create-user {user_name} --email …")
     print(services.tokens.create(user.id, name, scope).text)
 
 
@@ -31,7 +31,9 @@ def add_ssh_key(services: Services, user_name: str, title: str) -> None:
     """The key is the first line of standard input, as it stands in the `.pub` file."""
     user = services.users.by_name(user_name)
     if user is None:
-        raise NotFound(f"There is no user {user_name}. Make one with: kohakuhub admin create-user {user_name} --email … --password-stdin")
+        raise NotFound(f"There is no user {user_name}. Make one with: kohakuhub admin create-user {user_name} --email …")
+    if sys.stdin.isatty():
+        print("Paste the public key, one line:", file=sys.stderr)
     key = services.keys.add(user.id, sys.stdin.readline(20_000), title)
     print(f"{user.name} has the key {key.fingerprint} ({key.title}) now.")
 
@@ -46,7 +48,6 @@ def create_bucket(services: Services) -> None:
 
 
 def set_password(services: Services, name: str) -> None:
-    """The password is the first line of standard input."""
     services.users.set_password(name, _password())
     print(f"{name} has a new password.")
 
@@ -62,9 +63,10 @@ def protect(services: Services, name: str, pattern: str) -> None:
 
 
 def import_repository(services: Services, url: str, name: str, kind: str, *, username: str, is_private: bool, every: int) -> None:
-    """With `username`, the password is the first line of standard input. Prints progress, and at the end where the repository is."""
+    """With `username`, its password is asked for. Prints progress, and at the end where the repository is."""
     namespace, _, short = name.partition("/")
-    wish = Wish(url, _parsed(RepoKind(kind), name, namespace, short), username, _password() if username else "", is_private, every)
+    password = _password(is_new=False) if username else ""
+    wish = Wish(url, _parsed(RepoKind(kind), name, namespace, short), username, password, is_private, every)
     Mirroring(services).run_now(wish)
     print(f"{wish.name.path} is here.")
 
@@ -114,10 +116,18 @@ def _parsed(kind: RepoKind, text: str, namespace: str, name: str) -> RepoName:
     return RepoName.parse(kind, namespace, name)
 
 
-def _password() -> str:
-    password = sys.stdin.readline().rstrip("\n")
+def _password(*, is_new: bool = True) -> str:
+    """From a person at a terminal, asked twice for a new one; else the first line of standard input."""
+    if not sys.stdin.isatty():
+        password = sys.stdin.readline().rstrip("\n")
+        if not password:
+            raise Invalid("No password came on standard input. Pipe it in: printf '%s\\n' \"$PASSWORD\" | kohakuhub admin …")
+        return password
+    password = getpass("Password: ")
     if not password:
-        raise Invalid("No password came on standard input. Pipe it in: printf '%s\\n' \"$PASSWORD\" | kohakuhub admin …")
+        raise Invalid("No password was given. Run the command again.")
+    if is_new and getpass("The same again: ") != password:
+        raise Invalid("The two passwords are not the same. Run the command again.")
     return password
 
 

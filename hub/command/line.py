@@ -12,6 +12,7 @@ from hub import VERSION
 from storage.records import RepoKind, Scope
 
 _DATA = "data directory (default ./hub-data)"
+_PASSWORD = "the password is the first line of standard input, as it is where that is no terminal; a terminal is asked"
 
 
 def main() -> None:
@@ -19,8 +20,11 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """The exit status: 0 done, 1 refused or findings, 2 wrong usage."""
-    options = make_parser().parse_args(arguments)
+    """The exit status: 0 done, 1 refused or findings, 2 wrong usage. Without arguments the help is shown."""
+    options = make_parser().parse_args(arguments or ["--help"])
+    if options.verb == "admin" and options.task is None:
+        print(options.help_of_tasks())
+        return 0
     from hub.command.verbs import carry_out
 
     return carry_out(options)
@@ -35,6 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
     serving.add_argument("--port", type=int, help="port to listen on, 0 for any free one (default 28080)")
     serving.add_argument("--workers", type=int, help="worker processes (default 1)")
     serving.add_argument("--log-format", choices=("text", "json"), dest="log_format", help="log lines for people or machines")
+    serving.add_argument("--data", type=Path, help=_DATA)
     making = verbs.add_parser("secrets", help="make the file with every secret of a deployment")
     making.add_argument(
         "file", metavar="FILE", nargs="?", type=Path, default=Path(".env"), help="where to (default .env); - for standard output"
@@ -42,8 +47,9 @@ def make_parser() -> argparse.ArgumentParser:
     making.add_argument("--check", action="store_true", help="see whether the secrets in FILE are good instead (- for standard input)")
     looking = verbs.add_parser("doctor", help="look at a deployment and name what is wrong with the fix")
     looking.add_argument("url", metavar="URL", nargs="?", default="", help="the hub's public address (default: KOHAKU_HUB_BASE_URL)")
-    _add_tasks(verbs.add_parser("admin", help="the operator's tasks").add_subparsers(dest="task", required=True, metavar="TASK"))
-    serving.add_argument("--data", type=Path, help=_DATA)
+    admin = verbs.add_parser("admin", help="the operator's tasks")
+    admin.set_defaults(help_of_tasks=admin.format_help)
+    _add_tasks(admin.add_subparsers(dest="task", metavar="TASK"))
     return parser
 
 
@@ -51,7 +57,7 @@ def _add_tasks(tasks: Any) -> None:
     user = tasks.add_parser("create-user", help="make an account")
     user.add_argument("user", metavar="NAME")
     user.add_argument("--email", required=True)
-    user.add_argument("--password-stdin", action="store_true", required=True, help="read the password from standard input")
+    user.add_argument("--password-stdin", action="store_true", help=_PASSWORD)
     user.add_argument("--admin", action="store_true", help="the account may do everything")
     token = tasks.add_parser("create-token", help="make an access token and print it")
     token.add_argument("user", metavar="USER")
@@ -59,12 +65,12 @@ def _add_tasks(tasks: Any) -> None:
     token.add_argument("--scope", choices=[scope.value for scope in Scope], default=Scope.WRITE.value)
     key = tasks.add_parser("add-ssh-key", help="let an account use git over SSH with a public key")
     key.add_argument("user", metavar="USER")
-    key.add_argument("--key-stdin", action="store_true", required=True, help="read the public key from standard input")
+    key.add_argument("--key-stdin", action="store_true", help="the public key is the first line of standard input, as always")
     key.add_argument("--title", default="", help="what the key is called (default: its comment)")
     bucket = tasks.add_parser("create-bucket", help="make the bucket on S3 where it is missing")
     password = tasks.add_parser("set-password", help="give an account another password")
     password.add_argument("user", metavar="NAME")
-    password.add_argument("--password-stdin", action="store_true", required=True, help="read the password from standard input")
+    password.add_argument("--password-stdin", action="store_true", help=_PASSWORD)
     protect = tasks.add_parser("protect", help="no force push and no deletion of a branch")
     protect.add_argument("repository", metavar="NAMESPACE/NAME")
     protect.add_argument("branch", metavar="BRANCH", help="its name, or a pattern such as release/*")

@@ -11,11 +11,13 @@ from hub import log
 from hub.command import admin
 from hub.deployment import environment
 from hub.deployment.doctor import doctor
-from hub.services import Services, build
+from hub.services import Services, build, is_hub
 from hub.serving import serve
 from hub.settings import Settings, problems
-from storage.errors import HubError
+from storage.errors import HubError, Invalid
 from storage.records import Scope
+
+_BEGINNING = frozenset({"create-user", "create-bucket", "import", "rebuild"})  # what a deployment does before the first `serve`
 
 
 def carry_out(options: argparse.Namespace) -> int:
@@ -37,6 +39,8 @@ def carry_out(options: argparse.Namespace) -> int:
         print(f"kohakuhub: {error.message}", file=sys.stderr)
     except OSError as error:
         print(f"kohakuhub: {error}", file=sys.stderr)
+    except (KeyboardInterrupt, EOFError):
+        print("kohakuhub: given up.", file=sys.stderr)
     return 1
 
 
@@ -46,11 +50,25 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         serve.serve(settings)
         return 0
     logging.getLogger().setLevel(logging.WARNING)
+    _refuse_elsewhere(options, settings)
     services = build(settings)
     try:
         return _administer(options, services)
     finally:
         services.close()
+
+
+def _refuse_elsewhere(options: argparse.Namespace, settings: Settings) -> None:
+    """A verb in the wrong folder would make another hub, empty and with a key of its own. Raises Invalid."""
+    if is_hub(settings):
+        return
+    is_named = "data" in settings.model_fields_set  # by --data or KOHAKU_HUB_DATA
+    if is_named and (options.task in _BEGINNING or settings.database_url.get_secret_value()):
+        return
+    place = settings.data.absolute()
+    if is_named:
+        raise Invalid(f"There is no hub in {place}. Start it there first, with: kohakuhub serve --data {settings.data}")
+    raise Invalid(f"There is no hub in {place}. Go where it was started, or name its data directory with --data or KOHAKU_HUB_DATA.")
 
 
 def _make_secrets(options: argparse.Namespace) -> int:

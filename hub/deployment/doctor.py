@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from hub.deployment import inside, outside
 from hub.deployment.finding import Finding
+from hub.setting_names import unknown_settings
 from hub.settings import Settings, problems
 
 
@@ -30,6 +31,8 @@ def _findings(url: str) -> Iterator[Finding]:
         for line in problems(error):
             variable, _, trouble = line.partition(": ")
             yield Finding(variable, trouble, "correct it, and start the hub anew")
+    for variable, advice in unknown_settings(os.environ, Settings.model_fields):
+        yield Finding(variable, "it is ignored", advice)
     if settings is not None:
         url = url or settings.base_url or f"http://127.0.0.1:{settings.port}"
     try:

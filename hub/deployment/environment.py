@@ -28,6 +28,7 @@ _NAME_CHARACTERS = 20
 def make() -> str:
     """The text of a new file. Hexadecimal, so that nothing in it needs quotes in a shell, an address or a compose file."""
     lines = ["# Every secret of this KohakuHub. Keep it, keep a copy of it elsewhere, and show it to nobody."]
+    lines += ["", "# Which S3 server compose runs: seaweedfs, or minio (docs/deployment.md).", "COMPOSE_PROFILES=seaweedfs"]
     for name, (purpose, size) in NAMES.items():
         if purpose:
             lines += ["", f"# {purpose[0].upper()}{purpose[1:]}."]

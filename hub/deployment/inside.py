@@ -14,8 +14,10 @@ from hub.deployment.finding import Finding
 from hub.services import connect_database
 from hub.settings import Settings
 from hub.stores import open_stores
+from storage.disk_space import DiskSpace
 from storage.errors import HubError, Unavailable
 
+LAKEFS_VERSIONS = "1.80 to 1.86"
 _SECONDS = 5.0
 _SKEW_SECONDS = 60.0
 _LAKEFS_CONNECTIONS = 25
@@ -25,6 +27,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Nothing where this machine has no hub: no data directory and no engines in the settings."""
     if settings.data.exists():
         yield _data(settings)
+        yield _disk(settings)
     checks: list[Callable[[Settings], Finding]] = []
     if settings.database_url.get_secret_value():
         checks.append(_postgresql)
@@ -52,6 +55,11 @@ def _data(settings: Settings) -> Finding:
     if os.access(settings.data, os.W_OK | os.X_OK):
         return Finding(what)
     return Finding(what, "it cannot", f"give it to the user that runs the hub: chown -R {os.getuid()} {settings.data}")
+
+
+def _disk(settings: Settings) -> Finding:
+    space = DiskSpace(settings.data.absolute(), settings.make_limits().disk_reserve_bytes)
+    return Finding("the disk of the data directory has room", space.trouble(), "remove or move what else lies there, or enlarge that disk")
 
 
 def _postgresql(settings: Settings) -> Finding:
@@ -157,7 +165,7 @@ def _lakefs(settings: Settings) -> Iterator[Finding]:
 
 def lakefs_version(config: bytes) -> Finding:
     """`config` is what `/api/v1/config` answers."""
-    what = "the version of LakeFS is one that is supported (1.80 to 1.86)"
+    what = f"the version of LakeFS is one that is supported ({LAKEFS_VERSIONS})"
     try:
         version = str(json.loads(config)["version_config"]["version"])
     except (ValueError, KeyError, TypeError):

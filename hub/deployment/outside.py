@@ -154,7 +154,7 @@ def _base_url(door: Door, url: str) -> Finding:
     what = "the hub knows its own address"
     if _normal(url) == _normal(door.url):
         return Finding(what)
-    trouble = f"it is reached at {door.url} and sends clients to {url}: browsers see CORS errors, LFS and downloads fail"
+    trouble = f"it is reached at {door.url} and sends clients to {url}: LFS, uploads by Xet and links fail"
     fix = f"set KOHAKU_HUB_BASE_URL={door.url}, if that is what people use, and restart; else ask with: kohakuhub doctor {url}"
     return Finding(what, trouble, fix)
 

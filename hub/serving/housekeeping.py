@@ -5,6 +5,7 @@ import logging
 from contextlib import suppress
 
 from hub.services import Services
+from storage.disk_space import is_full
 from storage.packs import sweep_incoming
 
 log = logging.getLogger(__name__)
@@ -18,13 +19,17 @@ async def keep_house(services: Services, stopping: asyncio.Event) -> None:
     while not stopping.is_set():
         try:
             await asyncio.to_thread(tidy, services)
-        except Exception:
-            log.exception("housekeeping failed; it is tried again in ten minutes")
+        except Exception as error:
+            if is_full(error):
+                log.warning("housekeeping waits: %s", error)
+            else:
+                log.exception("housekeeping failed; it is tried again in ten minutes")
         with suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), _EVERY_SECONDS)
 
 
 def tidy(services: Services) -> None:
+    services.stores.space.trouble()  # which logs a change, before somebody meets it
     sweep_incoming(services.settings.data / "incoming", LEFTOVER_SECONDS)
     services.xet.expire()
     if services.stores.remote is not None:

@@ -1,5 +1,6 @@
 """`kohakuhub serve`: one socket, and one or several worker processes on it."""
 
+import errno
 import logging
 import os
 import signal
@@ -10,6 +11,7 @@ from contextlib import suppress
 from hub.serving.start import greet, prepare
 from hub.serving.worker import BACKLOG, SIGNALS, run_worker
 from hub.settings import Settings
+from storage.errors import Unavailable
 
 log = logging.getLogger(__name__)
 _RESTART_SECONDS = 1.0
@@ -18,7 +20,7 @@ _RESTART_SECONDS = 1.0
 def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Returns when every running transfer finished or the limit is over."""
     listener = listen(settings.host, settings.port)
-    ssh = listen(settings.ssh_host or settings.host, settings.ssh_port) if settings.ssh_port is not None else None
+    ssh = listen(settings.ssh_host or settings.host, settings.ssh_port, "SSH_PORT") if settings.ssh_port is not None else None
     prepare(settings)
     greet(settings, listener, ssh)
     if settings.workers == 1:
@@ -28,12 +30,25 @@ def serve(settings: Settings) -> None:
     log.info("stopped")
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Raises OSError when the port is taken."""
+def listen(host: str, port: int, setting: str = "PORT") -> socket.socket:
+    """Raises Unavailable with what to do; `setting` names the port's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise Unavailable(_why_not(error, host, port, f"KOHAKU_HUB_{setting}")) from error
     listener.setblocking(False)
     return listener
+
+
+def _why_not(error: OSError, host: str, port: int, setting: str) -> str:
+    if error.errno == errno.EADDRINUSE:
+        used = f"Port {port} of {host} is in use by another program, perhaps by a hub that runs already."
+        return f"{used} Stop that one, or set {setting} to another port."
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"This user may not listen on port {port}. Set {setting} to a port from 1024 on, and let a proxy have port {port}."
+    fix = f"Set {setting.replace('PORT', 'HOST')} to an address of this machine, or to 0.0.0.0 for all of them."
+    return f"The hub cannot listen on {host} ({error.strerror or error}). {fix}"
 
 
 def _supervise(settings: Settings, listener: socket.socket, ssh: socket.socket | None) -> None:

@@ -1,11 +1,13 @@
 """What is done once before the workers, whoever starts them."""
 
 import logging
+import os
 import resource
 import socket
 
 from hub.services import build
 from hub.serving.ssh import prepare_ssh
+from hub.setting_names import unknown_settings
 from hub.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -14,8 +16,11 @@ log = logging.getLogger(__name__)
 def prepare(settings: Settings) -> None:
     """Migrate, and see that S3 and LakeFS do what is asked of them."""
     _raise_file_limit()
+    for variable, advice in unknown_settings(os.environ, Settings.model_fields):
+        log.warning("%s is ignored: %s.", variable, advice)
     services = build(settings)
     try:
+        services.stores.space.trouble()  # which logs that the disk is full
         if services.stores.remote is not None:
             services.stores.remote.check()
         services.versions.prepare()
@@ -35,7 +40,7 @@ def greet(settings: Settings, listener: socket.socket, ssh: socket.socket | None
     if ssh is not None:
         log.info("SSH: git clone ssh://git@%s/OWNER/NAME", _shown(ssh))
     log.info("data lies in %s", settings.data.absolute())
-    log.info("first steps: kohakuhub admin create-user NAME --email YOU@EXAMPLE.ORG --password-stdin")
+    log.info("first steps: kohakuhub admin create-user NAME --email YOU@EXAMPLE.ORG")
     log.info("             kohakuhub admin create-token NAME --name laptop --scope write")
 
 

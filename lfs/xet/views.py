@@ -15,7 +15,7 @@ from aiohttp import web
 
 from accounts.access import require
 from accounts.bodies import batches, read_all
-from accounts.endpoint import Call, Endpoint
+from accounts.endpoint import Call, Endpoint, as_refusal
 from accounts.errors import render_json
 from accounts.repos import Repos
 from accounts.users import Users
@@ -23,7 +23,7 @@ from lfs.xet.hashes import from_text
 from lfs.xet.ingest import XetIngest
 from lfs.xet.shard import write_dedup_shard
 from lfs.xet.tokens import XetTokens
-from storage.errors import HubError, Invalid, NotFound, Unauthenticated
+from storage.errors import HubError, Invalid, NotFound, Unauthenticated, Unavailable
 from storage.limits import MIB, Limits
 from storage.records import Access, Principal, Repo, Scope
 
@@ -98,7 +98,7 @@ class XetViews:
         while not task.done():
             await events.send({"type": "validating", "verified": progress.done // MIB, "total": progress.total // MIB})
             await asyncio.wait({task}, timeout=_HEARTBEAT_SECONDS)
-        await events.send(_outcome(task))
+        await events.send(await asyncio.to_thread(_outcome, request, task))
         return await events.end()
 
     async def chunk(self, request: web.Request, call: Call) -> web.Response:
@@ -171,13 +171,19 @@ class _Events:
         return self._response
 
 
-def _outcome(task: "asyncio.Future[None]") -> dict[str, object]:
+def _outcome(request: web.Request, task: "asyncio.Future[None]") -> dict[str, object]:
     """The last event. The status went out already: this is the only place that tells of a failure."""
     try:
         task.result()
     except HubError as error:
-        return {"type": "error", "message": error.message, "retryable": error.status >= 500}
-    except OSError:
+        return _failure(error)
+    except OSError as error:
+        with suppress(OSError):
+            return _failure(as_refusal(request, error))
         log.exception("a shard could not be registered")
         return {"type": "error", "message": "The hub could not write the files; the operator's log says why.", "retryable": True}
     return {"type": "result", "result": 1}
+
+
+def _failure(error: HubError) -> dict[str, object]:
+    return {"type": "error", "message": error.message, "retryable": error.status in (HubError.status, Unavailable.status)}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from storage.disk_space import DiskSpace
 from storage.errors import Invalid
 from storage.records import BlobRef
 
@@ -52,6 +53,10 @@ class BlobStore(Protocol):
     @property
     def link_origin(self) -> str:
         """Scheme, host and port of every link; empty where there are none."""
+
+    @property
+    def space(self) -> DiskSpace | None:
+        """The disk on which the objects lie; None where it is none of this machine's."""
 
 
 class StagedUpload(Protocol):

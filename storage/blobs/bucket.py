@@ -15,7 +15,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from storage.errors import ObjectNotFound, Unavailable
+from storage.errors import DiskFull, ObjectNotFound, Unavailable
 from storage.limits import MIB
 
 _TRIES = 3
@@ -25,6 +25,7 @@ _PARTS = 10_000
 _PAGES = 100
 _PROBE = b"KohakuHub wrote this to see whether it can."
 _MISSING = frozenset(("404", "NoSuchKey", "NoSuchUpload", "NotFound"))
+_NO_ROOM = frozenset(("XMinioStorageFull", "QuotaExceeded", "InsufficientStorage"))
 _LATER = "Try again in a moment."
 _REFUSED = "Check KOHAKU_HUB_S3_ACCESS_KEY, KOHAKU_HUB_S3_SECRET_KEY and KOHAKU_HUB_S3_BUCKET; else try again in a moment."
 _FIXES = {  # servers have more codes than these: `_REFUSED` is for all others
@@ -248,6 +249,8 @@ class Bucket:
             if code in _MISSING:
                 raise ObjectNotFound(f"S3 has nothing there: could not {what}.") from error
             status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500))
+            if status == DiskFull.status or code in _NO_ROOM:
+                raise DiskFull(f"The hub's S3 at {self.config.endpoint} is full ({code or status}). Ask the operator.") from error
             raise self._refusal(what, code, _REFUSED if status < 500 else _LATER) from error
         except (BotoCoreError, OSError) as error:
             raise Unavailable(

@@ -4,10 +4,12 @@ import hashlib
 import os
 import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from storage.blobs.base import Served, wrong_bytes
+from storage.disk_space import DiskSpace
 from storage.errors import Invalid, ObjectNotFound
 from storage.files import publish
 from storage.records import BlobRef
@@ -42,18 +44,22 @@ class DiskUpload:
         publish((self._path, self._store.key_path(got.sha256)))
 
     def abort(self) -> None:
-        self._file.close()
         self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # what is still buffered does not fit on a full disk
+            self._file.close()
 
 
 class DiskBlobStore:
     """BlobStore in a folder. `incoming` holds what is being uploaded and is on the same file system."""
 
-    def __init__(self, root: Path, incoming: Path) -> None:
+    def __init__(self, root: Path, incoming: Path, space: DiskSpace | None = None) -> None:
         self._root = root
         self._incoming = incoming
+        self.space = space or DiskSpace(incoming)
 
     def upload(self, expected: BlobRef) -> DiskUpload:
+        """Raises DiskFull where it does not fit."""
+        self.space.check(expected.size)
         return DiskUpload(self, expected, self._incoming)
 
     def keep(self, data: bytes) -> BlobRef:

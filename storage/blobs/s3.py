@@ -99,6 +99,10 @@ class S3BlobStore:
         self._incoming = incoming
         self._signer = signer
 
+    @property
+    def space(self) -> None:
+        return None
+
     def upload(self, expected: BlobRef) -> S3Upload:
         return S3Upload(self._bucket, key_of(expected.sha256), expected, self._incoming)
 

@@ -30,8 +30,9 @@ class DiskStagedUpload:
         publish((self._path, self._store.name_path(name)))
 
     def abort(self) -> None:
-        self._file.close()
         self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # what is still buffered does not fit on a full disk
+            self._file.close()
 
 
 class DiskStaging:

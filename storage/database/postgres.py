@@ -23,12 +23,15 @@ from psycopg.errors import (
     SerializationFailure,
     UniqueViolation,
 )
+from psycopg.errors import (
+    DiskFull as ServerDiskFull,
+)
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
 from storage.database.base import Params, Row, Tx
-from storage.database.migrations import load_migrations, migrate
-from storage.errors import Invalid, Unavailable
+from storage.database.migrations import load_migrations, migrate, refuse_foreign
+from storage.errors import DiskFull, Invalid, Unavailable
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -41,6 +44,12 @@ _MIGRATE = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _TRIES = 24  # of one transaction against others
 _LONGEST_PAUSE = 0.1
 _CROWDED = "Too many others write the same rows of the database. Try again in a moment."
+# Without those that belong to extensions.
+_TABLES = (
+    "SELECT c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')"
+    " AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')"
+)
 _MIGRATION_SECONDS = 3600
 _MIGRATION_LOCK = 0x6B6F68616B75  # any number that no other program takes: "kohaku"
 _SPECIAL = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|::|:([A-Za-z_]\w*)|%", re.DOTALL)
@@ -142,6 +151,7 @@ class PostgresDatabase:
                 raise Unavailable(
                     f"The {self._pool.where} does not use UTF8. Make one with: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
                 )
+            refuse_foreign([row["name"] for row in tx.all(_TABLES)])
             migrate(tx, migrations)
 
         try:
@@ -216,6 +226,8 @@ class _Pool:
             yield
         except _CONFLICTS:
             raise
+        except ServerDiskFull as error:
+            raise DiskFull(f"The disk of the {self.where} is full. Ask the operator.") from error
         except _LOST as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             log.warning("%s: %s", self.where, reason)

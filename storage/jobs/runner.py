@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TypeAlias
 
+from storage.disk_space import is_full
 from storage.errors import HubError, Unavailable
 from storage.jobs.base import Fenced, Interrupted, Lease
 from storage.jobs.queue import Jobs
@@ -14,6 +15,8 @@ from storage.jobs.queue import Jobs
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 2.0
 _TELL_SECONDS = 1.0
+_FULL = "The hub's disk is full. Ask the operator."
+_BROKEN = "Something went wrong here; the operator's log says what."
 
 
 class Run:
@@ -107,7 +110,8 @@ class JobRunner:
             try:
                 lease = self._jobs.take(self._works.keys())
             except Unavailable as error:
-                log.warning("no job can be taken: %s", error.message)
+                if not is_full(error):  # of a full disk one line of the log tells, not one every few seconds
+                    log.warning("no job can be taken: %s", error.message)
                 lease = None
             except Exception:
                 log.exception("no job can be taken")
@@ -124,10 +128,14 @@ class JobRunner:
                 log.warning("job %s of repository %s failed: %s", lease.key.kind, lease.repo_id, reason)
         except (Fenced, Interrupted):
             log.info("job %s of repository %s goes on elsewhere or later", lease.key.kind, lease.repo_id)
-        except Exception:
-            log.exception("job %s of repository %s failed", lease.key.kind, lease.repo_id)
+        except Exception as error:
+            reason = _FULL if is_full(error) else _BROKEN
+            if reason == _FULL:
+                log.warning("job %s of repository %s failed: %s", lease.key.kind, lease.repo_id, reason)
+            else:
+                log.exception("job %s of repository %s failed", lease.key.kind, lease.repo_id)
             with suppress(Fenced, Unavailable):
-                self._jobs.fail(lease, "Something went wrong here; the operator's log says what.", is_final=False)
+                self._jobs.fail(lease, reason, is_final=False)
 
 
 def _beat(run: Run, over: threading.Event, seconds: float) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, TypeAlias
 
 from storage.database.base import Database, Tx
+from storage.disk_space import DiskSpace
 from storage.errors import Unavailable
 from storage.files import claim_folder
 from storage.limits import MIB
@@ -33,9 +34,10 @@ Packs: TypeAlias = list[PackFile]
 class PackStore:
     """`incoming` is a local folder for what is on its way in, on the same file system as the local files of `files`."""
 
-    def __init__(self, files: PackFiles, incoming: Path, database: Database, open_packs: int = 256) -> None:
+    def __init__(self, files: PackFiles, incoming: Path, database: Database, open_packs: int = 256, space: DiskSpace | None = None) -> None:
         self._files = files
         self.incoming = incoming
+        self.space = space or DiskSpace(incoming)
         self._database = database
         self.upkeep = Upkeep(database)
         self._limit = open_packs

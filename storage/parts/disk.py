@@ -52,8 +52,9 @@ class DiskPart:
             raise _gone() from error
 
     def abort(self) -> None:
-        self._file.close()
         self._path.unlink(missing_ok=True)
+        with suppress(OSError):  # what is still buffered does not fit on a full disk
+            self._file.close()
 
 
 class DiskPartStore:
@@ -64,6 +65,9 @@ class DiskPartStore:
         self._blobs = blobs
 
     def begin(self, parted: Parted, number: int) -> DiskPart:
+        """Raises DiskFull where it does not fit."""
+        if self._blobs.space is not None:
+            self._blobs.space.check(parted.size_of(number))
         try:
             return DiskPart(self._made_folder(parted), number, parted.size_of(number))
         except FileNotFoundError as error:

@@ -31,6 +31,7 @@ from tests.two_users import PASSWORD
 
 SECRETS = read_env(environment.make())
 MIB = 1 << 20
+S3_PORTS = ["29001", "29000"]
 
 
 def test_it_follows_the_specification() -> None:
@@ -39,7 +40,7 @@ def test_it_follows_the_specification() -> None:
 
     with pytest.raises(ValueError, match="restarts"):
         PyCompose.from_yaml(yaml.safe_dump({"services": {"a": {"image": "b", "restarts": "always"}}}))
-    assert set(compose.service_names()) == {"hub-ui", "hub-api", "hub-setup", "lakefs", "s3", "s3-console", "postgres"}
+    assert set(compose.service_names()) == {"hub-ui", "hub-api", "hub-setup", "lakefs", "s3", "s3-console", "minio", "postgres"}
 
 
 def test_one_port_is_published_and_no_secret_has_a_default() -> None:
@@ -47,8 +48,8 @@ def test_one_port_is_published_and_no_secret_has_a_default() -> None:
 
     assert {name: service.get("ports") for name, service in made.items() if "ports" in service} == {"hub-ui": ["0.0.0.0:28080:80"]}
     exposed = {name: service["expose"] for name, service in made.items() if "expose" in service}
-    assert exposed == {"hub-api": ["48888"], "lakefs": ["28000"], "s3": ["29001", "29000"], "postgres": ["25432"]}
-    for name in SECRETS:
+    assert exposed == {"hub-api": ["48888"], "lakefs": ["28000"], "s3": S3_PORTS, "minio": S3_PORTS, "postgres": ["25432"]}
+    for name in environment.NAMES:
         with pytest.raises(Missing, match=f"{name}: make the file .env first"):
             services({**SECRETS, name: ""})
 
@@ -62,6 +63,32 @@ def test_every_service_is_watched_and_pinned_and_restarts() -> None:
             is_watched = "healthcheck" in services(SECRETS)[other] or other in ("hub-api", "hub-setup")  # by the image; by its end
             assert wanted["condition"] in ("service_healthy", "service_completed_successfully")
             assert is_watched
+
+
+@pytest.mark.parametrize(("profile", "running", "resting"), [("seaweedfs", "s3", "minio"), ("minio", "minio", "s3")])
+def test_o12_a_profile_chooses_the_s3_server(profile: str, running: str, resting: str) -> None:
+    """Of the two one runs, reached by the same address, and nobody waits for the other."""
+    made = services(SECRETS)
+    enabled = {name for name, service in made.items() if profile in service.get("profiles", [profile])}
+
+    assert SECRETS["COMPOSE_PROFILES"] == "seaweedfs"
+    assert (running in enabled, resting in enabled) == (True, False)
+    networks = made[running]["networks"]
+    assert "s3" in {running, *(networks["hub-net"]["aliases"] if isinstance(networks, dict) else [])}
+    for name in enabled:
+        for other, wanted in made[name].get("depends_on", {}).items():
+            assert other in enabled or wanted.get("required") is False, (name, other)
+
+
+def test_o12_minio_has_the_secrets_of_the_hub_and_its_own_disk() -> None:
+    made = services(SECRETS)
+    keys = (SECRETS["KOHAKU_HUB_S3_ACCESS_KEY"], SECRETS["KOHAKU_HUB_S3_SECRET_KEY"])
+
+    assert (made["minio"]["environment"]["MINIO_ROOT_USER"], made["minio"]["environment"]["MINIO_ROOT_PASSWORD"]) == keys
+    assert len(keys[0]) >= 3
+    assert len(keys[1]) >= 8  # MinIO's own rules
+    assert {":29001", ":29000"} <= set(made["minio"]["command"])
+    assert not set(made["minio"]["volumes"]) & set(made["s3"]["volumes"])
 
 
 def test_what_is_private_is_not_in_git_nor_in_the_image() -> None:

@@ -30,7 +30,7 @@ def test_every_secret_is_made_once_for_its_owner_alone(tmp_path: Path, capsys: p
     values = read_env(text)
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert set(values) == set(NAMES)
+    assert set(values) == {*NAMES, "COMPOSE_PROFILES"}
     assert len(set(values.values())) == len(values)
     assert run(["secrets", "--check", str(path)]) == 0
     assert run(["secrets", str(path)]) == 1
@@ -85,7 +85,7 @@ def test_deploy_makes_what_is_missing_and_starts_everything(tmp_path: Path) -> N
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert "http://localhost:28080" in first.stdout
     assert stat.S_IMODE((place.folder / ".env").stat().st_mode) == 0o600
-    assert set(read_env(secrets)) == set(NAMES)
+    assert set(read_env(secrets)) == {*NAMES, "COMPOSE_PROFILES"}
     assert (place.folder / ".env").read_text() == secrets
     assert compose.read_text().endswith("# mine\n")
     assert sorted(path.name for path in place.folder.iterdir()) == [".env", "deploy.sh", "docker-compose.example.yml", "docker-compose.yml"]
@@ -98,12 +98,14 @@ def test_deploy_says_what_is_wrong(tmp_path: Path) -> None:
     not_ready = place.deploy(READY="1")
     (place.folder / ".env").write_text("POSTGRES_PASSWORD=postgres\n")
     weak = place.deploy()
+    older = (place.folder / ".env").read_text()
     (place.bin / "docker").unlink()
     for name in ("cp", "dirname"):
         (place.bin / name).symlink_to(f"/usr/bin/{name}")
     absent = place.deploy(PATH=str(place.bin)) if not Path("/bin/docker").exists() else None
 
     assert engine.returncode == not_ready.returncode == weak.returncode == 1
+    assert older == "POSTGRES_PASSWORD=postgres\n\nCOMPOSE_PROFILES=seaweedfs\n"  # o12: a file from before stays with its S3 server
     assert "the docker engine does not answer" in engine.stderr
     assert "not ready after 0 seconds" in not_ready.stderr
     assert "POSTGRES_PASSWORD: the value is an example" in weak.stderr

@@ -39,6 +39,7 @@ def test_wrong_settings_are_named(launcher: Any, monkeypatch: pytest.MonkeyPatch
 
 
 def test_check_of_a_new_hub(launcher: Any) -> None:
+    launcher.users()
     done = launcher.admin("check")
 
     assert done.returncode == 0

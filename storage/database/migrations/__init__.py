@@ -1,7 +1,7 @@
 """Numbered SQL files, run in order and once each. A file is never changed after it was released."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -9,6 +9,9 @@ from storage.database.base import Tx
 from storage.errors import Unavailable
 
 log = logging.getLogger(__name__)
+_OURS = "schema_version"
+_FIRST_KOHAKUHUB = frozenset({"user", "repository", "lfsobjecthistory"})
+_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,21 @@ class Migration:
 def load_migrations() -> list[Migration]:
     files = sorted(f.name for f in resources.files(__package__).iterdir() if f.name.endswith(".sql"))
     return [_parse(name, resources.files(__package__).joinpath(name).read_text("utf-8")) for name in files]
+
+
+def refuse_foreign(tables: Collection[str]) -> None:
+    """`tables` are those of the database before its first migration. Raises Unavailable when another program made them."""
+    if not tables or _OURS in tables:
+        return
+    if set(tables) >= _FIRST_KOHAKUHUB:
+        owner = "the first KohakuHub"
+    else:
+        shown = sorted(tables)
+        owner = "it has the tables " + ", ".join(shown[:_MOST_SHOWN]) + (" …" if len(shown) > _MOST_SHOWN else "")
+    raise Unavailable(
+        f"This database belongs to another program ({owner}); give the hub a database of its own."
+        " Bringing its data over is not possible yet."
+    )
 
 
 def migrate(tx: Tx, migrations: Sequence[Migration]) -> None:
