@@ -1,7 +1,9 @@
 """The one place that answers "may they?". Git, LFS, HF, web and SSH all ask `decide`."""
 
+from dataclasses import replace
+
 from storage.errors import Forbidden, RepoNotFound, Unauthenticated
-from storage.records import Access, Principal, Repo, RepoName
+from storage.records import Access, Principal, Repo, RepoName, Scope
 
 
 def decide(principal: Principal, repo: Repo) -> Access:
@@ -25,9 +27,15 @@ def require(principal: Principal, repo: Repo | None, name: RepoName, needs: Acce
         raise Unauthenticated(f"Sign in to use {name.full}: it is private, does not exist, or needs a right that anonymous callers lack.")
     if have is Access.NONE:
         raise RepoNotFound(f"{name.kind.value.capitalize()} repository {name.full} not found.")
-    raise Forbidden(
-        f"You may read {name.full}, but this needs the {needs.name.lower()} right; ask its owner, or use a token with that scope."
-    )
+    if repo is not None and decide(replace(principal, scope=Scope.ADMIN), repo) >= needs:
+        raise Forbidden(missing_scope(principal, needs))
+    raise Forbidden(f"You may read {name.full}, but this needs the {needs.name.lower()} right. Ask its owner for it.")
+
+
+def missing_scope(principal: Principal, needs: Access) -> str:
+    """What to tell somebody whose right is held back by the credential alone."""
+    held = principal.scope.value
+    return f"This needs the scope {needs.name.lower()}, and your token has the scope {held}. Use a token with more scope, or your password."
 
 
 # Which rows of `repos` a caller may read, as SQL; `readable_by` gives its parameters. It says what `decide` says.

@@ -7,64 +7,78 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from dataclasses import dataclass
 
 from accounts.errors import WRONG_CREDENTIALS
+from accounts.identity.revocations import Revocations
 from accounts.sessions import Sessions
 from accounts.throttle import Throttle
-from accounts.tokens import Tokens
+from accounts.tokens import Tokens, is_token
 from accounts.users import Users
-from storage.errors import Forbidden, Unauthenticated
+from storage.errors import Unauthenticated
 from storage.records import ANONYMOUS, Principal, Scope
 
 COOKIE = "session_id"
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _KEEP_SECONDS = 5.0
 _KEEP = 1000
 
 
-class Gatekeeper:
-    """A Doorman (accounts.endpoint). A credential that was right is remembered for 5 seconds, so that a burst of requests asks once;
-    a token that was deleted may therefore live on for as long."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A credential that was right, as the rows stood after `revocations`."""
 
-    def __init__(self, users: Users, tokens: Tokens, sessions: Sessions, throttle: Throttle) -> None:
+    principal: Principal
+    revocations: int
+    until: float
+
+
+class Gatekeeper:
+    """A Doorman (accounts.endpoint). A credential that was right is remembered for 5 seconds, so that a burst of requests asks once,
+    but no longer than until it, or any other, is taken back."""
+
+    def __init__(self, users: Users, tokens: Tokens, sessions: Sessions, throttle: Throttle, revocations: Revocations) -> None:
         self._users = users
         self._tokens = tokens
         self._sessions = sessions
         self._throttle = throttle
-        self._known: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
+        self._revocations = revocations
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._lock = threading.Lock()
 
-    def admit(self, headers: Mapping[str, str], cookies: Mapping[str, str], address: str, *, method: str) -> Principal:
+    def admit(self, headers: Mapping[str, str], cookies: Mapping[str, str], address: str) -> Principal:
         authorization = headers.get("Authorization", "")
         if authorization:
             return self._by_header(authorization, address)
         cookie = cookies.get(COOKIE, "")
         if not cookie:
             return ANONYMOUS
-        principal = self._sessions.find(cookie) or ANONYMOUS
-        if not principal.is_anonymous and method not in _SAFE and not _is_same_origin(headers):
-            raise Forbidden("This request comes from another site. Open the hub itself, or use an access token.")
-        return principal
+        return self._sessions.find(cookie) or ANONYMOUS
 
     def sign_in(self, name: str, password: str, address: str) -> Principal:
-        """By password. Raises Unauthenticated or Throttled."""
+        """By password, as typed into a form. Raises Unauthenticated or Throttled."""
+        principal = self._by_password(name, password, address)
+        if principal is None:
+            raise Unauthenticated("Wrong user name or password.")
+        return principal
+
+    def _by_password(self, name: str, password: str, address: str) -> Principal | None:
         self._throttle.check(name, address)
         user = self._users.check_password(name, password)
         if user is None:
             self._throttle.note(name, address)
-            raise Unauthenticated(WRONG_CREDENTIALS)
+            return None
         return user.principal(Scope.ADMIN, from_session=True)
 
     def _by_header(self, authorization: str, address: str) -> Principal:
         key = hashlib.sha256(authorization.encode("utf-8", "surrogateescape")).digest()
+        number = self._revocations.number()  # before the rows are asked: what is taken back meanwhile counts as taken back
         with self._lock:
-            until, principal = self._known.get(key, (0.0, ANONYMOUS))
-        if until > time.monotonic():
-            return principal
+            known = self._known.get(key)
+        if known is not None and known.revocations == number and known.until > time.monotonic():
+            return known.principal
         principal = self._look_up(authorization, address)
         with self._lock:
-            self._known[key] = (time.monotonic() + _KEEP_SECONDS, principal)
+            self._known[key] = _Known(principal, number, time.monotonic() + _seconds_to_keep(principal))
             if len(self._known) > _KEEP:
                 self._known.popitem(last=False)
         return principal
@@ -77,14 +91,25 @@ class Gatekeeper:
             name, secret = _basic(value)
         else:
             raise Unauthenticated(WRONG_CREDENTIALS)
+        principal = self._by_token(name, secret)
+        if principal is None and name and secret and not (secret.startswith("hf_") or is_token(name)):
+            principal = self._by_password(name, secret, address)
+        elif principal is None:
+            self._throttle.check("", address)
+            self._throttle.note("", address)
+        if principal is None:
+            raise Unauthenticated(WRONG_CREDENTIALS)
+        return principal
+
+    def _by_token(self, name: str, secret: str) -> Principal | None:
+        """A token as the password, or as the user name (`https://TOKEN@host`, `TOKEN:x-oauth-basic`), as other hubs take it."""
         principal = self._tokens.find(secret) if secret else None
-        if principal is not None:
-            return principal
-        if name and secret and not secret.startswith("hf_"):
-            return self.sign_in(name, secret, address)
-        self._throttle.check("", address)
-        self._throttle.note("", address)
-        raise Unauthenticated(WRONG_CREDENTIALS)
+        return self._tokens.find(name) if principal is None and is_token(name) else principal
+
+
+def _seconds_to_keep(principal: Principal) -> float:
+    end = principal.token_expires_at
+    return _KEEP_SECONDS if end is None else min(_KEEP_SECONDS, end / 1e6 - time.time())
 
 
 def _basic(value: str) -> tuple[str, str]:
@@ -93,12 +118,3 @@ def _basic(value: str) -> tuple[str, str]:
     except (binascii.Error, UnicodeDecodeError) as error:
         raise Unauthenticated(WRONG_CREDENTIALS) from error
     return name, secret
-
-
-def _is_same_origin(headers: Mapping[str, str]) -> bool:
-    """By Sec-Fetch-Site, else Origin (every browser sends one of them with an unsafe method); neither means no browser."""
-    site = headers.get("Sec-Fetch-Site", "")
-    if site:
-        return site in ("same-origin", "none")
-    origin = headers.get("Origin", "")
-    return not origin or urlsplit(origin).netloc == headers.get("X-Forwarded-Host", headers.get("Host", ""))

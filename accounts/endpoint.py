@@ -12,9 +12,11 @@ from typing import Protocol, TypeAlias
 
 from aiohttp import web
 
-from accounts.access import decide, require
+from accounts.access import decide, missing_scope, require
+from accounts.bodies import check_declared, continue_later
+from accounts.identity.same_site import is_own_page
 from storage.disk_space import DiskSpace, is_full
-from storage.errors import HubError, Moved, Unauthenticated, Unavailable
+from storage.errors import Forbidden, HubError, Moved, Unauthenticated, Unavailable
 from storage.records import ANONYMOUS, Access, Principal, Repo, RepoKind, RepoName
 
 log = logging.getLogger(__name__)
@@ -76,12 +78,13 @@ class Endpoint:
     kind: RepoKind | None = None
     needs_session: bool = False  # only a browser session or password will do (minting tokens)
     checks_itself: bool = False  # the credential is none of the doorman's: the view checks it
+    most_bytes: int | None = None  # of a body; None: what JSON may have
 
 
 class Doorman(Protocol):
     """Turns the credentials of a request into a Principal; raises Unauthenticated for wrong ones, Throttled for too many guesses."""
 
-    def admit(self, headers: Mapping[str, str], cookies: Mapping[str, str], address: str, *, method: str) -> Principal: ...
+    def admit(self, headers: Mapping[str, str], cookies: Mapping[str, str], address: str) -> Principal: ...
 
 
 class RepoFinder(Protocol):
@@ -103,6 +106,7 @@ KINDS = "{kinds:models|datasets|spaces}"
 API_REPO = f"/api/{KINDS}/{{ns}}/{{name}}"
 
 STOPPING = web.AppKey("stopping", asyncio.Event)
+OWN_ORIGINS = web.AppKey("own_origins", frozenset[str])  # whose pages may use the session cookie, beside the one that is asked
 ASKER = web.RequestKey("asker", Asker)
 SPACE = web.AppKey("space", DiskSpace)
 
@@ -120,9 +124,20 @@ def as_refusal(request: web.Request, error: OSError) -> HubError:
 
 
 def add_endpoints(app: web.Application, rows: Iterable[Endpoint], doorman: Doorman, repos: RepoFinder) -> None:
-    """Register every row. GET rows do not answer HEAD by themselves: a HEAD is a row of its own."""
-    for row in rows:
-        app.router.add_route(row.method, row.path, _wrap(row, doorman, repos))
+    """Register every row. A GET row answers HEAD too, without a body, unless the path has a row of its own for it."""
+    table = list(rows)
+    have_head = {row.path for row in table if row.method in ("HEAD", "*")}
+    for row in table:
+        handler = _wrap(row, doorman, repos)
+        for method in ("GET", "HEAD") if row.method == "GET" and row.path not in have_head else (row.method,):
+            app.router.add_route(method, row.path, handler, expect_handler=continue_later)
+    app.on_response_prepare.append(_leave_out_body)
+
+
+async def _leave_out_body(request: web.Request, response: web.StreamResponse) -> None:
+    """What a view streams in answer to HEAD goes nowhere."""
+    if request.method == "HEAD":
+        request.writer.length = 0
 
 
 def _wrap(row: Endpoint, doorman: Doorman, repos: RepoFinder) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -164,16 +179,42 @@ def _serving(row: Endpoint, doorman: Doorman, repos: RepoFinder) -> Callable[[we
 
 
 def _admit(row: Endpoint, request: web.Request, doorman: Doorman, repos: RepoFinder) -> Call:
+    """Who asks, then whether they may, then how much they announce: nothing of the body was read by then."""
+    call = _let_in(row, request, doorman, repos)
+    check_declared(request, request.client_max_size if row.most_bytes is None else row.most_bytes)
+    return call
+
+
+def _let_in(row: Endpoint, request: web.Request, doorman: Doorman, repos: RepoFinder) -> Call:
     if row.checks_itself:
         return Call(ANONYMOUS, None)
-    principal = doorman.admit(request.headers, request.cookies, asker(request).address, method=request.method)
+    principal = doorman.admit(request.headers, request.cookies, asker(request).address)
+    if not principal.is_anonymous and "Authorization" not in request.headers:
+        principal = _by_cookie(request, principal)
     if "name" in request.match_info and "ns" in request.match_info:
         return Call(principal, _find(row, request, principal, repos))
     if row.needs > Access.NONE and principal.is_anonymous:
         raise Unauthenticated("Sign in first: send an access token as 'Authorization: Bearer <token>'.")
-    if principal.scope.access < row.needs or (row.needs_session and not principal.from_session):
-        raise Unauthenticated("This needs a signed-in session or a password, or a token with more scope.")
+    if principal.scope.access < row.needs:
+        raise Forbidden(missing_scope(principal, row.needs))
+    if row.needs_session and not principal.from_session:
+        raise Forbidden("A token may not do this. Sign in with your password.")
     return Call(principal, None)
+
+
+def _by_cookie(request: web.Request, principal: Principal) -> Principal:
+    """Whom a session's cookie stands for. To a script of another site it is nobody, so that such a script reads only what everybody
+    may; links from elsewhere are followed as usual. Raises Forbidden where another site would change something.
+    """
+    who, is_safe = asker(request), request.method in ("GET", "HEAD")
+    if is_safe and "Origin" not in request.headers:
+        return principal
+    known: frozenset[str] = request.app.get(OWN_ORIGINS, frozenset())
+    if is_own_page(request.headers, f"{who.scheme}://{who.host}", known):
+        return principal
+    if is_safe:
+        return ANONYMOUS
+    raise Forbidden("This request comes from another site. Open the hub itself, or use an access token.")
 
 
 def _find(row: Endpoint, request: web.Request, principal: Principal, repos: RepoFinder) -> Repo:

@@ -34,7 +34,7 @@ def render_json(request: web.Request, error: HubError) -> web.Response:
     if error.status == Unavailable.status:
         headers["Retry-After"] = "5"
     body = {"error": error.message, "detail": error.message}
-    return web.json_response(None if request.method == "HEAD" else body, status=error.status, headers=headers)
+    return web.json_response(body, status=error.status, headers=headers)
 
 
 def _header_text(message: str) -> str:

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 
 from accounts.access import READABLE_REPOS, may_create_in, readable_by
+from accounts.identity.names import check_new_repository
 from storage.database.base import Database, Row, Tx
 from storage.errors import AlreadyExists, Forbidden, RepoNotFound
 from storage.records import Principal, Repo, RepoKind, RepoName
@@ -17,9 +18,10 @@ class Repos:
         self._database = database
 
     def create(self, principal: Principal, name: RepoName, *, is_private: bool) -> Repo:
-        """A new, unborn repository. Raises Forbidden (not the caller's namespace) and AlreadyExists."""
+        """A new, unborn repository. Raises Forbidden (not the caller's namespace), BadName and AlreadyExists."""
         if not may_create_in(principal, name.namespace):
             raise Forbidden(f"You may not create repositories in {name.namespace}. Use your own namespace, and a token that may write.")
+        check_new_repository(name)
         now = time.time_ns() // 1000
         repo = Repo(uuid.uuid4().hex, name, is_private, principal.user_id, now, now)
         self._database.write(lambda tx: _insert(tx, repo))
@@ -47,11 +49,12 @@ class Repos:
     def move(self, principal: Principal, repo: Repo, new: RepoName) -> None:
         """Rename, or hand to another namespace of the caller's; the old name leads to it until another repository takes it.
 
-        Raises Forbidden, AlreadyExists, RepoNotFound.
+        Raises Forbidden, BadName, AlreadyExists, RepoNotFound.
         """
         for namespace in (repo.name.namespace, new.namespace):
             if not may_create_in(principal, namespace):
                 raise Forbidden(f"You may not move repositories out of or into {namespace}. Both namespaces must be yours.")
+        check_new_repository(new)
         self._database.write(lambda tx: _move(tx, repo, new))
 
     def get(self, repo_id: str) -> Repo | None:

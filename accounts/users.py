@@ -3,65 +3,16 @@
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from accounts.identity.names import check_account_name
+from accounts.identity.revocations import Revocations
 from accounts.passwords import Passwords
 from storage.database.base import Database, Row, Tx
-from storage.errors import AlreadyExists, BadName, Invalid, NotFound
-from storage.records import Principal, Scope, checked_name
+from storage.errors import AlreadyExists, Invalid, NotFound
+from storage.records import Principal, Scope
 
-# First path segments that routes of the hub use, now or soon.
-RESERVED = frozenset(
-    (
-        "admin",
-        "api",
-        "assets",
-        "auth",
-        "blob",
-        "blobs",
-        "buckets",
-        "cas",
-        "collections",
-        "dataset",
-        "datasets",
-        "docs",
-        "favicon.ico",
-        "healthz",
-        "help",
-        "kernels",
-        "login",
-        "logout",
-        "metrics",
-        "model",
-        "models",
-        "new",
-        "oauth",
-        "org",
-        "organizations",
-        "orgs",
-        "papers",
-        "pricing",
-        "raw",
-        "readyz",
-        "register",
-        "resolve",
-        "robots.txt",
-        "search",
-        "settings",
-        "space",
-        "spaces",
-        "static",
-        "token",
-        "tokens",
-        "uploads",
-        "user",
-        "users",
-        "v1",
-        "v2",
-        "web",
-        "webhooks",
-    )
-)
 _EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}")
 
 
@@ -79,14 +30,14 @@ class User:
 
 
 class Users:
-    def __init__(self, database: Database, passwords: Passwords) -> None:
+    def __init__(self, database: Database, passwords: Passwords, revocations: Revocations | None = None) -> None:
         self._database = database
         self._passwords = passwords
+        self._revocations = revocations or Revocations(database)
 
     def create(self, name: str, email: str, password: str, *, is_admin: bool = False) -> User:
         """Raises BadName, Invalid (email, password) and AlreadyExists."""
-        if checked_name(name, "user name").lower() in RESERVED:
-            raise BadName(f"The name {name!r} is used by the hub itself. Choose another.")
+        check_account_name(name)
         if not _EMAIL.fullmatch(email):
             raise Invalid(f"{email[:100]!r} is no email address.")
         user = User(secrets.randbits(48), name, email, is_admin, True, time.time_ns() // 1000)
@@ -95,10 +46,25 @@ class Users:
         return user
 
     def set_password(self, name: str, password: str) -> None:
-        """Raises NotFound, and Invalid for a password that is too short."""
+        """The old one and the sessions that it opened end at once. Raises NotFound, and Invalid for a password that is too short."""
         row = {"key": name.lower(), "hash": self._passwords.hash(password)}
-        if not self._database.write(lambda tx: tx.run("UPDATE users SET password_hash = :hash WHERE name_key = :key", row)):
+        if not self._end_sessions("UPDATE users SET password_hash = :hash WHERE name_key = :key", row):
             raise NotFound(f"There is no user {name}.")
+
+    def set_active(self, name: str, *, is_active: bool) -> None:
+        """Whether the account may be used; one that may not is out at once, whatever its credential. Raises NotFound."""
+        row = {"key": name.lower(), "active": int(is_active)}
+        if not self._end_sessions("UPDATE users SET is_active = :active WHERE name_key = :key", row):
+            raise NotFound(f"There is no user {name}.")
+
+    def _end_sessions(self, change: str, row: Mapping[str, object]) -> int:
+        """Make `change` to the user whose name is `key`; how many rows it changed."""
+
+        def work(tx: Tx) -> int:
+            tx.run("DELETE FROM sessions WHERE user_id IN (SELECT id FROM users WHERE name_key = :key)", {"key": row["key"]})
+            return tx.run(change, row)
+
+        return self._revocations.write(work)
 
     def restore(self, name: str) -> User:
         """An account of that name: the one that is there, or one without a password, until the operator sets one."""

@@ -31,7 +31,8 @@ class PushViews:
         self._limits = limits
 
     def endpoints(self) -> list[Endpoint]:
-        return [Endpoint("POST", f"{path}/git-receive-pack", self.receive_pack, Access.WRITE, render_git) for path in GIT_PATHS]
+        paths, most = (f"{path}/git-receive-pack" for path in GIT_PATHS), 2 * self._limits.pack_bytes
+        return [Endpoint("POST", path, self.receive_pack, Access.WRITE, render_git, most_bytes=most) for path in paths]
 
     async def receive_pack(self, request: web.Request, call: Call) -> web.StreamResponse:
         if request.content_type != _REQUEST_TYPE:

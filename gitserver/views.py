@@ -52,10 +52,10 @@ class GitViews:
         self._offers = offers
 
     def endpoints(self) -> list[Endpoint]:
-        rows = []
+        rows, most = [], self._limits.fetch_request_bytes
         for path in GIT_PATHS:
             rows.append(Endpoint("GET", path + "/info/refs", self.info_refs, Access.READ, render_git))
-            rows.append(Endpoint("POST", f"{path}/{UPLOAD}", self.upload_pack, Access.READ, render_git))
+            rows.append(Endpoint("POST", f"{path}/{UPLOAD}", self.upload_pack, Access.READ, render_git, most_bytes=most))
         return rows
 
     async def info_refs(self, request: web.Request, call: Call) -> web.StreamResponse:

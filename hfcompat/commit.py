@@ -32,7 +32,8 @@ class CommitViews:
         self._turns = Turns()
 
     def endpoints(self) -> list[Endpoint]:
-        return [Endpoint("POST", f"{wire.API_REPO}/commit/{wire.REVISION}", self.commit, Access.WRITE, render_json)]
+        path, most = f"{wire.API_REPO}/commit/{wire.REVISION}", self._limits.commit_bytes
+        return [Endpoint("POST", path, self.commit, Access.WRITE, render_json, most_bytes=most)]
 
     async def commit(self, request: web.Request, call: Call) -> web.Response:
         wire.refuse_pull_request(request)

@@ -3,11 +3,11 @@
 import base64
 import binascii
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from typing import IO, Any
 
+from accounts.bodies import parse_json
 from gitserver.commit.changes import Change, CommitRequest, Copy, Put, PutLarge, Remove
 from gitserver.commit.paths import checked_path
 from storage.errors import Invalid, TooLarge
@@ -59,10 +59,7 @@ class CommitReader:
             raise self._long()
         if not line.strip():
             return
-        try:
-            item = json.loads(str(line, "utf-8")) if _SHAPE.fullmatch(line) else None
-        except (ValueError, RecursionError) as error:
-            raise Invalid(f"Line {self._line} of the commit is not JSON that this server reads. Check the client.") from error
+        item = parse_json(line, f"Line {self._line} of the commit") if _SHAPE.fullmatch(line) else None
         if not isinstance(item, dict) or not isinstance(item.get("value"), dict):
             raise self._bad("it is no object with key and value, or one with far too much beside")
         key, value = item.get("key"), item["value"]

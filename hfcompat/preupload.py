@@ -40,7 +40,8 @@ class PreuploadViews:
         self._limits = limits
 
     def endpoints(self) -> list[Endpoint]:
-        return [Endpoint("POST", f"{wire.API_REPO}/preupload/{wire.REVISION}", self.preupload, Access.WRITE, render_json)]
+        path, most = f"{wire.API_REPO}/preupload/{wire.REVISION}", self._limits.preupload_bytes
+        return [Endpoint("POST", path, self.preupload, Access.WRITE, render_json, most_bytes=most)]
 
     async def preupload(self, request: web.Request, call: Call) -> web.Response:
         wire.refuse_pull_request(request)

@@ -13,7 +13,7 @@ from accounts.errors import render_json
 from gitserver.browse import Browser, Snapshot
 from gitserver.history import last_commits
 from hfcompat import wire
-from storage.errors import EntryNotFound, TooLarge
+from storage.errors import EntryNotFound, Invalid, TooLarge
 from storage.limits import Limits
 from storage.records import Access, Commit, FileEntry, Repo
 
@@ -50,6 +50,8 @@ class TreeViews:
 
     async def paths_info(self, request: web.Request, call: Call) -> web.Response:
         form = await wire.form_or_json(request, self._limits)
+        if form and not form.keys() & {"paths", "expand"}:
+            raise Invalid("The body names no paths. Send them as the field paths, once for each.")
         paths = form.get("paths", [])
         if len(paths) > self._limits.paths_info:
             raise TooLarge(f"{len(paths)} paths were asked for at once; {self._limits.paths_info} are answered. Ask in smaller parts.")

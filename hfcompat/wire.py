@@ -2,7 +2,11 @@
 
 import base64
 import binascii
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from email.parser import BytesParser
+from email.policy import HTTP
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, quote
 
@@ -12,11 +16,12 @@ from accounts import endpoint
 from accounts.bodies import read_all, read_json
 from accounts.wire import iso
 from lfs.pointer import Pointer, serialize
-from storage.errors import Forbidden, Invalid, TooLarge
+from storage.errors import Forbidden, Invalid, TooLarge, Unsupported
 from storage.limits import Limits
 from storage.records import Commit, FileEntry, Repo, RepoKind
 
 _TREE = 0o40000
+_FORM, _MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
 KINDS, API_REPO = endpoint.KINDS, endpoint.API_REPO
 # A revision is one segment, slashes encoded; browsers and old clients also send these unencoded.
 REVISION = "{rev:refs/(?:pr|convert|heads|tags)/[^/]+|[^/{}]+}"
@@ -72,17 +77,48 @@ async def json_object(request: web.Request, limits: Limits, *, may_be_empty: boo
 
 
 async def form_or_json(request: web.Request, limits: Limits) -> dict[str, list[str]]:
-    """paths-info: the Python client sends a form, others JSON."""
+    """paths-info: the Python client sends a form, others JSON or multipart/form-data. Raises Unsupported for other media types."""
     if request.content_type == "application/json":
         data = await json_object(request, limits)
         return {key: [str(v) for v in value] if isinstance(value, list) else [str(value)] for key, value in data.items()}
-    body = await read_all(request, limits.json_bytes)
+    readers: dict[str, Callable[[bytes, int], dict[str, list[str]]]] = {
+        _FORM: parse_form,
+        _MULTIPART: partial(parse_multipart, request.headers.get("Content-Type", "")),
+    }
+    reader = readers.get(request.headers.get("Content-Type", _FORM).partition(";")[0].strip().lower())
+    if reader is None:
+        raise Unsupported(f"Content-Type {request.content_type[:80]!r} is not understood here; send JSON or a form.")
+    return reader(await read_all(request, limits.json_bytes), limits.paths_info + 10)
+
+
+def parse_form(body: bytes, most: int) -> dict[str, list[str]]:
+    """An HTML form as browsers encode it. Raises Invalid, and TooLarge for more than `most` fields."""
     try:
-        return parse_qs(body.decode("utf-8"), keep_blank_values=True, max_num_fields=limits.paths_info + 10)
+        return parse_qs(body.decode("utf-8"), keep_blank_values=True, max_num_fields=most)
     except UnicodeDecodeError as error:
         raise Invalid("The form is not UTF-8. Encode the paths as UTF-8.") from error
     except ValueError as error:
-        raise TooLarge(f"More than {limits.paths_info} paths were asked for at once. Ask in smaller parts.") from error
+        raise TooLarge(f"The form has more than {most} fields. Ask in smaller parts.") from error
+
+
+def parse_multipart(content_type: str, body: bytes, most: int) -> dict[str, list[str]]:
+    """The fields of multipart/form-data (RFC 7578). Raises Invalid, and TooLarge for more than `most` of them."""
+    message = BytesParser(policy=HTTP).parsebytes(b"Content-Type: %s\r\n\r\n%s" % (content_type.encode("latin-1", "replace"), body))
+    if message.defects or not message.is_multipart():
+        raise Invalid("The form is not multipart/form-data that this server reads. Check its boundary.")
+    parts = list(message.iter_parts())
+    if len(parts) > most:
+        raise TooLarge(f"The form has more than {most} fields. Ask in smaller parts.")
+    found: dict[str, list[str]] = {}
+    for part in parts:
+        name = part.get_param("name", header="content-disposition")
+        if not isinstance(name, str):
+            raise Invalid("A part of the form has no name. Check the request.")
+        try:
+            found.setdefault(name, []).append(bytes(part.get_payload(decode=True)).decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise Invalid("The form is not UTF-8. Encode the paths as UTF-8.") from error
+    return found
 
 
 def entry_json(entry: FileEntry, commit: Commit | None) -> dict[str, Any]:

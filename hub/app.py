@@ -9,18 +9,20 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from accounts.bodies import drain
-from accounts.endpoint import ASKER, SPACE, STOPPING, Endpoint, add_endpoints
+from accounts.bodies import PACE, Pace, finish_body
+from accounts.endpoint import ASKER, OWN_ORIGINS, SPACE, STOPPING, Endpoint, add_endpoints
 from accounts.errors import render_json
 from accounts.keys.views import KeyViews
 from accounts.views import AccountViews
 from gitserver.bundles.views import BundleViews
+from gitserver.http.go_import import go_import_page
 from gitserver.protocol.bundle_uri import Offer
 from gitserver.push_views import PushViews
 from gitserver.rule_views import RuleViews
 from gitserver.views import GitViews
 from hfcompat.views import HfViews
 from hub import VERSION
+from hub.cors import add_cors, answer_options, own_origins
 from hub.health import HealthViews
 from hub.log import log_request
 from hub.mirroring import Mirroring
@@ -43,6 +45,7 @@ RUNNING = web.AppKey("running", set[int])
 LEAVING = web.AppKey("leaving", asyncio.Event)  # each connection ends with its answer
 _ORIGIN = web.AppKey("origin", Origin)
 log = logging.getLogger("hub.requests")
+_INERT = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9=;:._-]{1,200}")
 
 
@@ -53,6 +56,8 @@ def make_app(services: Services) -> web.Application:
     app[RUNNING] = set()
     app[SPACE] = services.stores.space
     app[_ORIGIN] = _origin(services)
+    app[OWN_ORIGINS] = own_origins(services.settings.base_url, services.settings.own_origins)
+    app[PACE] = Pace(services.limits.body_rate_bytes, services.limits.body_rate_seconds)
     app.on_response_prepare.append(_add_headers)
     add_endpoints(app, endpoints(services), services.gatekeeper, services.repos)
     return app
@@ -146,8 +151,8 @@ async def _around(request: web.Request, handler: Callable[[web.Request], Awaitab
     try:
         response = await _answer(request, handler)
         status = response.status
-        if status >= 400 and not response.prepared:
-            await drain(request)
+        if not response.prepared:
+            await finish_body(request, response)
         return response
     except ConnectionError:
         status = 499  # the client went away; nobody reads this answer
@@ -159,7 +164,8 @@ async def _around(request: web.Request, handler: Callable[[web.Request], Awaitab
 
 async def _answer(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
     try:
-        return await handler(request)
+        early = _answer_before_rows(request)
+        return early if early is not None else await handler(request)
     except web.HTTPNotFound:
         if wants_html(request):
             return render_missing(request.path)
@@ -177,6 +183,16 @@ async def _answer(request: web.Request, handler: Callable[[web.Request], Awaitab
         return render_json(request, HubError(f"Something went wrong here; the operator's log says what, under {request['request_id']}."))
 
 
+def _answer_before_rows(request: web.Request) -> web.Response | None:
+    """What holds for every path, whichever row it has, and tells nothing of what is stored."""
+    if request.method == "OPTIONS":
+        return answer_options(request)
+    if request.method in ("GET", "HEAD") and "go-get=1" in request.query_string.split("&"):
+        page = go_import_page(request.path, request.app[_ORIGIN].of(request))
+        return web.Response(text=page, content_type="text/html", headers=_INERT) if page else None
+    return None
+
+
 def _status_error(status: int, message: str) -> HubError:
     error = HubError(message)
     error.status = status
@@ -186,6 +202,8 @@ def _status_error(status: int, message: str) -> HubError:
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Request-Id"] = request.get("request_id", "")
     response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.setdefault("Cache-Control", "private, no-store")  # answers depend on who asks, unless a view says otherwise
+    add_cors(request, response)
     if request.app[LEAVING].is_set():
         response.headers["Connection"] = "close"
         response.force_close()

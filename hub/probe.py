@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
+from accounts.bodies import invite
 from accounts.endpoint import STOPPING, Call, Endpoint, asker
 from accounts.errors import render_json
 from hub.origin import Origin
@@ -22,7 +23,7 @@ class ProbeViews:
     def endpoints(self) -> list[Endpoint]:
         return [
             Endpoint("GET", "/api/probe/echo/{rest:.*}", self.echo, Access.NONE, render_json),
-            Endpoint("POST", "/api/probe/upload", self.upload, Access.NONE, render_json),
+            Endpoint("POST", "/api/probe/upload", self.upload, Access.NONE, render_json, most_bytes=0),
             Endpoint("GET", "/api/probe/stream", self.stream, Access.NONE, render_json),
         ]
 
@@ -42,6 +43,7 @@ class ProbeViews:
 
     async def upload(self, request: web.Request, call: Call) -> web.Response:
         """Answers at the first byte of the body: behind a proxy that collects bodies first, that is after the last one."""
+        await invite(request)
         first = await request.content.read(1)
         response = web.json_response({"received": len(first)}, headers={"Cache-Control": "no-store", "Connection": "close"})
         response.force_close()

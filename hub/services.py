@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accounts.doorman import Gatekeeper
+from accounts.identity.revocations import Revocations
 from accounts.keys.keys import SshKeys
 from accounts.passwords import Passwords
 from accounts.repos import Repos
@@ -71,6 +72,17 @@ class PackWork:
 
 
 @dataclass(frozen=True, slots=True)
+class Accounts:
+    """Who may come in."""
+
+    users: Users
+    tokens: Tokens
+    sessions: Sessions
+    keys: SshKeys
+    gatekeeper: Gatekeeper
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     settings: Settings
     limits: Limits
@@ -127,7 +139,7 @@ def build(settings: Settings) -> Services:
     data, limits, strict = prepare_data(settings.data), settings.make_limits(), settings.strictness
     database, stores = open_database(settings, data), open_stores(settings, data, limits)
     packs, prepared = open_packs(settings, stores, data, database)
-    users, tokens, sessions = Users(database, Passwords()), Tokens(database), Sessions(database, limits.session_seconds)
+    accounts = open_accounts(database, limits)
     objects, possession = ObjectStores(packs, prepared), Possession(database, stores.blobs)
     repos, rules, secret = Repos(database), BranchRules(database), signing_key(settings, data)
     versions = open_versions(settings, limits, Around(database, stores, packs, objects, possession, repos))
@@ -142,11 +154,11 @@ def build(settings: Settings) -> Services:
         stores=stores,
         packs=packs,
         versions=versions,
-        users=users,
-        tokens=tokens,
-        sessions=sessions,
-        keys=SshKeys(database, tokens, limits.ssh_keys),
-        gatekeeper=Gatekeeper(users, tokens, sessions, Throttle(database, limits)),
+        users=accounts.users,
+        tokens=accounts.tokens,
+        sessions=accounts.sessions,
+        keys=accounts.keys,
+        gatekeeper=accounts.gatekeeper,
         repos=repos,
         objects=objects,
         packing=packing,
@@ -168,6 +180,13 @@ def open_packs(settings: Settings, stores: Stores, data: Path, database: Databas
     """The packs of all repositories, and what is made ahead from them."""
     packs = PackStore(stores.packs, data / "incoming", database, space=stores.space)
     return packs, FileCache(data / "prepared", settings.prepared_bytes)
+
+
+def open_accounts(database: Database, limits: Limits) -> Accounts:
+    revocations, sessions = Revocations(database), Sessions(database, limits.session_seconds)
+    users, tokens = Users(database, Passwords(), revocations), Tokens(database, revocations)
+    keys = SshKeys(database, tokens, limits.ssh_keys, revocations)
+    return Accounts(users, tokens, sessions, keys, Gatekeeper(users, tokens, sessions, Throttle(database, limits), revocations))
 
 
 def open_packing(settings: Settings, packs: PackStore, objects: ObjectStores, versions: VersionStore, prepared: FileCache) -> PackWork:

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     threads: int = Field(default=32, ge=2, le=512)
     workshop_processes: int = Field(default=min(4, os.cpu_count() or 1), ge=1, le=64)
     base_url: str = ""
+    ui_origins: str = ""
     trust_proxy: bool = False
     session_secret: SecretStr = SecretStr("")
     registration: bool = True
@@ -94,6 +95,18 @@ class Settings(BaseSettings):
         if value and not _is_address(value):
             raise ValueError("must be http:// or https:// with a host, and a port if need be; no path. For example https://hub.example.org")
         return value.rstrip("/")
+
+    @field_validator("ui_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        origins = [origin.strip().lower().rstrip("/") for origin in value.split(",") if origin.strip()]
+        if wrong := [origin for origin in origins if not re.fullmatch(r"https?://[a-z0-9.:\[\]-]+", origin)]:
+            raise ValueError(f"{wrong[0][:80]!r} is no origin; write http://HOST:PORT, several with commas between them")
+        return ",".join(origins)
+
+    @property
+    def own_origins(self) -> frozenset[str]:
+        return frozenset(filter(None, self.ui_origins.split(",")))
 
     @field_validator("s3_secret_key", mode="after")
     @classmethod

@@ -28,10 +28,10 @@ class MultipartViews:
 
     def endpoints(self) -> list[Endpoint]:
         # As with the other actions, the URL itself is the credential.
-        action = "/api/lfs/{repo_id}/{oid}/"
+        action, most, most_batch = "/api/lfs/{repo_id}/{oid}/", self._limits.lfs_object_bytes, self._limits.lfs_batch_bytes
         return [
-            Endpoint("PUT", action + Verb.PART, self.part, Access.NONE, render_lfs),
-            Endpoint("POST", action + Verb.COMPLETE, self.complete, Access.NONE, render_lfs),
+            Endpoint("PUT", action + Verb.PART, self.part, Access.NONE, render_lfs, most_bytes=most),
+            Endpoint("POST", action + Verb.COMPLETE, self.complete, Access.NONE, render_lfs, most_bytes=most_batch),
         ]
 
     async def part(self, request: web.Request, call: Call) -> web.Response:

@@ -51,14 +51,15 @@ class LfsViews:
         self._origin = origin
 
     def endpoints(self) -> list[Endpoint]:
-        rows = []
+        rows, most, most_batch = [], self._limits.lfs_object_bytes, self._limits.lfs_batch_bytes
         for path in GIT_PATHS:
-            rows.append(Endpoint("POST", f"{path}/info/lfs/objects/batch", self.batch, Access.READ, render_lfs))
+            batch = f"{path}/info/lfs/objects/batch"
+            rows.append(Endpoint("POST", batch, self.batch, Access.READ, render_lfs, most_bytes=most_batch))
             rows.append(Endpoint("*", path + "/info/lfs/{rest:.*}", self.unknown, Access.READ, render_lfs))
         # The URL itself is the credential: its signature was made for one verb, repository, object and size.
         action = "/api/lfs/{repo_id}/{oid}/"
         rows += [
-            Endpoint("PUT", action + Verb.UPLOAD, self.upload, Access.NONE, render_lfs),
+            Endpoint("PUT", action + Verb.UPLOAD, self.upload, Access.NONE, render_lfs, most_bytes=most),
             Endpoint("POST", action + Verb.VERIFY, self.verify, Access.NONE, render_lfs),
             Endpoint("GET", action + Verb.DOWNLOAD, InThread(self.download), Access.NONE, render_lfs),
             Endpoint("HEAD", action + Verb.DOWNLOAD, InThread(self.download), Access.NONE, render_lfs),

@@ -7,7 +7,8 @@
     │   ├── BadPack             400  a pack that is corrupt, incomplete or fails fsck
     │   ├── WrongBytes          422  an object that came another way has other bytes than were announced
     │   ├── BadPath             422  a path that no tree may hold
-    │   └── TooLarge            413  over a limit from Limits
+    │   ├── TooLarge            413  over a limit from Limits
+    │   └── TooSlow             408  a body that comes at less than the least rate
     ├── Unauthenticated         401  credentials are missing or wrong
     ├── Forbidden               403  known, but may not do this
     ├── NotFound                404
@@ -69,6 +70,10 @@ class BadPath(Invalid):
 
 class TooLarge(Invalid):
     status = 413
+
+
+class TooSlow(Invalid):
+    status = 408
 
 
 class Unauthenticated(HubError):

@@ -81,6 +81,12 @@ class Limits:
     ssh_keys_tried: int = 20
     ssh_keys: int = 100  # of one account
     ssh_command_bytes: int = 4096
+    # HTTP
+    address_connections: int = 1024  # of one worker to one address; loopback and a trusted proxy have none of these limits
+    header_seconds: int = 10  # from the first byte of a request to the end of its headers
+    idle_seconds: int = 75  # of a connection between two requests; longer than a proxy in front keeps its own
+    body_rate_bytes: int = 1024  # a second, at least, over any body_rate_seconds
+    body_rate_seconds: int = 30
     # time
     ssh_login_seconds: int = 30
     ssh_idle_seconds: int = 600  # without a byte, or without a session

@@ -111,6 +111,7 @@ class Principal:
     from_session: bool
     token_name: str = ""
     token_created_at: int = 0
+    token_expires_at: int | None = None
 
     @property
     def is_anonymous(self) -> bool:

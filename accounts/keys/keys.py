@@ -4,6 +4,7 @@ import secrets
 import time
 from dataclasses import dataclass
 
+from accounts.identity.revocations import Revocations
 from accounts.keys.public_key import PublicKey
 from accounts.tokens import NewToken, Tokens
 from accounts.users import row_user
@@ -33,8 +34,9 @@ class KeyHolder:
 
 
 class SshKeys:
-    def __init__(self, database: Database, tokens: Tokens, most: int) -> None:
+    def __init__(self, database: Database, tokens: Tokens, most: int, revocations: Revocations | None = None) -> None:
         self._database = database
+        self._revocations = revocations or Revocations(database)
         self._tokens = tokens
         self._most = most
 
@@ -67,7 +69,7 @@ class SshKeys:
             tx.run("DELETE FROM tokens WHERE user_id = :user AND name = :name", row)
             return tx.run("DELETE FROM ssh_keys WHERE id = :id AND user_id = :user", row)
 
-        if not self._database.write(work):
+        if not self._revocations.write(work):
             raise NotFound(f"You have no SSH key {key_id}.")
 
     def find(self, fingerprint: str) -> KeyHolder | None:

@@ -11,13 +11,16 @@ from contextlib import suppress
 
 from aiohttp import web
 
+from accounts.bodies import LINGER_SECONDS
 from accounts.endpoint import STOPPING
 from hub.app import LEAVING, RUNNING, make_app
 from hub.mirroring import Mirroring
 from hub.services import Services, build
+from hub.serving.connections import Addresses, Connection
 from hub.serving.housekeeping import keep_house
 from hub.serving.memory import keep_little
 from hub.serving.ssh import open_ssh
+from hub.serving.target import without_empty_segments
 from hub.settings import Settings
 from storage.limits import MIB
 
@@ -52,10 +55,9 @@ async def _work(services: Services, listeners: Sequence[socket.socket], beat: Be
     told = asyncio.Event()
     for number in SIGNALS:
         loop.add_signal_handler(number, told.set)
-    runner = web.AppRunner(app, auto_decompress=False, access_log=None, handle_signals=False, shutdown_timeout=1.0, read_bufsize=MIB)
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
-    for listener in listeners:
-        await web.SockSite(runner, listener, backlog=BACKLOG).start()
+    servers = await _listen(runner, services, listeners)
     shell = await open_ssh(services, ssh, listeners[0], app[RUNNING]) if ssh is not None else None
     beating = asyncio.create_task(_beat(beat, told))
     house = asyncio.create_task(keep_house(services, told))
@@ -68,16 +70,41 @@ async def _work(services: Services, listeners: Sequence[socket.socket], beat: Be
     if beat is None:
         app[STOPPING].set()
     else:
-        await _leave(app, runner, listeners)
+        await _leave(app, runner, servers, listeners)
     await house
     await _drain(app, services.limits.stop_seconds)
     if shell is not None:
         await shell.close()
     await leaving
+    for server in servers:
+        server.close()
     await runner.cleanup()
     beating.cancel()
     with suppress(asyncio.CancelledError):
         await beating
+
+
+async def _listen(runner: web.AppRunner, services: Services, listeners: Sequence[socket.socket]) -> list[asyncio.Server]:
+    """In place of aiohttp's sites, which know no other connections than aiohttp's own."""
+    loop, limits, server = asyncio.get_running_loop(), services.limits, runner.server
+    assert server is not None
+    server.request_factory = without_empty_segments(server.request_factory)
+    addresses = Addresses(limits.address_connections, trust_proxy=services.settings.trust_proxy)
+
+    def connect() -> Connection:
+        return Connection(
+            server,
+            addresses,
+            limits.header_seconds,
+            loop=loop,
+            keepalive_timeout=limits.idle_seconds,
+            lingering_time=LINGER_SECONDS,
+            auto_decompress=False,
+            access_log=None,
+            read_bufsize=MIB,
+        )
+
+    return [await loop.create_server(connect, sock=listener, backlog=BACKLOG) for listener in listeners]
 
 
 async def _beat(beat: Beat | None, told: asyncio.Event) -> None:
@@ -87,7 +114,9 @@ async def _beat(beat: Beat | None, told: asyncio.Event) -> None:
         await asyncio.sleep(_BEAT_SECONDS)
 
 
-async def _leave(app: web.Application, runner: web.AppRunner, listeners: Sequence[socket.socket]) -> None:
+async def _leave(
+    app: web.Application, runner: web.AppRunner, servers: Sequence[asyncio.Server], listeners: Sequence[socket.socket]
+) -> None:
     """Take no more connections; a request that comes by one from before is answered as ever, and is its last.
 
     aiohttp's own way (`Server.pre_shutdown`) drops what still comes of a body.
@@ -96,8 +125,8 @@ async def _leave(app: web.Application, runner: web.AppRunner, listeners: Sequenc
     for listener in listeners:
         asyncio.get_running_loop().remove_reader(listener)
     await asyncio.sleep(0)  # what was accepted a moment ago becomes a connection
-    for site in list(runner.sites):
-        await site.stop()
+    for server in servers:
+        server.close()
     if runner.server is not None and runner.server.connections:
         await asyncio.sleep(_GRACE_SECONDS)
 

@@ -55,10 +55,11 @@ class XetViews:
 
     def endpoints(self) -> list[Endpoint]:
         row = partial(Endpoint, needs=Access.NONE, render=render_json, checks_itself=True)
+        most_xorb, most_shard = self._limits.xet_xorb_bytes, self._limits.xet_shard_bytes
         return [
-            row("POST", f"{_CAS}/v1/xorbs/{_HASH}", self.xorb),
-            row("POST", f"{_CAS}/v1/shards", self.shard),
-            row("POST", f"{_CAS}/v2/shards", self.streamed_shard),
+            row("POST", f"{_CAS}/v1/xorbs/{_HASH}", self.xorb, most_bytes=most_xorb),
+            row("POST", f"{_CAS}/v1/shards", self.shard, most_bytes=most_shard),
+            row("POST", f"{_CAS}/v2/shards", self.streamed_shard, most_bytes=most_shard),
             row("GET", f"{_CAS}/v1/chunks/{_HASH}", self.chunk),
             row("*", _CAS + "/{rest:.*}", self.unknown),
         ]

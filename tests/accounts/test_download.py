@@ -28,7 +28,7 @@ class Door:
         self.threads: list[int] = []
         self.missing = 0  # bytes that the disk lost
 
-    def admit(self, headers: Mapping[str, str], cookies: Mapping[str, str], address: str, *, method: str) -> Principal:
+    def admit(self, headers: Mapping[str, str], cookies: Mapping[str, str], address: str) -> Principal:
         self.threads.append(threading.get_ident())
         return ANONYMOUS
 

@@ -108,7 +108,7 @@ def test_add_list_show_and_delete(hub: Any) -> None:
     assert again == [409, 409]
     assert shown == [200, 404]
     assert listed == [1, 0]
-    assert deleted == [404, 401, 200, 404]
+    assert deleted == [404, 403, 200, 404]
 
 
 def test_who_may_not(hub: Any) -> None:
@@ -116,7 +116,7 @@ def test_who_may_not(hub: Any) -> None:
 
     assert hub.call("GET", "/api/user/keys", token="").status == 401
     assert hub.call("POST", "/api/user/keys", body, token="").status == 401
-    assert hub.call("POST", "/api/user/keys", body).status == 401  # a token that may write is not enough
+    assert hub.call("POST", "/api/user/keys", body).status == 403  # a token that may write is not enough
     assert hub.call("POST", "/api/user/keys", {"key": "hello"}, token=admin_token(hub, "alice")).status == 400
     assert hub.call("GET", "/api/user/keys/x").status == 400
 

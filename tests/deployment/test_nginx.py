@@ -37,6 +37,13 @@ def test_raw_paths_are_kept(hub: Any, path: str) -> None:
     assert echo(hub.url, path)["path"] == f"/api/probe/echo/{path}"
 
 
+def test_h3_empty_segments_of_paths_are_dropped_behind_nginx_too(hub: Any) -> None:
+    name = hub.repo()
+
+    assert hub.call("GET", f"//{name}.git/info/refs?service=git-upload-pack").status == 200
+    assert hub.call("GET", f"//api/models//{name}").status == 200
+
+
 def test_a_branch_with_a_slash(hub: Any) -> None:
     name = hub.repo()
     assert hub.call("POST", f"/api/models/{name}/branch/feature%2Fx", {}).status == 200

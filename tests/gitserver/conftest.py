@@ -101,7 +101,7 @@ class FetchHub:
     def find_moved(self, name: RepoName) -> Repo | None:
         return None
 
-    def admit(self, headers: object, cookies: object, address: str, *, method: str) -> Principal:
+    def admit(self, headers: object, cookies: object, address: str) -> Principal:
         return ANONYMOUS
 
     def load(self, git: Git, *revisions: str, thin: bool = False) -> None:

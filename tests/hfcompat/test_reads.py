@@ -86,6 +86,25 @@ def test_paths_info_by_form_and_json(hub: Any, filled: Any) -> None:
     assert hub.call("POST", url, many.encode(), Content_Type="application/x-www-form-urlencoded").status == 413
 
 
+def test_h18_paths_info_by_multipart_form(hub: Any, filled: Any) -> None:
+    url = f"/api/models/{filled.name}/paths-info/main"
+    part = '--X\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+
+    def ask(body: str, kind: str = "multipart/form-data; boundary=X") -> Any:
+        return hub.call("POST", url, body.encode(), Content_Type=kind)
+
+    wanted = part.format("paths", "a") + part.format("paths", "odd #?% é.txt") + part.format("expand", "true")
+    form = ask(wanted + "--X--\r\n").json()
+
+    assert [row["path"] for row in form] == ["a", "odd #?% é.txt"]
+    assert form[0]["lastCommit"]["id"] == filled.second
+    assert [ask(wanted, "multipart/form-data").status, ask("", "multipart/form-data; boundary=X").status] == [400, 400]
+    assert ask(part.format("path", "a") + "--X--\r\n").status == 400
+    assert ask("".join(part.format("paths", n) for n in range(1011)) + "--X--\r\n").status == 413
+    assert ask('["a"]', "text/plain").status == 415
+    assert ask("expand=False", "application/x-www-form-urlencoded").json() == []
+
+
 def test_commits(hub: Any, filled: Any) -> None:
     found = pages(hub, f"/api/models/{filled.name}/commits/main?limit=1&expand[]=formatted")
 

@@ -14,7 +14,7 @@ def test_wrong_method_names_the_right_ones(hub: Any) -> None:
     answer = hub.call("DELETE", "/healthz", token="")
 
     assert answer.status == 405
-    assert answer.headers["Allow"] == "GET"
+    assert answer.headers["Allow"] == "GET, HEAD"
 
 
 def test_request_ids_come_back(hub: Any) -> None:
