@@ -130,11 +130,11 @@ def redirect(request: web.Request, content: Content, headers: Mapping[str, str],
     return Download(web.Response(status=302, headers={**shown, "Location": url}), Span(0, content.size))
 
 
-def is_conditional_part(request: web.Request) -> bool:
-    """Whether a range is asked for of certain bytes only. S3 would compare with an ETag of its own, or not at all: the
-    hub answers then.
+def is_conditional(request: web.Request) -> bool:
+    """Whether certain bytes are asked for, or none. A client takes its conditions along to S3, which would compare with an
+    ETag of its own, or not at all: the hub answers then.
     """
-    return "Range" in request.headers and "If-Range" in request.headers
+    return "If-Match" in request.headers or ("Range" in request.headers and "If-Range" in request.headers)
 
 
 def _check_match(request: web.Request, content: Content) -> None:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from accounts.download import Content, Download, answer, is_conditional_part, redirect
+from accounts.download import Content, Download, answer, is_conditional, redirect
 from accounts.endpoint import Call, Endpoint, InThread
 from accounts.errors import render_json
 from gitserver.browse import Browser, Snapshot
@@ -49,7 +49,7 @@ class ResolveViews:
             return _inline(request, snapshot, entry, headers)
         headers |= {"X-Linked-Size": str(entry.lfs.size), "X-Linked-Etag": f'"{entry.lfs.sha256}"'}
         content = content_of(self._blobs, entry.lfs)
-        if request.method == "GET" and not is_conditional_part(request):
+        if request.method == "GET" and not is_conditional(request):
             disposition = headers["Content-Disposition"].replace("inline", "attachment", 1)
             link = link_of(self._blobs, entry.lfs, disposition, self._origin(request))
             if link is not None:
