@@ -12,7 +12,7 @@ from typing import BinaryIO
 from aiohttp import web
 
 from accounts.bodies import CHUNK, send
-from storage.errors import HubError, Unavailable
+from storage.errors import HubError, Stale, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,8 @@ def parse_range(header: str, size: int) -> Span | None:
     if match is None or match.groups() == ("", ""):
         return None
     first, last = match.groups()
+    if not size and not int(first or 0):
+        return None  # the first or last bytes of nothing are all of it
     if not first:
         length = min(int(last), size)
         if length == 0:
@@ -88,7 +90,10 @@ class Download:
 
 
 def answer(request: web.Request, content: Content, headers: Mapping[str, str]) -> Download:
-    """200, 206, 304 or 416; a HEAD gets the headers of the whole. Opens the file or reads the small content: called in a thread."""
+    """200, 206, 304 or 416; a HEAD gets the headers of the whole. Opens the file or reads the small content, so it
+    is called in a thread. Raises Stale where If-Match names other bytes.
+    """
+    _check_match(request, content)
     shown = {"ETag": f'"{content.etag}"', "Accept-Ranges": "bytes", **headers}
     whole = Span(0, content.size)
     if _matches(request.headers.get("If-None-Match", ""), content.etag):
@@ -100,6 +105,8 @@ def answer(request: web.Request, content: Content, headers: Mapping[str, str]) -
     span = asked or whole
     if asked:
         shown["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{content.size}"
+    elif not content.size and request.method == "GET" and "Range" in request.headers:
+        shown["Content-Range"] = "bytes */0"  # tells the size to clients that ask for the first byte
     status = 206 if asked else 200
     if request.method == "HEAD":
         return Download(web.Response(status=status, headers={**shown, "Content-Length": str(span.size)}), span)
@@ -115,11 +122,28 @@ def answer(request: web.Request, content: Content, headers: Mapping[str, str]) -
 
 
 def redirect(request: web.Request, content: Content, headers: Mapping[str, str], url: str) -> Download:
-    """302, or 304 where the client has the bytes."""
+    """302, or 304 where the client has the bytes. Raises Stale."""
+    _check_match(request, content)
     shown = {**headers, "ETag": f'"{content.etag}"', "Accept-Ranges": "bytes"}
     if _matches(request.headers.get("If-None-Match", ""), content.etag):
         return Download(web.Response(status=304, headers=shown), Span(0, content.size))
     return Download(web.Response(status=302, headers={**shown, "Location": url}), Span(0, content.size))
+
+
+def is_conditional(request: web.Request) -> bool:
+    """Whether certain bytes are asked for, or none. A client takes its conditions along to S3, which would compare with an
+    ETag of its own, or not at all: the hub answers then.
+    """
+    return "If-Match" in request.headers or ("Range" in request.headers and "If-Range" in request.headers)
+
+
+def _check_match(request: web.Request, content: Content) -> None:
+    """If-Match, by strong comparison. Raises Stale."""
+    header = request.headers.get("If-Match", "")
+    tags = {tag.strip() for tag in header.split(",")}
+    if header and tags.isdisjoint(("*", f'"{content.etag}"')):
+        known = f'The ETag is "{content.etag}", which If-Match does not name.'
+        raise Stale(f"{known} Read the file again, or leave If-Match out.")
 
 
 def _streamed(opener: Callable[[], BinaryIO], span: Span, status: int, headers: Mapping[str, str]) -> Download:

@@ -82,27 +82,29 @@ class Repos:
         kind: RepoKind,
         *,
         author: str = "",
-        search: str = "",
+        words: Sequence[str] = (),
         limit: int = 100,
         before: tuple[int, str] | None = None,
     ) -> list[Repo]:
-        """Those that `principal` may read, newest change first, after the (updated_at, id) `before` of an earlier page."""
+        """Those that `principal` may read and whose full name holds each of `words`, newest change first, after the
+        (updated_at, id) `before` of an earlier page.
+        """
+        likes = {f"word{number}": f"%{_escaped(word.lower())}%" for number, word in enumerate(words)}
+        searched = "".join(f" AND name_key LIKE :{name} ESCAPE '!'" for name in likes)
         sql = (
             f"SELECT * FROM repos WHERE kind = :kind AND {READABLE_REPOS}"
-            " AND (:author = '' OR namespace_key = :author) AND (:search = '' OR name_key LIKE :like ESCAPE '!')"
+            f" AND (:author = '' OR namespace_key = :author){searched}"
             " AND (updated_at < :at OR (updated_at = :at AND id < :id)) ORDER BY updated_at DESC, id DESC LIMIT :limit"
         )
         at, last = before or (1 << 62, "")
         found: dict[str, str | int] = {
             "kind": kind.value,
             "author": author.lower(),
-            "search": search,
-            "like": f"%{_escaped(search.lower())}%",
             "at": at,
             "id": last,
             "limit": limit,
         }
-        found |= readable_by(principal)
+        found |= readable_by(principal) | likes
         return [_repo(row) for row in self._database.all(sql, found)]
 
     def all(self) -> Iterator[Repo]:

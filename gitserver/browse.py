@@ -1,7 +1,7 @@
 """A repository as files: revisions, entries, listings. Serves every dialect that shows paths instead of git objects."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from gitserver.fetch.graph import peel
@@ -12,6 +12,7 @@ from lfs.possession import Possession
 from storage.errors import EntryNotFound, Invalid, ObjectNotFound, RevisionNotFound
 from storage.recent import Recent
 from storage.records import FileEntry, Oid, Repo
+from storage.spelling import named, spelled
 from storage.versions.base import VersionStore
 
 _SHA = re.compile(r"[0-9a-f]{40}")
@@ -78,7 +79,9 @@ class Browser:
         refs = self._versions.refs(repo.id, fresh=False)
         name = revision.removeprefix("refs/heads/").encode("utf-8", "surrogateescape")
         full = refs.head if revision == "HEAD" else b"refs/heads/" + name
-        if refs.get(full) is not None or (full == refs.head and not refs.refs):
+        if (found := refs.find(full)) is not None:
+            return found.name
+        if full == refs.head and not refs.refs:
             return full
         self.at(repo, revision)
         raise Invalid(f"{revision[:200]} is a tag or a commit. Commits go onto branches: name one, or create it first.")
@@ -89,13 +92,26 @@ class Browser:
         return self.at(repo, ref.name.decode("utf-8", "surrogateescape")) if ref is not None else None
 
     def entry(self, snapshot: Snapshot, path: bytes) -> FileEntry:
-        """The file or folder at `path` (b"" is the root). Raises EntryNotFound."""
+        """The file or folder at `path` (b"" is the root), or spelled so. Raises EntryNotFound."""
         key = (snapshot.repo.id, snapshot.tree, path)
         found = self._files.get(key)
         if found is None:
-            found = _described(snapshot.objects, path, self._item(snapshot, path))
+            found = _described(snapshot.objects, *self._item(snapshot, path))
             self._files.keep(key, found)
         return self._possessed(snapshot.repo, found)
+
+    def spelling(self, snapshot: Snapshot, path: bytes) -> str:
+        """`path` as text for clients, by which `entry` and `stored` find it again (storage.spelling)."""
+        try:
+            return path.decode()
+        except UnicodeDecodeError:
+            return "/".join(spelled(name, beside) for name, beside in self._beside(snapshot, path))
+
+    def stored(self, snapshot: Snapshot, path: bytes) -> bytes:
+        """`path` as git has it; what is not there yet stays as it was asked for."""
+        if b"%" not in path:
+            return path
+        return b"/".join(name for name, _ in self._beside(snapshot, path))
 
     def children(self, snapshot: Snapshot, path: bytes, *, recursive: bool, after: bytes = b"") -> Iterator[FileEntry]:
         """What lies in the folder `path`, in git's order, folders before what is in them; resumes behind the path `after`.
@@ -105,7 +121,7 @@ class Browser:
         root = self.entry(snapshot, path)
         if root.mode != _TREE:
             raise EntryNotFound(f'"{path.decode(errors="replace")[:300]}" is a file, not a folder.', snapshot.commit.hex())
-        prefix = path + b"/" if path else b""
+        prefix = root.path + b"/" if path else b""
         behind = after[len(prefix) :].split(b"/") if after.startswith(prefix) and after else []
         return self._walk(snapshot, root.oid, prefix, behind, recursive=recursive)
 
@@ -117,15 +133,27 @@ class Browser:
             return {}
         return self._names(snapshot, root.oid) if root.mode == _TREE else {}
 
-    def _item(self, snapshot: Snapshot, path: bytes) -> TreeItem:
+    def _item(self, snapshot: Snapshot, path: bytes) -> tuple[bytes, TreeItem]:
+        """What is at `path`, and its path in git."""
         item = TreeItem(_TREE, b"", snapshot.tree)
-        for name in path.split(b"/") if path else ():
-            found = self._names(snapshot, item.oid).get(name) if item.is_tree else None
+        names = []
+        for name, beside in self._beside(snapshot, path) if path else ():
+            found = beside.get(name)
             if found is None:
                 shown = path.decode(errors="replace")[:300]
                 raise EntryNotFound(f'"{shown}" does not exist in {snapshot.repo.name.full} at this revision.', snapshot.commit.hex())
             item = found
-        return item
+            names.append(name)
+        return b"/".join(names), item
+
+    def _beside(self, snapshot: Snapshot, path: bytes) -> Iterator[tuple[bytes, Mapping[bytes, TreeItem]]]:
+        """Each name of `path` as git has it, with the folder that it lies in; missing folders are empty."""
+        beside: Mapping[bytes, TreeItem] = self._names(snapshot, snapshot.tree)
+        for asked in path.split(b"/"):
+            name = named(asked, beside)
+            yield name, beside
+            item = beside.get(name)
+            beside = self._names(snapshot, item.oid) if item is not None and item.is_tree else {}
 
     def _walk(self, snapshot: Snapshot, tree: Oid, prefix: bytes, behind: list[bytes], *, recursive: bool) -> Iterator[FileEntry]:
         stack = [iter(self._resume(snapshot, tree, prefix, behind))]
@@ -184,6 +212,9 @@ class Browser:
         name = revision.encode("utf-8", "surrogateescape")
         names = [prefix + name for prefix in _PREFIXES]
         ref = self._versions.find(repo.id, [name] if name == _HEAD else [name, *names] if name.startswith(b"refs/") else names)
+        if ref is None and b"%" in name:
+            refs = self._versions.refs(repo.id)
+            ref = next((named_so for full in (name, *names) if (named_so := refs.find(full)) is not None), None)
         if ref is not None:
             return ref.oid
         if _SHORT.fullmatch(revision):

@@ -1,11 +1,13 @@
 """Small calls that clients make before or beside the real ones: `MiscViews(limits)`."""
 
+import asyncio
+
 from aiohttp import web
 
 from accounts.endpoint import Call, Endpoint
 from accounts.errors import render_json
 from hfcompat import wire
-from hfcompat.card import problems
+from hfcompat.reading.card import problems
 from storage.errors import NotFound
 from storage.limits import Limits
 from storage.records import Access
@@ -24,8 +26,8 @@ class MiscViews:
         ]
 
     async def validate_yaml(self, request: web.Request, call: Call) -> web.Response:
-        body = await wire.json_object(request, self._limits)
-        errors, warnings = problems(str(body.get("content") or ""))
+        body = await wire.json_object(request, self._limits, most=self._limits.readme_bytes)
+        errors, warnings = await asyncio.to_thread(problems, str(body.get("content") or ""), self._limits)
         shown = {"errors": [{"message": text} for text in errors], "warnings": [{"message": text} for text in warnings]}
         return web.json_response(shown, status=400 if errors else 200)
 

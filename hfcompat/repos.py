@@ -13,13 +13,14 @@ from accounts.endpoint import Call, Endpoint
 from accounts.errors import render_json
 from accounts.repos import Repos
 from gitserver.commit.committer import Committer
-from gitserver.commit.initial import DEFAULT_SDK, SDKS
+from gitserver.commit.initial import Beginning
 from gitserver.objects import ObjectStores
 from hfcompat import wire
+from hfcompat.writing.beginning import beginning_of, check_kept, is_begun
 from storage.errors import AlreadyExists, Forbidden, Invalid, RevisionNotFound, Unavailable
 from storage.limits import MIB, Limits
 from storage.packs import PackStore
-from storage.records import Access, Principal, Repo, RepoKind, RepoName
+from storage.records import Access, Principal, Repo, RepoName
 from storage.versions.base import VersionStore
 
 log = logging.getLogger(__name__)
@@ -59,11 +60,15 @@ class RepoViews:
         ]
 
     async def create(self, request: web.Request, call: Call) -> web.Response:
-        body = await wire.json_object(request, self._limits)
+        body = await wire.json_object(request, self._limits, most=self._limits.create_bytes)
         name = _repo_name(body, call.principal)
+        check_kept(body)
+        given = beginning_of(body, name.kind, self._limits)
+        beginning = given if is_begun(body, request.headers.get("User-Agent", "")) else None
         answer = {"url": f"{self._origin(request)}/{name.path}", "name": name.full}
         try:
-            repo = await asyncio.to_thread(self._create, call.principal, name, body, is_begun=_is_begun(request, body))
+            private = _is_private(body) or False
+            repo = await asyncio.to_thread(self._create, call.principal, name, private, beginning)
         except AlreadyExists as error:
             headers = {"X-Error-Code": "RepoExists", "X-Error-Message": error.message}
             return web.json_response({"error": error.message, **answer}, status=error.status, headers=headers)
@@ -97,13 +102,17 @@ class RepoViews:
     async def auth_check(self, request: web.Request, call: Call) -> web.Response:
         return web.json_response({"success": True})
 
-    def _create(self, principal: Principal, name: RepoName, body: dict[str, Any], *, is_begun: bool) -> Repo:
-        sdk = _sdk(name.kind, body)
+    def _create(self, principal: Principal, name: RepoName, private: bool, beginning: Beginning | None) -> Repo:
+        """Without a `beginning` it stays empty; one that cannot be committed leaves no repository behind."""
         self._packs.space.check(_NEEDED_BYTES)  # else a repository would be there without its first commit
-        repo = self._repos.create(principal, name, is_private=_is_private(body) or False)
+        repo = self._repos.create(principal, name, is_private=private)
         self._settle(repo)
-        if is_begun:
-            self._committer.begin(repo, principal, sdk)
+        try:
+            if beginning is not None:
+                self._committer.begin(repo, principal, beginning)
+        except Invalid:
+            self._remove(repo)
+            raise
         return repo
 
     def _move(self, principal: Principal, old: RepoName, new: RepoName) -> None:
@@ -114,13 +123,14 @@ class RepoViews:
     def _update(self, repo: Repo, private: bool | None, head: bytes | None) -> Repo:
         """As it is then; None leaves things as they are. Raises RevisionNotFound where the new default branch is not there."""
         if head is not None:
-            if self._versions.find(repo.id, [head]) is None:
+            found = self._versions.refs(repo.id, fresh=False).find(head)
+            if found is None:
                 shown, listed = wire.text(head.removeprefix(_HEADS))[:200], f"GET /api/{repo.name.kind.plural}/{repo.name.full}/refs"
                 raise RevisionNotFound(
                     f"{repo.name.full} has no branch {shown!r}. Push it first, or name one of those that {listed} lists."
                 )
-            self._repos.set_head(repo, head)
-            repo = replace(repo, head=head)
+            self._repos.set_head(repo, found.name)
+            repo = replace(repo, head=found.name)
         if private is not None:
             self._repos.update(repo, is_private=private)
             repo = replace(repo, is_private=private)
@@ -130,6 +140,9 @@ class RepoViews:
     def _delete(self, principal: Principal, name: RepoName) -> None:
         repo = require(principal, self._repos.find(name), name, Access.WRITE)
         _check_owner(principal, repo)
+        self._remove(repo)
+
+    def _remove(self, repo: Repo) -> None:
         self._repos.delete(repo)
         self._objects.forget(repo.id)
         self._packs.remove_repo(repo.id)
@@ -164,21 +177,6 @@ def _split(value: object) -> tuple[str, str]:
     if not slash:
         raise Invalid(f"{str(value)[:100]!r} is no repository name: write namespace/name.")
     return namespace, name
-
-
-def _is_begun(request: web.Request, body: dict[str, Any]) -> bool:
-    """Whether the repository gets its first commit at once (docs/decisions/0003): `init` says so, or the client is huggingface_hub, whose
-    calls expect it. Others get an empty one, into which an existing history can be pushed.
-    """
-    wanted = body.get("init")
-    return bool(wanted) if wanted is not None else "hf_hub/" in request.headers.get("User-Agent", "")
-
-
-def _sdk(kind: RepoKind, body: dict[str, Any]) -> str:
-    sdk = body.get("sdk") or DEFAULT_SDK
-    if kind is RepoKind.SPACE and sdk not in SDKS:
-        raise Invalid(f"The sdk {str(sdk)[:40]!r} is not known; use one of {', '.join(SDKS)}.")
-    return str(sdk)
 
 
 def _check_kept(body: dict[str, Any]) -> None:

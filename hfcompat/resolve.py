@@ -6,20 +6,19 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from accounts.download import Content, Download, answer, redirect
+from accounts.download import Content, Download, answer, is_conditional, redirect
 from accounts.endpoint import Call, Endpoint, InThread
 from accounts.errors import render_json
 from gitserver.browse import Browser, Snapshot
 from hfcompat import wire
 from lfs.sources import content_of, link_of
 from storage.blobs.base import BlobStore
-from storage.errors import EntryNotFound, ObjectNotFound, RepoNotFound
+from storage.errors import EntryNotFound, ObjectNotFound
 from storage.records import Access, FileEntry, Repo, RepoKind
 
 _TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
 _TEXT = frozenset((".json", ".txt", ".md", ".py", ".yaml", ".yml", ".csv", ".toml", ".cfg", ".jsonl", ".gitattributes", ".gitignore"))
 _SAFE = {"Content-Security-Policy": "default-src 'none'; sandbox", "X-Content-Type-Options": "nosniff"}
-_FILE_KINDS = (0o100000, 0o120000)  # files with any permissions, and symbolic links
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 _KEPT_BYTES = 64 * 1024  # a file up to this size is kept inflated among the bases of deltas
 
@@ -31,27 +30,30 @@ class ResolveViews:
         self._origin = origin
 
     def endpoints(self) -> list[Endpoint]:
-        rows = []
+        tail = f"/{wire.REVISION}/{wire.PATH}"
+        rows = self._legacy(f"/{wire.KINDS}/{{single}}", tail)  # before the rows to which `datasets` is a namespace
         for prefix, kind in ((f"/{wire.KINDS}/{{ns}}/{{name}}", None), ("/{ns}/{name}", RepoKind.MODEL)):
-            tail = f"/{wire.REVISION}/{{path:.+}}"
             for path, read in ((f"{prefix}/resolve{tail}", self.resolve), (f"{prefix}/raw{tail}", self.raw)):
                 for method in ("GET", "HEAD"):  # beside each other: aiohttp tries the pattern of neighbours once
                     rows.append(Endpoint(method, path, InThread(read), Access.READ, render_json, kind=kind))
-        for method in ("GET", "HEAD"):
-            rows.append(Endpoint(method, f"/{{single}}/resolve/{wire.REVISION}/{{path:.+}}", self.legacy, Access.NONE, render_json))
-        return rows
+        return rows + self._legacy("/{single}", tail)
+
+    def _legacy(self, prefix: str, tail: str) -> list[Endpoint]:
+        paths = (f"{prefix}/resolve{tail}", f"{prefix}/raw{tail}")
+        return [Endpoint(method, path, self.legacy, Access.NONE, render_json) for path in paths for method in ("GET", "HEAD")]
 
     def resolve(self, request: web.Request, call: Call) -> Download:
         snapshot, entry = self._find(request, call.repo)
-        headers = _headers(snapshot, entry)
+        headers = self._headers(request, snapshot, entry)
         if entry.lfs is None:
             return _inline(request, snapshot, entry, headers)
         headers |= {"X-Linked-Size": str(entry.lfs.size), "X-Linked-Etag": f'"{entry.lfs.sha256}"'}
         content = content_of(self._blobs, entry.lfs)
-        disposition = headers["Content-Disposition"].replace("inline", "attachment", 1)
-        link = link_of(self._blobs, entry.lfs, disposition, self._origin(request)) if request.method == "GET" else None
-        if link is not None:
-            return redirect(request, content, headers, link)
+        if request.method == "GET" and not is_conditional(request):
+            disposition = headers["Content-Disposition"].replace("inline", "attachment", 1)
+            link = link_of(self._blobs, entry.lfs, disposition, self._origin(request))
+            if link is not None:
+                return redirect(request, content, headers, link)
         try:
             return answer(request, content, headers)
         except ObjectNotFound as error:
@@ -61,18 +63,34 @@ class ResolveViews:
     def raw(self, request: web.Request, call: Call) -> Download:
         """As git stores it: for a large file, the pointer."""
         snapshot, entry = self._find(request, call.repo)
-        return _inline(request, snapshot, entry, _headers(snapshot, entry))
+        return _inline(request, snapshot, entry, self._headers(request, snapshot, entry))
 
     async def legacy(self, request: web.Request, call: Call) -> web.StreamResponse:
-        raise RepoNotFound(f"Repository {request.match_info['single'][:100]} not found. Names here are namespace/name.")
+        raise wire.no_single_name(request)
 
     def _find(self, request: web.Request, repo: Repo) -> tuple[Snapshot, FileEntry]:
         path = wire.as_path(request.match_info["path"])
         snapshot = self._browser.at(repo, request.match_info["rev"])
         entry = self._browser.entry(snapshot, path)
-        if entry.mode & 0o170000 not in _FILE_KINDS:
-            raise EntryNotFound(f"{wire.text(path)[:300]} is a folder, not a file.", snapshot.commit.hex())
+        if not entry.is_file:
+            what = "a submodule, whose files are in another repository" if entry.is_gitlink else "a folder"
+            raise EntryNotFound(f"{wire.text(path)[:300]} is {what}, not a file.", snapshot.commit.hex())
         return snapshot, entry
+
+    def _headers(self, request: web.Request, snapshot: Snapshot, entry: FileEntry) -> dict[str, str]:
+        kind = "attachment" if wire.flag(request, "download") else "inline"
+        name = self._browser.spelling(snapshot, entry.path).rpartition("/")[2]
+        quoted = plain = name
+        if not _PLAIN.fullmatch(name):
+            quoted = quote(name, safe="")
+            plain = "".join(c if " " <= c <= "~" and c not in '"\\' else "_" for c in name)
+        return {
+            "X-Repo-Commit": snapshot.commit.hex(),
+            "Content-Type": _content_type(name),
+            "Content-Disposition": f"{kind}; filename*=UTF-8''{quoted}; filename=\"{plain}\";",
+            "Cache-Control": "private, no-cache, no-transform",
+            **_SAFE,
+        }
 
 
 def _inline(request: web.Request, snapshot: Snapshot, entry: FileEntry, headers: dict[str, str]) -> Download:
@@ -81,21 +99,6 @@ def _inline(request: web.Request, snapshot: Snapshot, entry: FileEntry, headers:
 
     objects = snapshot.objects
     return answer(request, Content(entry.size, entry.oid.hex(), pieces=pieces), headers)
-
-
-def _headers(snapshot: Snapshot, entry: FileEntry) -> dict[str, str]:
-    name = wire.text(entry.path.rpartition(b"/")[2])
-    quoted = plain = name
-    if not _PLAIN.fullmatch(name):
-        quoted = quote(name, safe="")
-        plain = "".join(c if " " <= c <= "~" and c not in '"\\' else "_" for c in name)
-    return {
-        "X-Repo-Commit": snapshot.commit.hex(),
-        "Content-Type": _content_type(name),
-        "Content-Disposition": f"inline; filename*=UTF-8''{quoted}; filename=\"{plain}\";",
-        "Cache-Control": "private, no-cache, no-transform",
-        **_SAFE,
-    }
 
 
 def _content_type(name: str) -> str:

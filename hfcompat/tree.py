@@ -18,6 +18,8 @@ from storage.limits import Limits
 from storage.records import Access, Commit, FileEntry, Repo
 
 _EXPANDED_PAGE = 50
+# Nothing is scanned here, and it says so.
+_UNSCANNED = {"status": "unscanned", "avScan": None, "pickleImportScan": None}
 
 
 class TreeViews:
@@ -30,7 +32,7 @@ class TreeViews:
         tree = f"{wire.API_REPO}/tree/{wire.REVISION}"
         return [
             Endpoint("GET", tree, self.tree, Access.READ, render_json),
-            Endpoint("GET", tree + "/{path:.*}", self.tree, Access.READ, render_json),
+            Endpoint("GET", tree + "/{path:(?s:.*)}", self.tree, Access.READ, render_json),
             Endpoint("POST", f"{wire.API_REPO}/paths-info/{wire.REVISION}", self.paths_info, Access.READ, render_json),
         ]
 
@@ -39,7 +41,7 @@ class TreeViews:
         most = _EXPANDED_PAGE if expand else self._limits.page
         limit = wire.number(request, "limit", most, most)
         cursor = request.query.get("cursor", "")
-        after = wire.decode_cursor(cursor) if cursor else b""
+        after = wire.decode_path_cursor(cursor) if cursor else b""
         path = wire.as_path(request.match_info.get("path", ""))
         page = _Page(path, after, limit, wire.flag(request, "recursive"), expand)
         entries, rows = await asyncio.to_thread(self._tree, call.repo, request.match_info["rev"], page)
@@ -61,23 +63,24 @@ class TreeViews:
 
     def _tree(self, repo: Repo, revision: str, page: "_Page") -> tuple[list[FileEntry], list[dict[str, Any]]]:
         snapshot = self._browser.at(repo, revision)
-        found = self._browser.children(snapshot, page.path, recursive=page.recursive, after=page.after)
-        entries = list(islice(found, page.limit + 1))
-        commits = _Commits(self._browser, snapshot)
-        rows = [wire.entry_json(entry, commits.of(entry.path) if page.expand else None) for entry in entries[: page.limit]]
-        return entries, rows
+        after = self._browser.stored(snapshot, page.after)
+        found = self._browser.children(snapshot, page.path, recursive=page.recursive, after=after)
+        entries = list(islice((entry for entry in found if not entry.is_gitlink), page.limit + 1))
+        rows = _Rows(self._browser, snapshot, expand=page.expand)
+        return entries, [rows.of(entry) for entry in entries[: page.limit]]
 
     def _paths(self, repo: Repo, revision: str, paths: list[str], expand: bool) -> list[dict[str, Any]]:
         snapshot = self._browser.at(repo, revision)
-        commits = _Commits(self._browser, snapshot)
-        rows = []
+        rows = _Rows(self._browser, snapshot, expand=expand)
+        found = []
         for path in paths:
             try:
                 entry = self._browser.entry(snapshot, wire.as_path(path))
             except EntryNotFound:
                 continue
-            rows.append(wire.entry_json(entry, commits.of(entry.path) if expand else None))
-        return rows
+            if not entry.is_gitlink:
+                found.append(rows.of(entry))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +94,23 @@ class _Page:
     expand: bool
 
 
-class _Commits:
-    """The last commit of each path, one walk a folder."""
+class _Rows:
+    """Entries as JSON, with `expand` the last commit of each path, one walk a folder."""
 
-    def __init__(self, browser: Browser, snapshot: Snapshot) -> None:
+    def __init__(self, browser: Browser, snapshot: Snapshot, *, expand: bool) -> None:
         self._browser = browser
         self._snapshot = snapshot
+        self._expand = expand
         self._folders: dict[bytes, dict[bytes, Commit]] = {}
 
-    def of(self, path: bytes) -> Commit | None:
+    def of(self, entry: FileEntry) -> dict[str, Any]:
+        path = self._browser.spelling(self._snapshot, entry.path)
+        if not self._expand:
+            return wire.entry_json(entry, path, None)
+        shown = wire.entry_json(entry, path, self._commit(entry.path))
+        return shown | {"securityFileStatus": _UNSCANNED} if entry.is_file else shown
+
+    def _commit(self, path: bytes) -> Commit | None:
         folder, _, name = path.rpartition(b"/")
         if folder not in self._folders:
             self._folders[folder] = last_commits(self._browser, self._snapshot, folder)

@@ -2,11 +2,13 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.parser import BytesParser
 from email.policy import HTTP
 from functools import partial
+from html import escape
 from typing import Any
 from urllib.parse import parse_qs, quote
 
@@ -16,15 +18,20 @@ from accounts import endpoint
 from accounts.bodies import read_all, read_json
 from accounts.wire import iso
 from lfs.pointer import Pointer, serialize
-from storage.errors import Forbidden, Invalid, TooLarge, Unsupported
+from storage.errors import Forbidden, Invalid, RepoNotFound, TooLarge, Unsupported
 from storage.limits import Limits
 from storage.records import Commit, FileEntry, Repo, RepoKind
 
 _TREE = 0o40000
 _FORM, _MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
+_CURSOR = b"kohaku:"
+_ALPHABET = str.maketrans("+ /", "--_")  # a plus that was not quoted is a space in a query
+_FILE_NAME = re.compile(rb'\{"file_name":"(.*)"\}', re.DOTALL)
 KINDS, API_REPO = endpoint.KINDS, endpoint.API_REPO
 # A revision is one segment, slashes encoded; browsers and old clients also send these unencoded.
-REVISION = "{rev:refs/(?:pr|convert|heads|tags)/[^/]+|[^/{}]+}"
+# Names of branches may hold braces, and those of files line feeds.
+REVISION = "{rev:refs/(?:pr|convert|heads|tags)/[^/]+|[^/]+}"
+PATH = "{path:(?s:.+)}"
 
 
 def text(data: bytes) -> str:
@@ -38,6 +45,13 @@ def as_path(value: str) -> bytes:
 
 def flag(request: web.Request, name: str) -> bool:
     return request.query.get(name, "").lower() in ("true", "1")
+
+
+def no_single_name(request: web.Request) -> RepoNotFound:
+    """For routes of repositories whose name is one word, which are on huggingface.co alone."""
+    kind = request.match_info.get("kinds", "models").removesuffix("s")
+    name = request.match_info["single"][:100]
+    return RepoNotFound(f"{kind.capitalize()} repository {name} not found. Names here are namespace/name.")
 
 
 def no_pull_requests() -> Forbidden:
@@ -67,10 +81,11 @@ def kind_of(value: object) -> RepoKind:
         raise Invalid(f"Repository type {str(value)[:40]!r} is not known; use model, dataset or space.") from error
 
 
-async def json_object(request: web.Request, limits: Limits, *, may_be_empty: bool = False) -> dict[str, Any]:
+async def json_object(request: web.Request, limits: Limits, *, may_be_empty: bool = False, most: int = 0) -> dict[str, Any]:
+    """A body of at most `most` bytes, or of as many as JSON usually has."""
     if may_be_empty and not request.can_read_body:
         return {}
-    data = await read_json(request, limits.json_bytes)
+    data = await read_json(request, most or limits.json_bytes)
     if not isinstance(data, dict):
         raise Invalid("The body must be a JSON object.")
     return data
@@ -121,10 +136,10 @@ def parse_multipart(content_type: str, body: bytes, most: int) -> dict[str, list
     return found
 
 
-def entry_json(entry: FileEntry, commit: Commit | None) -> dict[str, Any]:
-    """A row of tree and paths-info; the LFS key is `oid` here."""
+def entry_json(entry: FileEntry, path: str, commit: Commit | None) -> dict[str, Any]:
+    """A row of tree and paths-info, with `path` as clients spell it; the LFS key is `oid` here."""
     shown: dict[str, Any] = {"type": "directory" if entry.mode == _TREE else "file", "oid": entry.oid.hex()}
-    shown |= {"size": entry.lfs.size if entry.lfs else entry.size, "path": text(entry.path)}
+    shown |= {"size": entry.lfs.size if entry.lfs else entry.size, "path": path}
     if entry.lfs:
         shown["lfs"] = {"oid": entry.lfs.sha256, "size": entry.lfs.size, "pointerSize": pointer_size(entry)}
     if commit is not None:
@@ -132,9 +147,9 @@ def entry_json(entry: FileEntry, commit: Commit | None) -> dict[str, Any]:
     return shown
 
 
-def sibling_json(entry: FileEntry, *, blobs: bool) -> dict[str, Any]:
+def sibling_json(entry: FileEntry, path: str, *, blobs: bool) -> dict[str, Any]:
     """A row of `siblings`; the LFS key is `sha256` here."""
-    shown: dict[str, Any] = {"rfilename": text(entry.path)}
+    shown: dict[str, Any] = {"rfilename": path}
     if blobs:
         shown |= {"blobId": entry.oid.hex(), "size": entry.lfs.size if entry.lfs else entry.size}
         if entry.lfs:
@@ -157,7 +172,9 @@ def commit_json(commit: Commit, *, formatted: bool) -> dict[str, Any]:
         "authors": [{"user": text(commit.author.name)}],
         "parents": [parent.hex() for parent in commit.parents],
     }
-    return shown | {"formatted": {"title": head, "message": message}} if formatted else shown
+    if formatted:  # HTML, for pages that show it as it is
+        shown["formatted"] = {"title": escape(head), "message": escape(message)}
+    return shown
 
 
 def title(commit: Commit) -> str:
@@ -182,20 +199,44 @@ def repo_json(repo: Repo) -> dict[str, Any]:
         "private": repo.is_private,
         "gated": False,
         "disabled": False,
+        "likes": 0,
+        "downloads": 0,
         "createdAt": iso(repo.created_at),
+        "lastModified": iso(repo.updated_at),
     }
 
 
 def encode_cursor(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).decode().rstrip("=")
+    return base64.urlsafe_b64encode(_CURSOR + value).decode().rstrip("=")
 
 
 def decode_cursor(value: str) -> bytes:
     """Raises Invalid for a cursor that this hub did not make."""
+    data = _decoded(value)
+    if not data.startswith(_CURSOR):
+        raise Invalid("This cursor is not one of this hub's. Start from the first page.")
+    return data.removeprefix(_CURSOR)
+
+
+def decode_path_cursor(value: str) -> bytes:
+    """A cursor of a tree. Some clients make their own of the last path that they saw, in the form that huggingface.co
+    gives out: base64 of `BASE64:50`, and in that `{"file_name":"PATH"}`, without JSON's escapes.
+    """
+    data = _decoded(value)
+    inner, colon, _ = data.partition(b":")
+    if not colon or data.startswith(_CURSOR):
+        return decode_cursor(value)
+    match = _FILE_NAME.fullmatch(_decoded(inner.decode("ascii", "replace")))
+    return match[1] if match else decode_cursor(value)
+
+
+def _decoded(value: str) -> bytes:
+    """base64 of either alphabet, with or without its padding; nothing where it is none."""
     try:
-        return base64.b64decode(value.encode() + b"=" * (-len(value) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise Invalid("This cursor is not one of this hub's. Start from the first page.") from error
+        text = value.rstrip("=").translate(_ALPHABET)
+        return base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return b""
 
 
 def next_link(request: web.Request, origin: str, **changed: str) -> dict[str, str]:

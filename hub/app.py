@@ -20,6 +20,7 @@ from gitserver.protocol.bundle_uri import Offer
 from gitserver.push_views import PushViews
 from gitserver.rule_views import RuleViews
 from gitserver.views import GitViews
+from hfcompat.reading.one_word import OneWordViews
 from hfcompat.views import HfViews
 from hub import VERSION
 from hub.cors import add_cors, answer_options, own_origins
@@ -91,6 +92,7 @@ def endpoints(services: Services) -> list[Endpoint]:
         *PushViews(services.pusher, services.packs, limits).endpoints(),
         *_lfs_views(services, origin).endpoints(),
         *MultipartViews(services.multipart, services.actions, services.repos, limits).endpoints(),
+        *OneWordViews().endpoints(),
         *RepositoryViews(origin).endpoints(),
     ]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote
 
-from storage.errors import Forbidden, Invalid
+from storage.errors import Forbidden
 from storage.parts.base import Direct, Parted
 from storage.records import BlobRef
 
@@ -70,9 +70,9 @@ class Actions:
         *,
         direct: Direct | None = None,
     ) -> Grant:
-        """The grant of a URL's parts as they came. Raises Invalid or Forbidden."""
+        """The grant of a URL's parts as they came. Raises Forbidden, also where some are missing: they are the credential."""
         if not all(text.isdecimal() and len(text) < 19 for text in (size, expires, part_bytes, number)):
-            raise Invalid("This is no action URL of this hub. Ask for a new one with a batch request.")
+            raise Forbidden("This is no action URL of this hub. Ask for a new one with a batch request.")
         grant = Grant(verb, repo_id, BlobRef(oid, int(size)), int(expires), int(part_bytes), int(number), direct)
         if not hmac.compare_digest(self._sign(grant).encode(), signature.encode("utf-8", "replace")):
             raise Forbidden("The signature of this URL is wrong. Ask for a new one with a batch request.")

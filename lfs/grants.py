@@ -25,7 +25,7 @@ async def granted(request: web.Request, verb: Verb, actions: Actions, repos: Rep
 
 
 def check_grant(request: web.Request, verb: Verb, actions: Actions, repos: Repos) -> Grant:
-    """Raises Invalid, Forbidden, or NotFound when the repository is gone."""
+    """Raises Forbidden, or NotFound when the repository is gone."""
     path, query = request.match_info, request.query
     signed = (query.get(name, "") for name in _NAMES)
     part = (query.get(name, "0") for name in ("part_bytes", "number"))

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from storage.errors import HubError, Invalid, TooLarge
+from storage.errors import Conflict, HubError, Invalid, TooLarge
 from storage.limits import Limits
 from storage.records import BlobRef
 
@@ -57,7 +57,7 @@ def check_accept(accept: str) -> None:
 
 
 def parse_batch(data: Any, limits: Limits) -> BatchRequest:
-    """Raises Invalid, Unprocessable or TooLarge."""
+    """Raises Invalid, Conflict or TooLarge."""
     if not isinstance(data, dict) or data.get("operation") not in ("upload", "download"):
         raise Invalid("A batch request is a JSON object whose operation is upload or download.")
     objects = data.get("objects")
@@ -67,11 +67,17 @@ def parse_batch(data: Any, limits: Limits) -> BatchRequest:
         raise TooLarge(
             f"The batch names {len(objects)} objects; at most {limits.lfs_batch_objects} are taken at once. Send smaller batches."
         )
-    if data.get("hash_algo", "sha256") != "sha256":
-        raise Unprocessable("Only hash_algo sha256 is known here. Configure the client for it.")
+    _check_algorithm(data.get("hash_algo", "sha256"))
     transfers = data.get("transfers")
     may_multipart = isinstance(transfers, list) and "multipart" in transfers
     return BatchRequest(data["operation"] == "upload", tuple(parse_object(item, limits) for item in objects), may_multipart)
+
+
+def _check_algorithm(name: object) -> None:
+    """Clients write sha256 in several ways. Raises Conflict for others, as the specification says."""
+    if not isinstance(name, str) or name.lower().replace("-", "").replace("_", "") != "sha256":
+        shown = repr(str(name)[:40])
+        raise Conflict(f"hash_algo {shown} is not known here; only sha256 is. Configure the client for it.")
 
 
 def parse_object(item: Any, limits: Limits) -> BlobRef | BadObject:

@@ -66,8 +66,16 @@ class Limits:
     attributes_rules: int = 2000
     tracked_paths: int = 10_000  # new files of a push that are held against .gitattributes
     attributes_steps: int = 50_000_000  # names that are held against parts of patterns for one request
+    # cards
+    card_bytes: int = 4 * MIB  # the front matter of a README
+    card_expanded_bytes: int = 16 * MIB  # what it comes to when aliases are written out
+    card_depth: int = 100
+    readme_bytes: int = 32 * MIB  # a README as JSON, sent to be checked
     # JSON and forms
     json_bytes: int = MIB
+    create_bytes: int = 8 * MIB  # a new repository with its first files
+    create_files: int = 100
+    search_words: int = 10
     paths_info: int = 1000
     page: int = 1000
     # SSH, of one worker

@@ -139,6 +139,20 @@ class FileEntry:
     size: int
     lfs: BlobRef | None = None
 
+    @property
+    def is_file(self) -> bool:
+        """Whether the path has bytes here: a file or a symbolic link, of whatever permissions."""
+        return self.mode & 0o170000 in (0o100000, 0o120000)
+
+    @property
+    def is_symlink(self) -> bool:
+        return self.mode & 0o170000 == 0o120000
+
+    @property
+    def is_gitlink(self) -> bool:
+        """Whether the path names a commit of another repository (a submodule), which is not stored here."""
+        return self.mode & 0o170000 == 0o160000
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:

@@ -5,11 +5,13 @@ The cost follows the changed paths: trees of unchanged folders are not read.
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
+from io import BytesIO
 
 from gitserver.browse import Browser, Snapshot
-from gitserver.commit.changes import CommitRequest
+from gitserver.commit.changes import CommitRequest, Put
 from gitserver.commit.draft import ChangeSet, Draft
-from gitserver.commit.initial import DEFAULT_SDK, MESSAGE, initial_files
+from gitserver.commit.initial import MESSAGE, Beginning, initial_files
 from gitserver.commit.packfile import PackWriter
 from gitserver.objects import Kind, ObjectStores, RawObject
 from gitserver.push import Pusher, check_made
@@ -22,6 +24,7 @@ from storage.versions.base import RefResult, VersionStore
 
 STALE = "The branch was updated since you opened this page. Please refresh and try again."
 _REPLAY_SECONDS = 3600
+_PLAIN = Beginning()
 
 
 class Committer:
@@ -53,14 +56,20 @@ class Committer:
                 check_made(results)
         raise Unavailable("Others are committing to this branch all the time. Try again in a moment.")
 
-    def begin(self, repo: Repo, principal: Principal, sdk: str = DEFAULT_SDK) -> None:
-        """The first commit of a repository that has none: `initial commit` on its default branch."""
+    def begin(self, repo: Repo, principal: Principal, beginning: Beginning = _PLAIN) -> None:
+        """The first commit of a repository that has none: `initial commit` on its default branch.
+
+        Raises BadPath, Invalid.
+        """
         if self._versions.refs(repo.id, fresh=False).refs:
             return
+        given = _request_of(repo, beginning.files)
 
         def fill(writer: PackWriter) -> list[RefUpdate]:
             draft = Draft(self._objects.of(repo.id), writer, None)
-            return [RefUpdate(repo.head, ZERO_OID, _first(draft, principal, initial_files(repo, sdk)))]
+            _lay(draft, initial_files(repo, beginning))
+            ChangeSet(repo, principal, given, self._large, self._limits).apply(draft, self._browser, None)
+            return [RefUpdate(repo.head, ZERO_OID, _first(draft, principal))]
 
         results = self._pusher.store(repo, principal, fill)
         if self._head(repo, repo.head) == ZERO_OID:  # else somebody was faster
@@ -73,13 +82,24 @@ class Committer:
     def _made_before(self, repo: Repo, request: CommitRequest) -> Oid | None:
         return self._versions.made_for(repo.id, request.branch, request.digest, _REPLAY_SECONDS)
 
+    def _named(self, request: CommitRequest, parent: Snapshot | None) -> CommitRequest:
+        """The request with the parent's paths as git has them, where listings spell them otherwise."""
+        if parent is None or not any(b"%" in change.path for change in request.changes):
+            return request
+        stored = self._browser.stored
+        changes = (replace(change, path=stored(parent, change.path)) for change in request.changes)
+        return replace(request, changes=tuple(changes))
+
     def _try(self, repo: Repo, principal: Principal, request: CommitRequest, head: Oid) -> list[RefResult]:
         parent = self._browser.at(repo, head.hex()) if head != ZERO_OID else None
 
         def fill(writer: PackWriter) -> list[RefUpdate]:
             draft = Draft(self._objects.of(repo.id), writer, parent.tree if parent is not None else None)
-            before = parent.commit if parent is not None else _first(draft, principal, initial_files(repo, DEFAULT_SDK))
-            ChangeSet(repo, principal, request, self._large, self._limits).apply(draft, self._browser, parent)
+            if parent is None:
+                _lay(draft, initial_files(repo, _PLAIN))
+            before = parent.commit if parent is not None else _first(draft, principal)
+            named = self._named(request, parent)
+            ChangeSet(repo, principal, named, self._large, self._limits).apply(draft, self._browser, parent)
             when = _time_after(parent)
             commit = make_commit(draft.finish(), (before,), signature(principal, when), request.message)
             return [RefUpdate(request.branch, head, draft.add(commit))]
@@ -93,9 +113,20 @@ def signature(principal: Principal, when: int) -> Signature:
     return Signature(name, name + b"@users.noreply.kohakuhub", when)
 
 
-def _first(draft: Draft, principal: Principal, files: Mapping[bytes, bytes]) -> Oid:
+def _request_of(repo: Repo, files: Mapping[bytes, bytes]) -> CommitRequest:
+    spool, puts = BytesIO(), []
+    for path, data in files.items():
+        puts.append(Put(path, spool.tell(), len(data)))
+        spool.write(data)
+    return CommitRequest(repo.head, MESSAGE, None, tuple(puts), spool, "")
+
+
+def _lay(draft: Draft, files: Mapping[bytes, bytes]) -> None:
     for path, data in files.items():
         draft.edit.put(path, draft.add(RawObject(Kind.BLOB, data), remember=True))
+
+
+def _first(draft: Draft, principal: Principal) -> Oid:
     return draft.add(make_commit(draft.finish(), (), signature(principal, int(time.time())), MESSAGE))
 
 

@@ -1,6 +1,7 @@
 """What a repository holds from the start for Hugging Face clients: one commit with `.gitattributes`, and what a space needs to be one."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from gitserver.commit.attributes import default_attributes
 from storage.records import Repo, RepoKind
@@ -22,16 +23,29 @@ DEFAULT_SDK = "static"
 SDKS = ("gradio", "streamlit", "docker", "static")
 
 
-def initial_files(repo: Repo, sdk: str) -> Mapping[bytes, bytes]:
-    """Path to content; `sdk` matters for spaces only."""
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What the first commit holds besides what every repository gets: the `sdk` of a space, a licence for the card, and
+    files by path.
+    """
+
+    sdk: str = DEFAULT_SDK
+    license: str = ""
+    files: Mapping[bytes, bytes] = field(default_factory=dict)
+
+
+def initial_files(repo: Repo, beginning: Beginning) -> Mapping[bytes, bytes]:
+    """Path to content, without the files of `beginning`."""
+    sdk = beginning.sdk
     files = {b".gitattributes": default_attributes(is_dataset=repo.name.kind is RepoKind.DATASET)}
-    if repo.name.kind is not RepoKind.SPACE:
-        return files
-    title = repo.name.name.encode()
-    card = [f"title: {repo.name.name}", f"sdk: {sdk}"]
-    if sdk in _APP_FILES:
-        card.append(f"app_file: {_APP_FILES[sdk]}")
-    files[b"README.md"] = "\n".join(("---", *card, "pinned: false", "---", "")).encode()
-    if sdk == "static":
-        files |= {b"index.html": _STATIC_PAGE % (title, title), b"style.css": _STYLE}
+    card = [f"license: {beginning.license}"] if beginning.license else []
+    if repo.name.kind is RepoKind.SPACE:
+        card += [f"title: {repo.name.name}", f"sdk: {sdk}"]
+        card += [f"app_file: {_APP_FILES[sdk]}"] if sdk in _APP_FILES else []
+        card.append("pinned: false")
+        title = repo.name.name.encode()
+        if sdk == "static":
+            files |= {b"index.html": _STATIC_PAGE % (title, title), b"style.css": _STYLE}
+    if card:
+        files[b"README.md"] = "\n".join(("---", *card, "---", "")).encode()
     return files

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from storage.database.base import Tx
 from storage.records import Oid, Principal, RefUpdate, Repo, RepoName
+from storage.spelling import named, spelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,18 @@ class Refs:
 
     def get(self, name: bytes) -> Ref | None:
         return next((ref for ref in self.refs if ref.name == name), None)
+
+    def find(self, name: bytes) -> Ref | None:
+        """By its bytes, or as `spellings` has it."""
+        found = self.get(name)
+        if found is None and b"%" in name:
+            found = self.get(named(name, {ref.name for ref in self.refs}))
+        return found
+
+    def spellings(self) -> Iterator[tuple[Ref, str]]:
+        """Every ref with its name as text for clients, by which `find` knows it (storage.spelling)."""
+        names = {ref.name for ref in self.refs}
+        return ((ref, spelled(ref.name, names)) for ref in self.refs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ _PUT = (
 )
 _MOVED = "SELECT name, old FROM ref_log WHERE repo_id = :repo AND at > :since ORDER BY at DESC LIMIT :most"
 _MOST_MOVED = 10_000
+_LOCK = "UPDATE repos SET updated_at = updated_at WHERE id = :id"  # others who move refs wait for this row
 
 
 class Refused(Exception):
@@ -128,7 +129,7 @@ def judge_updates(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], coming: Iter
 
     Raises RepoNotFound.
     """
-    if tx.run("UPDATE repos SET updated_at = :now WHERE id = :id", {"now": time.time_ns() // 1000, "id": repo.id}) == 0:
+    if tx.run(_LOCK, {"id": repo.id}) == 0:
         raise RepoNotFound(f"Repository {repo.name.full} is gone.")
     current = {bytes(r["name"]): bytes(r["oid"]) for r in tx.all("SELECT name, oid FROM refs WHERE repo_id = :id", {"id": repo.id})}
     names = Names({**dict.fromkeys(coming, ZERO_OID), **current})
@@ -159,6 +160,7 @@ def move_refs(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], peeled: Mapping[
     for update in deletions_first(updates):
         _move(tx, repo, update, peeled)
     _adopt_head(tx, repo)
+    _date(tx, repo, updates)
     _journal(tx, repo, updates, user_id, request)
     wake_followers(tx, repo.id)
 
@@ -217,6 +219,14 @@ def _adopt_head(tx: Tx, repo: Repo) -> None:
     )
     if head is not None and head["name"] is None and first is not None:
         tx.run("UPDATE repos SET head = :head WHERE id = :repo", row | {"head": bytes(first["name"])})
+
+
+def _date(tx: Tx, repo: Repo, updates: Sequence[RefUpdate]) -> None:
+    """A repository was changed when its default branch moved."""
+    row = tx.one("SELECT head FROM repos WHERE id = :id", {"id": repo.id})
+    if row is not None and bytes(row["head"]) in {update.ref for update in updates}:
+        now = time.time_ns() // 1000
+        tx.run("UPDATE repos SET updated_at = :now WHERE id = :id", {"now": now, "id": repo.id})
 
 
 def _journal(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], user_id: int, request: str) -> None:

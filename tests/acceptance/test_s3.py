@@ -7,6 +7,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.hfcompat.commits import Target, large, sha256
+
 MIB = 1 << 20
 
 
@@ -80,3 +82,15 @@ def test_head_never_redirects_and_a_redirect_is_bound(hub: Any, machine: Any) ->
     assert got.headers["Content-Type"] == "application/octet-stream"
     assert got.headers["Content-Disposition"].startswith("attachment;")
     assert hub.call("GET", path, If_None_Match=head.headers["ETag"]).status == 304
+
+
+@pytest.mark.parametrize("hub", ["s3_link_hub"], indirect=True)
+def test_h12_conditions_hold_where_bytes_come_from_s3(hub: Any) -> None:
+    target, data = Target(hub, hub.repo()), os.urandom(2000)
+    target.upload(data)
+    target.made(large("a.bin", data))
+    path, tag = f"/{target.name}/resolve/main/a.bin", f'"{sha256(data)}"'
+    parts = [hub.call("GET", path, Range="bytes=0-7", If_Range=condition) for condition in (tag, f"W/{tag}", '"other"')]
+
+    assert [(part.status, part.body) for part in parts] == [(206, data[:8]), (200, data), (200, data)]
+    assert [hub.call("GET", path, If_Match=condition).status for condition in (tag, f"W/{tag}", '"other"')] == [200, 412, 412]

@@ -62,7 +62,7 @@ def data(size: int) -> bytes:
     return BYTES[:size]
 
 
-def ask(door: Door, method: str, path: str, header: str = "") -> tuple[int, Mapping[str, str], bytes]:
+def ask(door: Door, method: str, path: str, header: str = "", **more: str) -> tuple[int, Mapping[str, str], bytes]:
     async def run() -> tuple[int, Mapping[str, str], bytes]:
         app = web.Application()
         app[STOPPING] = asyncio.Event()
@@ -70,6 +70,7 @@ def ask(door: Door, method: str, path: str, header: str = "") -> tuple[int, Mapp
         add_endpoints(app, rows, door, door)
         async with TestServer(app) as server, ClientSession() as session:
             headers = {"Range": header} if header else {}
+            headers |= {name.replace("_", "-"): value for name, value in more.items()}
             async with session.request(method, server.make_url(path), headers=headers) as response:
                 return response.status, response.headers, await response.read()
 
@@ -131,3 +132,33 @@ def test_nothing_stays_open(door: Door) -> None:
         ask(door, "GET", path)
 
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("way", ["file", "pieces"])
+@pytest.mark.parametrize("asked", ["bytes=0-0", "bytes=0-", "bytes=-5", "bytes=0-99"])
+def test_h7_the_first_bytes_of_an_empty_file(door: Door, way: str, asked: str) -> None:
+    status, headers, body = ask(door, "GET", f"/{way}/0", asked)
+
+    assert (status, headers["Content-Range"], body) == (200, "bytes */0", b"")
+
+
+def test_h7_what_lies_behind_the_end_stays_refused(door: Door) -> None:
+    assert ask(door, "GET", "/file/0", "bytes=1-")[0] == 416
+    assert "Content-Range" not in ask(door, "GET", "/file/0")[1]
+
+
+@pytest.mark.parametrize(
+    ("tags", "status"),
+    [('"tag"', 200), ("*", 200), ('"a", "tag"', 200), ('"other"', 412), ('W/"tag"', 412), ("tag", 412), ('"a", "b"', 412)],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_h12_if_match(door: Door, method: str, tags: str, status: int) -> None:
+    answered = ask(door, method, "/file/1", If_Match=tags)
+
+    assert answered[0] == status
+    assert method == "HEAD" or status == 200 or b"If-Match" in answered[2]
+
+
+@pytest.mark.parametrize(("tag", "status"), [('"tag"', 206), ('"other"', 200), ('W/"tag"', 200), ("Tue, 15 Nov 1994 12:45:26 GMT", 200)])
+def test_h12_if_range(door: Door, tag: str, status: int) -> None:
+    assert ask(door, "GET", "/file/1", "bytes=0-0", If_Range=tag)[0] == status

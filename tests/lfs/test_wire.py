@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from lfs.wire import BadObject, Completion, NotAcceptable, Unprocessable, check_accept, parse_batch, parse_completion, parse_object
-from storage.errors import Invalid, TooLarge
+from lfs.wire import BadObject, Completion, NotAcceptable, check_accept, parse_batch, parse_completion, parse_object
+from storage.errors import Conflict, Invalid, TooLarge
 from storage.limits import Limits
 from storage.records import BlobRef
 
@@ -50,8 +50,14 @@ def test_what_is_no_batch(body: Any) -> None:
 def test_too_many_objects_and_other_hashes() -> None:
     with pytest.raises(TooLarge, match="at most 3"):
         parse_batch({"operation": "upload", "objects": [{"oid": OID, "size": 1}] * 4}, LIMITS)
-    with pytest.raises(Unprocessable, match="sha256"):
-        parse_batch({"operation": "upload", "objects": [], "hash_algo": "sha512"}, LIMITS)
+    for other in ("sha512", "sha256x", "", 256, None):
+        with pytest.raises(Conflict, match="sha256"):
+            parse_batch({"operation": "upload", "objects": [], "hash_algo": other}, LIMITS)
+
+
+@pytest.mark.parametrize("name", ["sha256", "sha_256", "sha-256", "SHA256"])
+def test_w11_spellings_of_sha256(name: str) -> None:
+    assert parse_batch({"operation": "upload", "objects": [], "hash_algo": name}, LIMITS).is_upload
 
 
 @pytest.mark.parametrize("accept", ["", "*/*", "application/vnd.git-lfs+json; charset=utf-8", "text/html, application/json;q=0.5"])
