@@ -1,14 +1,16 @@
-"""Receive-pack over HTTP: `PushViews(pusher, packs, limits)`. The body is spooled while it arrives; the report streams with progress."""
+"""Receive-pack over HTTP. The body is spooled while it arrives; the report streams with progress."""
 
 import asyncio
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from aiohttp import web
 
 from accounts import bodies
+from accounts.access import require
 from accounts.endpoint import GIT_PATHS, Call, Endpoint
 from gitserver.errors import NO_CACHE, render_git
 from gitserver.pktline import side_band
@@ -16,24 +18,36 @@ from gitserver.protocol.sessions import note_client
 from gitserver.push import Pusher, PushResult
 from gitserver.receive.commands import CommandReader, PushRequest
 from gitserver.receive.reception import Push, Reception, report
+from gitserver.update.creation import PushCreation
 from gitserver.views import session_of
 from storage.errors import Invalid, Unsupported
 from storage.limits import MIB, Limits
 from storage.packs import PackStore
-from storage.records import Access
+from storage.records import ZERO_OID, Access, Repo
 
 _REQUEST_TYPE = "application/x-git-receive-pack-request"
 _RESULT_TYPE = "application/x-git-receive-pack-result"
 
 
 class PushViews:
-    def __init__(self, pusher: Pusher, packs: PackStore, limits: Limits) -> None:
+    def __init__(
+        self,
+        pusher: Pusher,
+        packs: PackStore,
+        creation: PushCreation | None,
+        limits: Limits,
+        origin: Callable[[web.Request], str],
+    ) -> None:
         self._reception = Reception(pusher, limits)
         self._packs = packs
+        self._creation = creation
+        self._origin = origin
         self._limits = limits
 
     def endpoints(self) -> list[Endpoint]:
-        return [Endpoint("POST", f"{path}/git-receive-pack", self.receive_pack, Access.WRITE, render_git) for path in GIT_PATHS]
+        row = partial(Endpoint, handler=self.receive_pack, needs=Access.WRITE, render=render_git)
+        creates = self._creation is not None
+        return [row("POST", f"{path}/git-receive-pack", creates=creates) for path in GIT_PATHS]
 
     async def receive_pack(self, request: web.Request, call: Call) -> web.StreamResponse:
         if request.content_type != _REQUEST_TYPE:
@@ -72,12 +86,30 @@ class PushViews:
             await response.prepare(request)
             await response.write_eof()
             return response
+        repo = await self._target(call, push)
         await response.prepare(request)
         out = _Progress(response, is_on=push.request.has(b"side-band-64k"), is_quiet=push.request.has(b"quiet"))
-        result = await out.run(lambda: self._reception.take(call.repo, call.principal, push, pack, out.tell))
+
+        def take() -> PushResult:
+            if news := self._news(repo, request):
+                out.tell(news)
+            return self._reception.take(repo, call.principal, push, pack, out.tell)
+
+        result = await out.run(take)
         await response.write(b"".join(report(push.request, result)))
         await response.write_eof()
         return response
+
+    async def _target(self, call: Call, push: Push) -> Repo:
+        """The repository, made now where it is missing; nothing is made for a push that only deletes."""
+        if call.missing is None:
+            return call.repo
+        if self._creation is None or all(update.new == ZERO_OID for update in push.request.updates):
+            return require(call.principal, None, call.missing, Access.WRITE)
+        return await asyncio.to_thread(self._creation.create, call.principal, call.missing)
+
+    def _news(self, repo: Repo, request: web.Request) -> str:
+        return self._creation.news(repo, self._origin(request)) if self._creation is not None else ""
 
 
 class _Spool:

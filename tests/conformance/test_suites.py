@@ -2,9 +2,11 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -44,12 +46,33 @@ def deselected() -> str:
     return "not (" + " or ".join(names) + ")"
 
 
-def run(suite: str, hub: Any, tmp_path: Path, *options: str, choose: str = "", expected: tuple[str, ...] = EXPECTED_SKIPS) -> int:
+@pytest.fixture(scope="module")
+def pair_hub(new_launcher: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Its second user is an administrator: both may write to the repositories of the first one."""
+    launcher = new_launcher(tmp_path_factory.mktemp("pair") / "data")
+    launcher.users()
+    with closing(sqlite3.connect(launcher.data / "hub.sqlite3")) as database, database:
+        database.execute("UPDATE users SET is_admin = 1 WHERE name = 'bob'")
+    running = launcher.start()
+    yield running
+    assert running.stop() == 0
+
+
+def run(
+    suite: str,
+    hub: Any,
+    tmp_path: Path,
+    *options: str,
+    choose: str = "",
+    expected: tuple[str, ...] = EXPECTED_SKIPS,
+    shared_namespace: str = "",
+) -> int:
     """How many cases passed; all of them, but those that skip as expected."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "HUB_"))}
     environment |= {"HUB_URL": hub.url, "HUB_USER": hub.user, "HUB_TOKEN": hub.token, "HUB_USER2": hub.user2, "HUB_TOKEN2": hub.token2}
     protect = f"{Path(sys.executable).parent / 'kohakuhub'} admin protect {{user}}/{{name}} main --data {hub.data}"
     environment |= {**hub.launcher.environment, "HUB_PROTECT_CMD": protect}
+    environment |= {"HUB_SHARED_NS": shared_namespace} if shared_namespace else {}
     environment |= {"HUB_MULTIPART_MB": "12", "PYTHONPATH": str(HERE.parent.parent)}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     report = tmp_path / "report.xml"
@@ -86,3 +109,8 @@ def test_lfs_without_the_hub(direct_hub: Any, tmp_path: Path) -> None:
 
 def test_lfs_multipart(parts_hub: Any, tmp_path: Path) -> None:
     assert run("lfs", parts_hub, tmp_path, "test_lfs_conformance.py", choose="TestHfMultipart") == 3
+
+
+def test_lfs_locks_of_two(pair_hub: Any, tmp_path: Path) -> None:
+    choose = "test_two_writers or test_lock_of_another"
+    assert run("lfs", pair_hub, tmp_path, "test_lfs_conformance.py", choose=choose, shared_namespace="alice") == 2
