@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 
 from aiohttp import web
 
-from accounts.access import decide, missing_scope, require
+from accounts.access import decide, may_create_in, missing_scope, require
 from accounts.bodies import check_declared, continue_later
 from accounts.identity.same_site import is_own_page
 from storage.disk_space import DiskSpace, is_full
@@ -28,6 +28,7 @@ class Call:
 
     principal: Principal
     named_repo: Repo | None
+    missing: RepoName | None = None  # no repository has the name, and the caller may create it (rows with `creates`)
 
     @property
     def repo(self) -> Repo:
@@ -77,6 +78,7 @@ class Endpoint:
     render: Render
     kind: RepoKind | None = None
     needs_session: bool = False  # only a browser session or password will do (minting tokens)
+    creates: bool = False  # who may create a missing repository of the path is let in to do so
     checks_itself: bool = False  # the credential is none of the doorman's: the view checks it
     most_bytes: int | None = None  # of a body; None: what JSON may have
 
@@ -192,7 +194,7 @@ def _let_in(row: Endpoint, request: web.Request, doorman: Doorman, repos: RepoFi
     if not principal.is_anonymous and "Authorization" not in request.headers:
         principal = _by_cookie(request, principal)
     if "name" in request.match_info and "ns" in request.match_info:
-        return Call(principal, _find(row, request, principal, repos))
+        return _find(row, request, principal, repos)
     if row.needs > Access.NONE and principal.is_anonymous:
         raise Unauthenticated("Sign in first: send an access token as 'Authorization: Bearer <token>'.")
     if principal.scope.access < row.needs:
@@ -217,13 +219,15 @@ def _by_cookie(request: web.Request, principal: Principal) -> Principal:
     raise Forbidden("This request comes from another site. Open the hub itself, or use an access token.")
 
 
-def _find(row: Endpoint, request: web.Request, principal: Principal, repos: RepoFinder) -> Repo:
-    """The repository of the path. Raises Moved for an old name, to those who may read what it leads to."""
+def _find(row: Endpoint, request: web.Request, principal: Principal, repos: RepoFinder) -> Call:
+    """Raises Moved for the old name of a repository, to those who may read what it leads to."""
     name = _named(row, request)
     repo = repos.find(name)
     if repo is None and (moved := repos.find_moved(name)) is not None and decide(principal, moved) >= Access.READ:
         raise Moved(f"{name.full} is called {moved.name.full} now.", moved.name.full)
-    return require(principal, repo, name, row.needs)
+    if repo is None and row.creates and may_create_in(principal, name.namespace):
+        return Call(principal, None, name)
+    return Call(principal, require(principal, repo, name, row.needs))
 
 
 def _redirect(request: web.Request, error: Moved) -> web.Response:

@@ -22,7 +22,7 @@ _TREE = 0o40000
 _KEPT_TREES = 2000
 _KEPT_TIPS = 10_000
 _KEPT_FILES = 20_000
-_PREFIXES = (b"refs/heads/", b"refs/tags/", b"refs/")
+_SHOWN = (b"refs/heads/", b"refs/tags/", b"refs/convert/", b"refs/pr/")  # refs elsewhere are git's alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +210,11 @@ class Browser:
         if not is_text(revision):
             raise ObjectNotFound(revision)
         name = revision.encode("utf-8", "surrogateescape")
-        names = [prefix + name for prefix in _PREFIXES]
-        ref = self._versions.find(repo.id, [name] if name == _HEAD else [name, *names] if name.startswith(b"refs/") else names)
+        names = _names_of(name)
+        ref = self._versions.find(repo.id, names) if names else None
         if ref is None and b"%" in name:
             refs = self._versions.refs(repo.id)
-            ref = next((named_so for full in (name, *names) if (named_so := refs.find(full)) is not None), None)
+            ref = next((named_so for full in names if (named_so := refs.find(full)) is not None), None)
         if ref is not None:
             return ref.oid
         if _SHORT.fullmatch(revision):
@@ -223,6 +223,15 @@ class Browser:
             if len(commits) == 1:
                 return commits[0]
         raise ObjectNotFound(revision)
+
+
+def _names_of(revision: bytes) -> list[bytes]:
+    """The refs that a revision may mean, in order: a branch, a tag, or what is named by its namespace."""
+    if revision == _HEAD:
+        return [revision]
+    names = [prefix + revision for prefix in _SHOWN[:2]] + [b"refs/" + revision]
+    names = [revision, *names] if revision.startswith(b"refs/") else names
+    return [name for name in names if name.startswith(_SHOWN)]
 
 
 def _described(objects: Objects, path: bytes, item: TreeItem) -> FileEntry:

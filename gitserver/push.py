@@ -21,19 +21,21 @@ from gitserver.receive.commands import PushRequest
 from gitserver.receive.ingest import Ingested, Terms
 from gitserver.receive.severities import USUAL, LargeBlobs, Strictness
 from gitserver.rules import Arriving, BranchRule, BranchRules, refusal
+from gitserver.update.locked_paths import LockedPaths
+from gitserver.update.namespaces import NO_NAME, refusal_of
+from lfs.locks.locks import FileLock, FileLocks, check_none_since
 from lfs.possession import Possession
 from storage.database.base import Tx
 from storage.errors import BadPack, Conflict, Dropped, ObjectNotFound, TooLarge, TooManyTags, Unavailable
 from storage.limits import Limits
-from storage.packs import PackStore
+from storage.packs import GivenPacks, PackStore
+from storage.packs.packfile import open_pack
 from storage.records import ZERO_OID, BlobRef, Oid, PackInfo, Principal, RefUpdate, Repo
 from storage.versions.base import RefResult, Refs, VersionStore
 
-_WRITABLE = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
 _MOST_SHOWN = 20
 _ATOMIC = frozenset({b"atomic"})
 IS_DEFAULT = "deletion of the current branch prohibited"  # git's words
-NO_NAME = "funny refname"  # git's words; what follows them is ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Pusher:
         strictness: Strictness = USUAL,
         *,
         forbids: Callable[[Repo], str] = nobody_forbids,
+        locks: FileLocks | None = None,
     ) -> None:
         self._objects = objects
         self._packs = packs
@@ -75,6 +78,7 @@ class Pusher:
         self._limits = limits
         self._forbids = forbids
         self._strictness = strictness
+        self._locks = locks
 
     def receive(
         self,
@@ -157,6 +161,18 @@ class Pusher:
         """None where the pusher has none: a mirror does what its source did."""
         return self._rules.of(repo.id) if self._rules is not None else ()
 
+    def _locks_of_others(self, repo: Repo, principal: Principal) -> tuple[FileLock, ...]:
+        """None where the pusher knows of no locks: a mirror does what its source did."""
+        return self._locks.of_others(repo.id, principal.user_id) if self._locks is not None else ()
+
+    def _with_new(self, repo: Repo, asked: "_Asked") -> Objects:
+        """What is stored, and the pack that is not part of the repository yet."""
+        stored = self._objects.of(repo.id)
+        if not asked.is_new:
+            return stored
+        pack = open_pack(asked.info, *asked.files) if asked.pack else self._packs.open(repo.id, asked.info)
+        return Objects(repo.id, GivenPacks([pack, *stored.packs()]))
+
     def _missing_large(self, repo: Repo, ingested: Ingested | None, progress: Callable[[str], None]) -> str:
         """Why the push cannot be taken, after the list went to the client; empty when every LFS object is here."""
         missing = self._possession.missing(repo.id, ingested.pointers) if ingested else []
@@ -192,7 +208,9 @@ class Pusher:
 
     def _try(self, repo: Repo, principal: Principal, asked: "_Asked", drops: int) -> list[RefResult]:
         request, objects = asked.request, self._objects.of(repo.id)
-        judge = _Judge(objects, asked.ingested, self._versions.refs(repo.id, fresh=False), self._rules_of(repo), self._limits)
+        refs, locks = self._versions.refs(repo.id, fresh=False), self._locks_of_others(repo, principal)
+        locked = LockedPaths(self._with_new(repo, asked), refs, locks) if locks else None
+        judge = _Judge(objects, asked.ingested, refs, self._rules_of(repo), self._limits, locked)
         reasons = {update: judge.refusal(update) for update in request.updates}
         good = [update for update, reason in reasons.items() if not reason and not judge.is_done(update)]
         if request.has(b"atomic") and any(reasons.values()):
@@ -206,6 +224,8 @@ class Pusher:
 
             def rows(tx: Tx) -> None:
                 self._packs.upkeep.count_on(tx, repo.id, drops)
+                if self._locks is not None:
+                    check_none_since(tx, repo.id, principal.user_id, locks)
                 if asked.is_new:
                     self._packs.record(tx, repo.id, asked.info)
 
@@ -245,12 +265,26 @@ class _Asked:
         assert self.ingested is not None
         return self.ingested.info
 
+    @property
+    def files(self) -> tuple[str, str]:
+        assert self.pack is not None
+        return str(self.pack), str(self.pack.with_suffix(".idx"))
+
 
 class _Judge:
     """Decides on each command before anything is written; gathers what annotated tags lead to."""
 
-    def __init__(self, objects: Objects, ingested: Ingested | None, refs: Refs, rules: Sequence[BranchRule], limits: Limits) -> None:
+    def __init__(
+        self,
+        objects: Objects,
+        ingested: Ingested | None,
+        refs: Refs,
+        rules: Sequence[BranchRule],
+        limits: Limits,
+        locked: LockedPaths | None,
+    ) -> None:
         self._objects = objects
+        self._locked = locked
         self._kinds = ingested.kinds if ingested else {}
         self._tags = ingested.tags if ingested else {}
         self._refs = refs
@@ -269,12 +303,12 @@ class _Judge:
             return f"{NO_NAME}: longer than {self._limits.ref_name_bytes} bytes, choose a shorter one"
         if not check_ref_format(Ref(update.ref)):
             return NO_NAME
-        if not update.ref.startswith(_WRITABLE):
-            return "this hub takes only refs/heads/, refs/tags/ and refs/notes/"
+        if reason := refusal_of(update):
+            return reason
         if update.new == ZERO_OID:
             is_head = update.ref == self._refs.head and self._refs.get(update.ref) is not None
             return IS_DEFAULT if is_head else refusal(self._rules, update, self._commits, self._refs)
-        return self._target(update) or self._breach(update)
+        return self._target(update) or self._breach(update) or self._locks(update)
 
     def is_done(self, update: RefUpdate) -> bool:
         """The deletion of a ref that is not there, by a client who knows: as with C git nothing happens, and well."""
@@ -284,6 +318,16 @@ class _Judge:
         """Of a rule; an old value that is not here is refused by the version store."""
         try:
             return refusal(self._rules, update, self._commits, self._refs) if self._rules else ""
+        except ObjectNotFound:
+            return "missing necessary objects"
+
+    def _locks(self, update: RefUpdate) -> str:
+        """Of others, on files that the update changes."""
+        target = self.peeled.get(update.new, update.new)
+        if self._locked is None or self._kind(target) is not Kind.COMMIT:
+            return ""
+        try:
+            return self._locked.refusal(update, target)
         except ObjectNotFound:
             return "missing necessary objects"
 

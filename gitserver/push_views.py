@@ -1,11 +1,13 @@
-"""Receive-pack over HTTP: `PushViews(pusher, packs, limits)`. The body is spooled while it arrives; the report streams with progress."""
+"""Receive-pack over HTTP. The body is spooled while it arrives; the report streams with progress."""
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from aiohttp import web
 
 from accounts import bodies
+from accounts.access import require
 from accounts.endpoint import GIT_PATHS, Call, Endpoint
 from gitserver.errors import NO_CACHE, render_git
 from gitserver.pktline import side_band
@@ -14,25 +16,36 @@ from gitserver.push import Pusher, PushResult
 from gitserver.receive.commands import CommandReader, PushRequest
 from gitserver.receive.reception import Push, Reception, report
 from gitserver.receive.spool import Spool
+from gitserver.update.creation import PushCreation
 from gitserver.views import session_of
 from storage.errors import Invalid, Unsupported
 from storage.limits import MIB, Limits
 from storage.packs import PackStore
-from storage.records import Access
+from storage.records import ZERO_OID, Access, Repo
 
 _REQUEST_TYPE = "application/x-git-receive-pack-request"
 _RESULT_TYPE = "application/x-git-receive-pack-result"
 
 
 class PushViews:
-    def __init__(self, pusher: Pusher, packs: PackStore, limits: Limits) -> None:
+    def __init__(
+        self,
+        pusher: Pusher,
+        packs: PackStore,
+        creation: PushCreation | None,
+        limits: Limits,
+        origin: Callable[[web.Request], str],
+    ) -> None:
         self._reception = Reception(pusher, packs.space, limits)
         self._packs = packs
+        self._creation = creation
+        self._origin = origin
         self._limits = limits
 
     def endpoints(self) -> list[Endpoint]:
-        paths, most = (f"{path}/git-receive-pack" for path in GIT_PATHS), 2 * self._limits.pack_bytes
-        return [Endpoint("POST", path, self.receive_pack, Access.WRITE, render_git, most_bytes=most) for path in paths]
+        most, creates = 2 * self._limits.pack_bytes, self._creation is not None
+        row = partial(Endpoint, handler=self.receive_pack, needs=Access.WRITE, render=render_git, most_bytes=most)
+        return [row("POST", f"{path}/git-receive-pack", creates=creates) for path in GIT_PATHS]
 
     async def receive_pack(self, request: web.Request, call: Call) -> web.StreamResponse:
         if request.content_type != _REQUEST_TYPE:
@@ -70,12 +83,30 @@ class PushViews:
             await response.prepare(request)
             await response.write_eof()
             return response
+        repo = await self._target(call, push)
         await response.prepare(request)
         out = _Progress(response, is_on=push.request.has(b"side-band-64k"), is_quiet=push.request.has(b"quiet"))
-        result = await out.run(lambda: self._reception.take(call.repo, call.principal, push, out.tell))
+
+        def take() -> PushResult:
+            if news := self._news(repo, request):
+                out.tell(news)
+            return self._reception.take(repo, call.principal, push, out.tell)
+
+        result = await out.run(take)
         await response.write(b"".join(report(push.request, result)))
         await response.write_eof()
         return response
+
+    async def _target(self, call: Call, push: Push) -> Repo:
+        """The repository, made now where it is missing; nothing is made for a push that only deletes."""
+        if call.missing is None:
+            return call.repo
+        if self._creation is None or all(update.new == ZERO_OID for update in push.request.updates):
+            return require(call.principal, None, call.missing, Access.WRITE)
+        return await asyncio.to_thread(self._creation.create, call.principal, call.missing)
+
+    def _news(self, repo: Repo, request: web.Request) -> str:
+        return self._creation.news(repo, self._origin(request)) if self._creation is not None else ""
 
 
 class _Gathered:

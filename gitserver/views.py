@@ -21,6 +21,7 @@ from gitserver.pktline import FLUSH, pkt
 from gitserver.protocol import capabilities, v0, v2
 from gitserver.protocol.bands import gathered
 from gitserver.protocol.bundle_uri import Offer
+from gitserver.update.creation import UNBORN
 from storage.errors import Forbidden, HubError, Invalid, Unsupported
 from storage.limits import MIB, Limits
 from storage.records import Access, Repo
@@ -44,31 +45,38 @@ class GitViews:
         limits: Limits,
         supply: PackSupply | None = None,
         offers: Callable[[web.Request, Repo, Refs], Sequence[Offer]] = nothing_offered,
+        *,
+        may_create: bool = False,
     ) -> None:
         self._objects = objects
         self._versions = versions
         self._supply = supply
         self._limits = limits
         self._offers = offers
+        self._may_create = may_create
 
     def endpoints(self) -> list[Endpoint]:
         rows, most = [], self._limits.fetch_request_bytes
         for path in GIT_PATHS:
-            rows.append(Endpoint("GET", path + "/info/refs", self.info_refs, Access.READ, render_git))
-            rows.append(Endpoint("POST", f"{path}/{UPLOAD}", self.upload_pack, Access.READ, render_git, most_bytes=most))
+            row = partial(Endpoint, needs=Access.READ, render=render_git)
+            rows.append(row("GET", path + "/info/refs", self.info_refs, creates=self._may_create))
+            rows.append(row("POST", f"{path}/{UPLOAD}", self.upload_pack, most_bytes=most))
         return rows
 
     async def info_refs(self, request: web.Request, call: Call) -> web.StreamResponse:
         service = request.query.get("service", "")
-        if service == RECEIVE:
+        if call.missing is not None and service != RECEIVE:
+            require(call.principal, None, call.missing, Access.READ)
+        elif service == RECEIVE and call.missing is None:
             require(call.principal, call.repo, call.repo.name, Access.WRITE)
-        elif service != UPLOAD:
+        elif service not in (UPLOAD, RECEIVE):
             raise Forbidden(
                 f"Service {service[:60]!r} is not served."
                 if service
                 else "Dumb HTTP is not served: use a git client with Smart HTTP (git 1.6.6)."
             )
-        pieces = gathered(self._advertisement(call.repo, service, protocol_version(request), session_of(request)))
+        version, session = protocol_version(request), session_of(request)
+        pieces = gathered(self._advertisement(call.named_repo, service, version, session))
         return await _respond(request, f"application/x-{service}-advertisement", pieces)
 
     async def upload_pack(self, request: web.Request, call: Call) -> web.StreamResponse:
@@ -88,14 +96,15 @@ class GitViews:
             raise Invalid(f"The request took longer than {self._limits.body_seconds} seconds to arrive. Send it again.") from error
         await asyncio.to_thread(body.seek, 0)
 
-    def _advertisement(self, repo: Repo, service: str, version: int, session: str) -> Iterator[bytes]:
+    def _advertisement(self, repo: Repo | None, service: str, version: int, session: str) -> Iterator[bytes]:
+        """Without a repository it is that of an empty one, for a push that will make it."""
         yield pkt(f"# service={service}\n".encode()) + FLUSH
         if service == UPLOAD and version == 2:
             yield v2.advertise(session)
             return
         if version == 1:
             yield pkt(b"version 1\n")
-        refs = self._versions.refs(repo.id, fresh=service == UPLOAD)
+        refs = self._versions.refs(repo.id, fresh=service == UPLOAD) if repo is not None else UNBORN
         if service == UPLOAD:
             yield from v0.advertise(refs, capabilities.upload_pack_line(refs, session), with_head=True)
         else:

@@ -16,8 +16,9 @@ from gitserver.commit.committer import Committer, signature
 from gitserver.commit.packfile import PackWriter
 from gitserver.history import CommitCounts, log
 from gitserver.objects import Kind, RawObject, object_id
-from gitserver.push import NO_NAME, Pusher, check_made, how_to_change_default
+from gitserver.push import Pusher, check_made, how_to_change_default
 from gitserver.synthesis import make_commit, make_tag
+from gitserver.update.namespaces import NO_NAME
 from hfcompat import wire
 from storage.errors import AlreadyExists, BadName, Forbidden, NotFound, RevisionNotFound
 from storage.limits import Limits

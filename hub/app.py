@@ -35,6 +35,7 @@ from hub.site.page import render_missing, wants_html
 from hub.site.repository import RepositoryViews
 from lfs.batch import Batch
 from lfs.direct import DirectUploads
+from lfs.locks.views import LockViews
 from lfs.multipart_views import MultipartViews
 from lfs.views import LfsViews
 from lfs.xet.views import XetViews
@@ -89,7 +90,8 @@ def endpoints(services: Services) -> list[Endpoint]:
         *RuleViews(services.rules, limits).endpoints(),
         *_git_views(services, origin).endpoints(),
         *BundleViews(services.bundles, services.repos).endpoints(),
-        *PushViews(services.pusher, services.packs, limits).endpoints(),
+        *PushViews(services.pusher, services.packs, services.creation, limits, origin.of).endpoints(),
+        *LockViews(services.locks, limits, may_create=services.creation is not None).endpoints(),
         *_lfs_views(services, origin).endpoints(),
         *MultipartViews(services.multipart, services.actions, services.repos, limits).endpoints(),
         *OneWordViews().endpoints(),
@@ -101,7 +103,8 @@ def _git_views(services: Services, origin: Origin) -> GitViews:
     def offers(request: web.Request, repo: Repo, refs: Refs) -> list[Offer]:
         return services.bundles.offers(repo.id, refs, origin.of(request))
 
-    return GitViews(services.objects, services.versions, services.limits, services.preparer, offers)
+    parts, may_create = (services.objects, services.versions, services.limits), services.creation is not None
+    return GitViews(*parts, services.preparer, offers, may_create=may_create)
 
 
 def _lfs_views(services: Services, origin: Origin) -> LfsViews:
@@ -116,6 +119,7 @@ def _lfs_views(services: Services, origin: Origin) -> LfsViews:
         services.repos,
         limits,
         origin.of,
+        services.creation.create if services.creation is not None else None,
     )
 
 

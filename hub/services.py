@@ -30,10 +30,12 @@ from gitserver.prepare.preparer import Preparer
 from gitserver.prepare.workshop import Workshop
 from gitserver.push import Pusher
 from gitserver.rules import BranchRules
+from gitserver.update.creation import PushCreation
 from hub.settings import Settings
 from hub.stores import Stores, open_stores
 from hub.versions import Around, open_versions
 from lfs.actions import Actions
+from lfs.locks.locks import FileLocks
 from lfs.multipart import Multipart
 from lfs.possession import Possession
 from lfs.store import LargeFiles
@@ -83,6 +85,16 @@ class Accounts:
 
 
 @dataclass(frozen=True, slots=True)
+class RefWork:
+    """Who moves refs, and what stands in the way. `creation` is None where pushes make no repositories."""
+
+    rules: BranchRules
+    locks: FileLocks
+    pusher: Pusher
+    creation: PushCreation | None
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     settings: Settings
     limits: Limits
@@ -99,11 +111,10 @@ class Services:
     objects: ObjectStores
     packing: PackWork
     bundles: Bundles
-    rules: BranchRules
+    refs: RefWork
     possession: Possession
     actions: Actions
     multipart: Multipart
-    pusher: Pusher
     browser: Browser
     committer: Committer
     xet: XetIngest
@@ -113,6 +124,22 @@ class Services:
     @property
     def blobs(self) -> BlobStore:
         return self.stores.blobs
+
+    @property
+    def rules(self) -> BranchRules:
+        return self.refs.rules
+
+    @property
+    def locks(self) -> FileLocks:
+        return self.refs.locks
+
+    @property
+    def pusher(self) -> Pusher:
+        return self.refs.pusher
+
+    @property
+    def creation(self) -> PushCreation | None:
+        return self.refs.creation
 
     @property
     def preparer(self) -> Preparer:
@@ -136,15 +163,16 @@ class Services:
 
 def build(settings: Settings) -> Services:
     """Make the data directory if need be, bring the schema up to date, and construct everything."""
-    data, limits, strict = prepare_data(settings.data), settings.make_limits(), settings.strictness
+    data, limits = prepare_data(settings.data), settings.make_limits()
     database, stores = open_database(settings, data), open_stores(settings, data, limits)
     packs, prepared = open_packs(settings, stores, data, database)
     accounts = open_accounts(database, limits)
     objects, possession = ObjectStores(packs, prepared), Possession(database, stores.blobs)
-    repos, rules, secret = Repos(database), BranchRules(database), signing_key(settings, data)
-    versions = open_versions(settings, limits, Around(database, stores, packs, objects, possession, repos))
+    repos, secret = Repos(database), signing_key(settings, data)
+    around = Around(database, stores, packs, objects, possession, repos)
+    versions = open_versions(settings, limits, around)
     packing, mirrors = open_packing(settings, packs, objects, versions, prepared), Mirrors(database, Seal(secret))
-    pusher = Pusher(objects, packs, packing.merger, versions, possession, rules, packing.ingester, limits, strict, forbids=mirrors.forbids)
+    refs = open_ref_work(settings, around, versions, packing, mirrors)
     browser, large = Browser(objects, versions, possession), LargeFiles(database, stores.blobs, possession)
     xet = XetIngest(XetIndex(database), stores.staging, stores.blobs, limits)
     return Services(
@@ -163,13 +191,12 @@ def build(settings: Settings) -> Services:
         objects=objects,
         packing=packing,
         bundles=Bundles(objects, versions, packs, BundleLinks(secret, limits.action_seconds), limits, packing.preparer),
-        rules=rules,
+        refs=refs,
         possession=possession,
         actions=Actions(secret, limits.action_seconds),
         multipart=Multipart(stores.parts, stores.quarantine, possession, limits.body_seconds),
-        pusher=pusher,
         browser=browser,
-        committer=Committer(objects, browser, pusher, versions, large, limits),
+        committer=Committer(objects, browser, refs.pusher, versions, large, limits),
         xet=xet,
         xet_tokens=XetTokens(secret, xet.index.epoch(), limits.action_seconds),
         mirrors=mirrors,
@@ -187,6 +214,25 @@ def open_accounts(database: Database, limits: Limits) -> Accounts:
     users, tokens = Users(database, Passwords(), revocations), Tokens(database, revocations)
     keys = SshKeys(database, tokens, limits.ssh_keys, revocations)
     return Accounts(users, tokens, sessions, keys, Gatekeeper(users, tokens, sessions, Throttle(database, limits), revocations))
+
+
+def open_ref_work(settings: Settings, around: Around, versions: VersionStore, packing: PackWork, mirrors: Mirrors) -> RefWork:
+    limits, rules = settings.make_limits(), BranchRules(around.database)
+    locks = FileLocks(around.database, limits)
+    pusher = Pusher(
+        around.objects,
+        around.packs,
+        packing.merger,
+        versions,
+        around.possession,
+        rules,
+        packing.ingester,
+        limits,
+        settings.strictness,
+        forbids=mirrors.forbids,
+        locks=locks,
+    )
+    return RefWork(rules, locks, pusher, PushCreation(around.repos, versions) if settings.create_on_push else None)
 
 
 def open_packing(settings: Settings, packs: PackStore, objects: ObjectStores, versions: VersionStore, prepared: FileCache) -> PackWork:

@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     registration: bool = True
     invitation_only: bool = False
     import_private: bool = False
+    create_on_push: bool = True
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     s3_endpoint: str = ""

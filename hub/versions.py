@@ -57,7 +57,7 @@ def _open_lakefs(settings: Settings, limits: Limits, around: Around, table: Tabl
     )
     blobs = around.stores.blobs
     intake = Intake(around.database, around.objects, around.packs, blobs, around.possession, limits)
-    contents = GitContents(around.objects, around.possession, intake)
+    contents = GitContents(around.objects, around.possession, intake, limits.changed_paths)
     place = f"s3://{settings.s3_bucket}"
     parts = Parts(around.database, table, LakeFS(config), contents, blobs, around.repos.get, place, around.stores.drop, limits)
     return open_store(parts)

@@ -1,8 +1,9 @@
-"""LFS over HTTP: `LfsViews(batch, multipart, possession, actions, blobs, repos, limits, origin)`; `origin` tells the hub's address."""
+"""LFS over HTTP. `origin` tells the hub's address; `create` makes a repository where the first upload finds none."""
 
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -24,7 +25,7 @@ from lfs.wire import MEDIA_TYPE, BadObject, Unprocessable, parse_batch, parse_ob
 from storage.blobs.base import BlobStore
 from storage.errors import NotFound, ObjectNotFound, Unsupported
 from storage.limits import Limits
-from storage.records import Access
+from storage.records import Access, Principal, Repo, RepoName
 
 _JSON_TYPES = (MEDIA_TYPE, "application/json")
 
@@ -40,6 +41,7 @@ class LfsViews:
         repos: Repos,
         limits: Limits,
         origin: Callable[[web.Request], str],
+        create: Callable[[Principal, RepoName], Repo] | None = None,
     ) -> None:
         self._batch = batch
         self._multipart = multipart
@@ -49,13 +51,15 @@ class LfsViews:
         self._repos = repos
         self._limits = limits
         self._origin = origin
+        self._create = create
 
     def endpoints(self) -> list[Endpoint]:
         rows, most, most_batch = [], self._limits.lfs_object_bytes, self._limits.lfs_batch_bytes
         for path in GIT_PATHS:
+            row = partial(Endpoint, needs=Access.READ, render=render_lfs)
             batch = f"{path}/info/lfs/objects/batch"
-            rows.append(Endpoint("POST", batch, self.batch, Access.READ, render_lfs, most_bytes=most_batch))
-            rows.append(Endpoint("*", path + "/info/lfs/{rest:.*}", self.unknown, Access.READ, render_lfs))
+            rows.append(row("POST", batch, self.batch, creates=self._create is not None, most_bytes=most_batch))
+            rows.append(row("*", path + "/info/lfs/{rest:.*}", self.unknown))
         # The URL itself is the credential: its signature was made for one verb, repository, object and size.
         action = "/api/lfs/{repo_id}/{oid}/"
         rows += [
@@ -70,9 +74,15 @@ class LfsViews:
         if request.content_type not in _JSON_TYPES:
             raise Unsupported(f"Content-Type {request.content_type[:80]!r} is not understood here; send {MEDIA_TYPE}.")
         asked = parse_batch(await read_json(request, self._limits.lfs_batch_bytes), self._limits)
-        if asked.is_upload:
-            require(call.principal, call.repo, call.repo.name, Access.WRITE)
-        return _json(await asyncio.to_thread(self._batch.answer, call.repo.id, asked, self._origin(request)))
+        repo_id = await asyncio.to_thread(self._repo_id, call, is_upload=asked.is_upload)
+        return _json(await asyncio.to_thread(self._batch.answer, repo_id, asked, self._origin(request)))
+
+    def _repo_id(self, call: Call, *, is_upload: bool) -> str:
+        """An upload needs the right to write, or to create what is missing."""
+        if call.missing is not None and self._create is not None and is_upload:
+            return self._create(call.principal, call.missing).id
+        name = call.missing or call.repo.name
+        return require(call.principal, call.named_repo, name, Access.WRITE if is_upload else Access.READ).id
 
     async def upload(self, request: web.Request, call: Call) -> web.Response:
         grant = await granted(request, Verb.UPLOAD, self._actions, self._repos)

@@ -17,9 +17,10 @@ class Limits:
     apart_pack_objects: int = 10_000  # a pushed pack from which on it is checked in a process of its own
     delta_depth: int = 4095
     path_bytes: int = 1024
-    ref_commands: int = 10_000  # of one push; 2000 on LakeFS, where each branch is a few calls
+    ref_commands: int = 100_000  # of one push; 2000 on LakeFS, where each branch is a few calls
     ref_name_bytes: int = 250
-    command_bytes: int = 4 * MIB  # ref_commands of the longest names fit
+    command_bytes: int = 36 * MIB  # ref_commands of the longest names fit
+    changed_paths: int = 500_000  # of one update of a branch on LakeFS, where each path is a call
     fetch_request_bytes: int = 16 * MIB
     haves: int = 100_000
     wants: int = 100_000
@@ -42,6 +43,7 @@ class Limits:
     lfs_multipart_bytes: int = GIB  # larger objects come in parts, from clients that can
     lfs_part_bytes: int = 256 * MIB  # grows where an answer would have more than lfs_parts
     lfs_parts: int = 10_000
+    lfs_locks: int = 10_000  # locked files of one repository
     lfs_direct_bytes: int = 16 * MIB  # larger objects are sent to S3 without the hub, where it has a public endpoint
     # Xet
     xet_chunk_bytes: int = 128 * 1024  # a raw chunk, as clients cut files

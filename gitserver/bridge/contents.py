@@ -9,6 +9,7 @@ from dulwich.refs import Ref, check_ref_format
 from gitserver.bridge.difference import Changed, differences
 from gitserver.bridge.intake import Intake
 from gitserver.bridge.outside import KEY_BYTES, fits
+from gitserver.bridge.path_count import check_paths
 from gitserver.objects import Kind, Objects, ObjectStores
 from gitserver.parse import TreeItem
 from lfs.pointer import MOST_BYTES, Pointer, parse
@@ -21,14 +22,18 @@ _NEAR = 2000
 
 
 class GitContents:
-    def __init__(self, objects: ObjectStores, possession: Possession, intake: Intake) -> None:
+    """`most_paths` is how many may change at once."""
+
+    def __init__(self, objects: ObjectStores, possession: Possession, intake: Intake, most_paths: int) -> None:
         self._objects = objects
         self._possession = possession
         self._intake = intake
+        self._most_paths = most_paths
 
     def changes(self, repo: Repo, before: Oid | None, after: Oid | None) -> Changes:
         objects = self._objects.of(repo.id)
         old, new = (objects.commit(oid).tree if oid is not None else None for oid in (before, after))
+        check_paths(objects, old, new, self._most_paths)
         changed = list(differences(objects, old, new, KEY_BYTES))
         placed = [(path, item) for path, item in ((one.path, one.new) for one in changed) if item is not None and fits(path, item)]
         removed = [one.path.decode() for one in changed if one.new is None and one.old is not None and fits(one.path, one.old)]

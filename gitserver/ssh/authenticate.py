@@ -13,7 +13,7 @@ def authenticate(keys: SshKeys, visit: Visit, limits: Limits, origin: str, *, is
     seconds = limits.ssh_token_seconds
     token = keys.passing_token(visit.holder, Scope.WRITE if is_upload else Scope.READ, seconds)
     answer = {
-        "href": f"{origin}/{visit.repo.name.path}.git/info/lfs",
+        "href": f"{origin}/{visit.name.path}.git/info/lfs",
         "header": {"Authorization": f"Bearer {token.text}"},
         "expires_in": seconds,
     }

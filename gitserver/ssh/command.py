@@ -42,8 +42,9 @@ def parse(line: str, most: int) -> Command:
             raise Invalid(f"{verb} takes one argument, the path of a repository: OWNER/NAME.git")
         return Command(verb, _name(words[1]))
     # git-lfs-authenticate may name an object too, from clients of old.
-    if len(words) not in (3, 4) or words[2] not in ("download", "upload"):
-        raise Invalid(f"{verb} takes the path of a repository, and download or upload.")
+    operations = ("download", "upload", "lock") if verb is Verb.LFS_TRANSFER else ("download", "upload")
+    if len(words) not in (3, 4) or words[2] not in operations:
+        raise Invalid(f"{verb} takes the path of a repository, and {' or '.join(operations)}.")
     return Command(verb, _name(words[1]), words[2] == "upload")
 
 

@@ -2,8 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from accounts.keys.keys import SshKeys
 from accounts.repos import Repos
@@ -11,13 +10,17 @@ from gitserver.ssh.authenticate import authenticate
 from gitserver.ssh.command import Command, Verb, parse
 from gitserver.ssh.entry import Entry, Visit
 from gitserver.ssh.fetch import Fetching
+from gitserver.ssh.lock_commands import LockCommands
 from gitserver.ssh.push import Pushing
 from gitserver.ssh.stream import Stream
 from gitserver.ssh.transfer import Transfer
+from gitserver.update.creation import PushCreation
+from lfs.locks.locks import FileLocks
 from lfs.possession import Possession
 from storage.blobs.base import BlobStore
 from storage.errors import HubError, Invalid, RepoNotFound
 from storage.limits import Limits
+from storage.records import Access, Repo
 
 log = logging.getLogger("hub.requests")
 
@@ -36,7 +39,16 @@ class Guest:
 
 class Door:
     def __init__(
-        self, keys: SshKeys, repos: Repos, fetching: Fetching, pushing: Pushing, possession: Possession, blobs: BlobStore, limits: Limits
+        self,
+        keys: SshKeys,
+        repos: Repos,
+        fetching: Fetching,
+        pushing: Pushing,
+        possession: Possession,
+        blobs: BlobStore,
+        locks: FileLocks,
+        limits: Limits,
+        creation: PushCreation | None = None,
     ) -> None:
         self.keys = keys
         self.limits = limits
@@ -45,6 +57,8 @@ class Door:
         self._pushing = pushing
         self._possession = possession
         self._blobs = blobs
+        self._locks = locks
+        self._creation = creation
 
     def serve(self, guest: Guest, stream: Stream) -> int:
         """The exit status: 0 done, 1 refused, with the reason on standard error."""
@@ -65,7 +79,7 @@ class Door:
         return status
 
     def _serve(self, guest: Guest, stream: Stream) -> int:
-        entry = Entry(self.keys, self._repos, guest.fingerprint)
+        entry = Entry(self.keys, self._repos, guest.fingerprint, may_create=self._creation is not None)
         if not guest.line:
             name = entry.holder().principal.name
             stream.write_error(f"Hi {name}! Your key is good. There is no shell access here; use git clone, fetch and push.")
@@ -74,20 +88,35 @@ class Door:
         visit = entry.admit(command)
         if visit.is_moved:
             stream.write_error(f"{command.name.full} is called {visit.repo.name.full} now. Tell git: git remote set-url origin …")
-        return self._run(command, lambda: entry.admit(command), visit, guest, stream)
+        return self._run(command, entry, visit, guest, stream)
 
-    def _run(self, command: Command, admit: Callable[[], Visit], visit: Visit, guest: Guest, stream: Stream) -> int:
+    def _run(self, command: Command, entry: Entry, visit: Visit, guest: Guest, stream: Stream) -> int:
+        def admit() -> Visit:
+            return entry.admit(command)
+
         if command.verb is Verb.UPLOAD_PACK:
             return self._fetching.serve(lambda: admit().repo, guest.protocol, guest.origin, stream)
         if command.verb is Verb.RECEIVE_PACK:
-            return self._pushing.serve(admit, guest.protocol, stream)
+            return self._pushing.serve(admit, guest.protocol, guest.origin, stream)
         if command.verb is Verb.LFS_TRANSFER:
-            limits, is_upload = self.limits, command.is_upload
-            return Transfer(lambda: admit().repo, self._possession, self._blobs, limits, stream, is_upload=is_upload).serve()
+            return self._transfer(command, entry, stream).serve()
         if not guest.origin:
             raise Invalid("The hub does not know its own address over HTTP. Ask the operator to set KOHAKU_HUB_BASE_URL.")
         stream.write(authenticate(self.keys, visit, self.limits, guest.origin, is_upload=command.is_upload))
         return 0
+
+    def _transfer(self, command: Command, entry: Entry, stream: Stream) -> Transfer:
+        def admit(needs: Access) -> Visit:
+            return entry.admit(replace(command, is_upload=True) if needs >= Access.WRITE else command)
+
+        def find() -> Repo:
+            visit = entry.admit(command)
+            if visit.found is None and self._creation is not None:
+                return self._creation.create(visit.holder.principal, visit.name)
+            return visit.repo
+
+        is_upload, locks = command.is_upload, LockCommands(admit, self._locks, self.limits)
+        return Transfer(find, self._possession, self._blobs, locks, self.limits, stream, is_upload=is_upload)
 
     def _log(self, guest: Guest, status: int, started: float) -> None:
         milliseconds = round((time.perf_counter() - started) * 1000, 1)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from accounts.access import decide, require
+from accounts.access import decide, may_create_in, require
 from accounts.keys.keys import KeyHolder, SshKeys
 from accounts.repos import Repos
 from gitserver.ssh.command import Command, Verb
@@ -12,20 +12,27 @@ from storage.records import Access, Principal, Repo, RepoName
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Who is let in, and to what."""
+    """Who is let in, and to what. `found` is None where nothing is, and the caller may create `name` by a push."""
 
     holder: KeyHolder
-    repo: Repo
-    is_moved: bool
+    name: RepoName
+    found: Repo | None
+    is_moved: bool = False
+
+    @property
+    def repo(self) -> Repo:
+        """Raises RepoNotFound."""
+        return require(self.holder.principal, self.found, self.name, Access.READ)
 
 
 class Entry:
     """Of one session: `fingerprint` is that of the key which the client has proven to hold."""
 
-    def __init__(self, keys: SshKeys, repos: Repos, fingerprint: str) -> None:
+    def __init__(self, keys: SshKeys, repos: Repos, fingerprint: str, *, may_create: bool = False) -> None:
         self._keys = keys
         self._repos = repos
         self._fingerprint = fingerprint
+        self._may_create = may_create
 
     def holder(self) -> KeyHolder:
         """Raises Unauthenticated when the key was deleted, or its account closed, since the client came."""
@@ -41,7 +48,12 @@ class Entry:
         repo, is_moved = self._repos.find(name), False
         if repo is None and (moved := self._repos.find_moved(name)) is not None and decide(principal, moved) >= Access.READ:
             repo, is_moved = moved, True
-        return Visit(holder, _admitted(principal, repo, name, _needs(command)), is_moved)
+        needs = _needs(command)
+        creates = self._may_create and needs >= Access.WRITE
+        if repo is None and creates and may_create_in(principal, name.namespace):
+            return Visit(holder, name, None)
+        repo = _admitted(principal, repo, name, needs)
+        return Visit(holder, repo.name, repo, is_moved)
 
 
 def _admitted(principal: Principal, repo: Repo | None, name: RepoName, needs: Access) -> Repo:

@@ -12,6 +12,7 @@ from gitserver.receive.reception import Push, Reception, report
 from gitserver.receive.spool import Spool
 from gitserver.ssh.entry import Visit
 from gitserver.ssh.stream import Stream
+from gitserver.update.creation import UNBORN, PushCreation
 from storage.errors import TooLarge
 from storage.limits import Limits
 from storage.packs import PackStore
@@ -22,17 +23,26 @@ _TRAILER = 20
 
 
 class Pushing:
-    def __init__(self, pusher: Pusher, packs: PackStore, versions: VersionStore, limits: Limits) -> None:
+    def __init__(
+        self,
+        pusher: Pusher,
+        packs: PackStore,
+        versions: VersionStore,
+        limits: Limits,
+        creation: PushCreation | None = None,
+    ) -> None:
         self._reception = Reception(pusher, packs.space, limits)
         self._packs = packs
         self._versions = versions
         self._limits = limits
+        self._creation = creation
 
-    def serve(self, admit: Callable[[], Visit], protocol: str, stream: Stream) -> int:
+    def serve(self, admit: Callable[[], Visit], protocol: str, origin: str, stream: Stream) -> int:
         """The exit status. `admit` asks for the right to write, at the start and once more when everything is here."""
         if capabilities.version_asked(protocol) == 1:
             stream.write(pkt(b"version 1\n"))
-        refs = self._versions.refs(admit().repo.id)
+        found = admit().found
+        refs = self._versions.refs(found.id) if found is not None else UNBORN
         session = new_session()
         for piece in v0.advertise(refs, capabilities.receive_pack_line(session), with_head=False):
             stream.write(piece)
@@ -45,7 +55,7 @@ class Pushing:
         try:
             if any(update.new != ZERO_OID for update in request.updates):
                 self._spool(stream, spool)
-            self._answer(admit(), Push(request, spool.size, spool.pack, spool.trouble), stream)
+            self._answer(admit(), Push(request, spool.size, spool.pack, spool.trouble), origin, stream)
         finally:
             spool.close()
         return 0
@@ -60,9 +70,15 @@ class Pushing:
                 raise TooLarge(f"The pack has more than {limit} bytes. Push fewer commits at a time, large files with git lfs.")
         spool.finish()
 
-    def _answer(self, visit: Visit, push: Push, stream: Stream) -> None:
-        progress = _Progress(push.request, stream)
-        result = self._reception.take(visit.repo, visit.holder.principal, push, progress.tell)
+    def _answer(self, visit: Visit, push: Push, origin: str, stream: Stream) -> None:
+        progress, principal = _Progress(push.request, stream), visit.holder.principal
+        repo = visit.found
+        if self._creation is not None:
+            if repo is None and any(update.new != ZERO_OID for update in push.request.updates):
+                repo = self._creation.create(principal, visit.name)
+            if repo is not None and (news := self._creation.news(repo, origin)):
+                progress.tell(news)
+        result = self._reception.take(repo or visit.repo, principal, push, progress.tell)
         for piece in report(push.request, result):
             stream.write(piece)
 

@@ -1,10 +1,11 @@
-"""git-lfs-transfer: large objects over SSH alone (git-lfs docs/proposals/ssh_adapter.md, version 1). There are no locks."""
+"""git-lfs-transfer: large objects and locks over SSH alone (git-lfs docs/proposals/ssh_adapter.md, version 1)."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from gitserver.pktline import DELIM, FLUSH, MAX_DATA, Special, pkt, read_pkt
+from gitserver.ssh.lock_commands import LockCommands, status
 from gitserver.ssh.stream import Stream
 from lfs.possession import Possession
 from lfs.wire import BadObject, Unprocessable, parse_object
@@ -14,7 +15,7 @@ from storage.limits import Limits
 from storage.records import BlobRef, Repo
 
 _MOST_ARGUMENTS = 32
-_MOST_LINE = 1024
+_MOST_LINE = 2048  # a path of 1024 bytes fits
 
 
 @dataclass(slots=True)
@@ -31,11 +32,20 @@ class Transfer:
     """One session: `admit` asks for its right anew at each command."""
 
     def __init__(
-        self, admit: Callable[[], Repo], possession: Possession, blobs: BlobStore, limits: Limits, stream: Stream, *, is_upload: bool
+        self,
+        admit: Callable[[], Repo],
+        possession: Possession,
+        blobs: BlobStore,
+        locks: LockCommands,
+        limits: Limits,
+        stream: Stream,
+        *,
+        is_upload: bool,
     ) -> None:
         self._admit = admit
         self._possession = possession
         self._blobs = blobs
+        self._locks = locks
         self._limits = limits
         self._stream = stream
         self._is_upload = is_upload
@@ -45,14 +55,18 @@ class Transfer:
             "put-object": self._put,
             "verify-object": self._verify,
             "get-object": self._get,
+            "lock": self._lock,
+            "list-lock": self._list_locks,
+            "list-locks": self._list_locks,
+            "unlock": self._unlock,
         }
 
     def serve(self) -> int:
         """The exit status. git-lfs leaves connections that it did not need without a word."""
-        self._stream.write(pkt(b"version=1\n") + FLUSH)
+        self._stream.write(pkt(b"version=1\n") + pkt(b"locking\n") + FLUSH)
         while (request := self._read()) is not None:
             if request.verb == "quit":
-                self._stream.write(_status(200) + FLUSH)
+                self._stream.write(status(200) + FLUSH)
                 return 0
             for piece in self._answer(request):
                 self._stream.write(piece)
@@ -85,20 +99,20 @@ class Transfer:
             raise Invalid(error.message) from error
         except HubError as error:
             message = "Repository not found." if isinstance(error, RepoNotFound) else error.message
-            yield _status(error.status) + DELIM + pkt(" ".join(message.split()).encode()[:_MOST_LINE] + b"\n") + FLUSH
+            yield status(error.status) + DELIM + pkt(" ".join(message.split()).encode()[:_MOST_LINE] + b"\n") + FLUSH
 
     def _version(self, request: _Request) -> Iterator[bytes]:
         self._skip(request)
         if request.value != "1":
             raise Invalid(f"Version {request.value[:20]!r} is not known here; this is version 1.")
-        yield _status(200) + FLUSH
+        yield status(200) + FLUSH
 
     def _batch(self, request: _Request) -> Iterator[bytes]:
         blobs = [self._object(line) for line in self._lines(request)]
         if request.arguments.get("hash-algo", "sha256") != "sha256":
             raise Unprocessable("Only hash-algo sha256 is known here. Configure the client for it.")
         held = self._possession.held(self._admit().id, {blob.sha256 for blob in blobs})
-        yield _status(200) + pkt(b"hash-algo=sha256\n") + DELIM
+        yield status(200) + pkt(b"hash-algo=sha256\n") + DELIM
         for blob in blobs:
             have = held.get(blob.sha256) == blob
             action = "noop" if have == self._is_upload else "upload" if self._is_upload else "download"
@@ -124,14 +138,14 @@ class Transfer:
         finally:
             upload.abort()
             self._drop(body)
-        yield _status(200) + FLUSH
+        yield status(200) + FLUSH
 
     def _verify(self, request: _Request) -> Iterator[bytes]:
         self._skip(request)
         blob = self._named(request)
         if self._possession.has(self._admit().id, blob.sha256) != blob:
             raise ObjectNotFound(f"Object {blob.sha256} of {blob.size} bytes is not in this repository. Upload it first.")
-        yield _status(200) + FLUSH
+        yield status(200) + FLUSH
 
     def _get(self, request: _Request) -> Iterator[bytes]:
         self._skip(request)
@@ -140,9 +154,21 @@ class Transfer:
         if blob is None:
             raise ObjectNotFound(f"Object {sha256} is not in this repository. Push it with: git lfs push --all")
         with self._blobs.open(sha256) as file:
-            yield _status(200) + pkt(f"size={blob.size}\n".encode()) + DELIM
+            yield status(200) + pkt(f"size={blob.size}\n".encode()) + DELIM
             yield from _packets(file)
         yield FLUSH
+
+    def _lock(self, request: _Request) -> Iterator[bytes]:
+        self._skip(request)
+        yield from self._locks.lock(request.arguments)
+
+    def _list_locks(self, request: _Request) -> Iterator[bytes]:
+        self._skip(request)
+        yield from self._locks.list(request.arguments)
+
+    def _unlock(self, request: _Request) -> Iterator[bytes]:
+        self._skip(request)
+        yield from self._locks.unlock(request.value, request.arguments)
 
     def _named(self, request: _Request) -> BlobRef:
         return self._object(f"{request.value} {request.arguments.get('size', '')}")
@@ -199,10 +225,6 @@ def _packets(file: BinaryIO) -> Iterator[bytes]:
             yield b"".join(pkt(data[start : start + MAX_DATA]) for start in range(0, len(data), MAX_DATA))
     except HubError as error:  # the size is told already: only the end of the session tells the client now
         raise _Fatal(error.message) from error
-
-
-def _status(code: int) -> bytes:
-    return pkt(f"status {code:03}\n".encode())
 
 
 def _text(packet: bytes | Special) -> str:

@@ -3,6 +3,7 @@
 Embedded: the refs table alone. Cluster: LakeFS, with the same table as its index.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,7 +28,8 @@ class Refs:
     refs: tuple[Ref, ...]
 
     def get(self, name: bytes) -> Ref | None:
-        return next((ref for ref in self.refs if ref.name == name), None)
+        at = bisect_left(self.refs, name, key=lambda ref: ref.name)
+        return self.refs[at] if at < len(self.refs) and self.refs[at].name == name else None
 
     def find(self, name: bytes) -> Ref | None:
         """By its bytes, or as `spellings` has it."""

@@ -63,7 +63,7 @@ class Foreign:
 
 class Contents(Protocol):
     def changes(self, repo: Repo, before: Oid | None, after: Oid | None) -> Changes:
-        """What LakeFS must be told; None stands for the empty tree."""
+        """What LakeFS must be told; None stands for the empty tree. Raises TooLarge when that is too much at once."""
 
     def commit(self, repo: Repo, oid: Oid) -> GitCommit | None:
         """None when it is not stored."""

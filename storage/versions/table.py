@@ -157,8 +157,7 @@ def accepted(results: list[RefResult], *, atomic: bool) -> list[RefUpdate]:
 
 def move_refs(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], peeled: Mapping[Oid, Oid], user_id: int, request: str) -> None:
     """What was judged before in the same transaction, or is nobody else's to move; with the journal and HEAD."""
-    for update in deletions_first(updates):
-        _move(tx, repo, update, peeled)
+    _move(tx, repo, updates, peeled)
     _adopt_head(tx, repo)
     _date(tx, repo, updates)
     _journal(tx, repo, updates, user_id, request)
@@ -200,12 +199,11 @@ def _stale(have: Oid, believed: Oid) -> str:
     return "stale info: the ref has moved; fetch first" if have != ZERO_OID else "the ref does not exist"
 
 
-def _move(tx: Tx, repo: Repo, update: RefUpdate, peeled: Mapping[Oid, Oid]) -> None:
-    row = {"repo": repo.id, "name": update.ref, "oid": update.new, "peeled": peeled.get(update.new)}
-    if update.new == ZERO_OID:
-        tx.run("DELETE FROM refs WHERE repo_id = :repo AND name = :name", row)
-    else:
-        tx.run(_PUT, row)
+def _move(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], peeled: Mapping[Oid, Oid]) -> None:
+    rows = [{"repo": repo.id, "name": u.ref, "oid": u.new, "peeled": peeled.get(u.new)} for u in updates]
+    gone = [{"repo": row["repo"], "name": row["name"]} for row in rows if row["oid"] == ZERO_OID]
+    tx.many("DELETE FROM refs WHERE repo_id = :repo AND name = :name", gone)
+    tx.many(_PUT, [row for row in rows if row["oid"] != ZERO_OID])
 
 
 def _adopt_head(tx: Tx, repo: Repo) -> None:

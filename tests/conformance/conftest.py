@@ -1,7 +1,9 @@
 """Which cases of the suites run on which hub, and which of them may skip themselves."""
 
 import json
+import sqlite3
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -12,6 +14,8 @@ from tests.servers.s3 import S3Server
 
 # What S3 answers by itself: that it refuses other bytes of the right length before they are verified, and If-Range.
 _OF_THE_HUB = ("test_upload_url_writes_only_its_own_object", "test_if_range")
+# The cases that a hub was started for.
+_ONLY = {"parts_hub": ("TestHfMultipart",), "pair_hub": ("test_two_writers", "test_lock_of_another")}
 _EXPECTED_SKIPS = {"": ("not sendable",), "direct_hub": ("not sendable", "objects are on another host")}
 
 
@@ -30,8 +34,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_left(item: pytest.Item) -> bool:
     hub = _hub(item)
-    if hub == "parts_hub":
-        return "TestHfMultipart" not in item.nodeid
+    if hub in _ONLY:
+        return not any(name in item.nodeid for name in _ONLY[hub])
     return any(name in item.nodeid for name in (*LATER, *(_OF_THE_HUB if hub == "direct_hub" else ())))
 
 
@@ -49,6 +53,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[None]") 
         report.outcome = "skipped" if is_expected else "failed"
         report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: {reason}") if is_expected else f"an unexpected skip: {reason}"
     return report
+
+
+@pytest.fixture(scope="session")
+def pair_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Its second user is an administrator: both may write to the repositories of the first one."""
+    launcher = Launcher(tmp_path_factory.mktemp("pair") / "data")
+    launcher.users()
+    with closing(sqlite3.connect(launcher.data / "hub.sqlite3")) as database, database:
+        database.execute("UPDATE users SET is_admin = 1 WHERE name = 'bob'")
+    yield from run_guarded(launcher, {})
 
 
 @pytest.fixture(scope="session")

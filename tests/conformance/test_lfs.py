@@ -16,11 +16,13 @@ pytestmark = pytest.mark.filterwarnings("default")
 _LONG = [pytest.param(name, marks=pytest.mark.long) for name in ("postgres_hub", "s3_hub")]
 
 
-@pytest.fixture(scope="module", params=["embedded_hub", "cluster_hub", "direct_hub", "parts_hub", *_LONG], autouse=True)
+@pytest.fixture(scope="module", params=["embedded_hub", "cluster_hub", "direct_hub", "parts_hub", "pair_hub", *_LONG], autouse=True)
 def aimed_hub(request: pytest.FixtureRequest) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         hub = request.getfixturevalue(request.param)
         aim_lfs(h, hub, patch)
+        patch.setattr(h, "SHARED_NS", hub.user if request.param == "pair_hub" else "")
+        patch.setattr(h, "_shared_ns", None)
         yield hub
 
 

@@ -4,9 +4,14 @@ import hashlib
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+
+from gitserver.receive.commands import PushRequest
+from gitserver.receive.reception import Push, Reception
+from storage.limits import Limits
+from storage.records import ANONYMOUS, ZERO_OID, RefUpdate, Repo
 
 ZERO = "0" * 40
 
@@ -48,6 +53,9 @@ class Pushing:
         lines = self("ls-remote", self.url).splitlines()
         return {ref: oid for oid, ref in (line.split("\t") for line in lines)}
 
+    def pack(self, *revisions: str) -> bytes:
+        return self.run("pack-objects", "--revs", "--stdout", "-q", data="\n".join(revisions).encode() + b"\n").stdout
+
     def post(self, body: bytes, *, token: str | None = None) -> Any:
         path = f"/{self.name}.git/git-receive-pack"
         return self.hub.call("POST", path, body, token=token, Content_Type="application/x-git-receive-pack-request")
@@ -67,11 +75,61 @@ def test_ref_rules(pushing: Pushing) -> None:
     pushing("push", "-q", pushing.url, "main", "main:refs/notes/n", "main:refs/tags/t")
     blob = pushing("hash-object", "-w", "f")
 
-    assert "takes only refs/heads/" in pushing.refused("main:refs/pull/1/head")
+    assert "deny updating a hidden ref" in pushing.refused("main:refs/pull/1/head")
     assert "prohibited" in pushing.refused(":main")
     assert "can only point to a commit" in pushing.refused(f"{blob}:refs/heads/blob")
     assert "conflicts" in pushing.refused("main:refs/heads/main/x")
     assert pushing.refs() == {"HEAD": oid, "refs/heads/main": oid, "refs/notes/n": oid, "refs/tags/t": oid}
+
+
+def test_g3_other_namespaces_are_stored_and_served_to_git(pushing: Pushing) -> None:
+    oid = pushing.commit()
+    names = ["refs/changes/01/1/1", "refs/convert/parquet", "refs/meta/config", f"refs/replace/{oid}", "refs/stash"]
+    pushing("push", "-q", pushing.url, "main", *(f"main:{name}" for name in names))
+    pushing("clone", "-q", "--mirror", pushing.url, "mirror")
+    api = f"/api/models/{pushing.name}"
+    listed = pushing.hub.call("GET", f"{api}/refs?include_prs=1").json()
+    shown = {name: pushing.hub.call("GET", f"{api}/revision/{name.replace('/', '%2F')}").status for name in names}
+
+    assert pushing.refs() == dict.fromkeys(["HEAD", "refs/heads/main", *names], oid)
+    assert pushing("-C", "mirror", "rev-parse", names[0]) == oid
+    assert {kind: [ref["ref"] for ref in refs] for kind, refs in listed.items()} == {
+        "branches": ["refs/heads/main"],
+        "converts": ["refs/convert/parquet"],
+        "tags": [],
+        "pullRequests": [],
+    }
+    assert shown == dict.fromkeys(names, 404) | {"refs/convert/parquet": 200}
+    assert pushing.hub.call("GET", f"{api}/revision/changes%2F01%2F1%2F1").status == 404
+    pushing("push", "-q", pushing.url, ":refs/changes/01/1/1")
+
+
+@pytest.mark.parametrize(
+    ("ref", "reason"),
+    [
+        ("refs/pull/1/head", "deny updating a hidden ref"),
+        ("refs/for/main", "reserved"),
+        ("refs/pr/1", "pull requests"),
+        ("refs/hub/lost/x", "written by the hub"),
+        ("refs/heads", "funny refname"),
+    ],
+)
+def test_g3_namespaces_of_the_hub(pushing: Pushing, ref: str, reason: str) -> None:
+    oid = pushing.commit()
+    head = pkt(f"{ZERO} {oid} {ref}\0report-status\n")
+
+    assert reason in pushing.post(head + b"0000" + pushing.pack("main")).body.decode()
+
+
+def test_g4_a_push_of_12000_tags(pushing: Pushing) -> None:
+    """As git sends it; git itself takes long to hold 12,000 names against each other."""
+    oid = pushing.commit()
+    pushing("push", "-q", pushing.url, "main")
+    lines = [pkt(f"{ZERO} {oid} refs/tags/v{n}" + ("\0report-status" if n == 0 else "")) for n in range(12_000)]
+    answer = pushing.post(b"".join(lines) + b"0000" + empty_pack())
+
+    assert answer.body.count(b"ok refs/tags/v") == 12_000
+    assert len(pushing.refs()) == 12_002
 
 
 def test_another_default_branch(pushing: Pushing) -> None:
@@ -224,10 +282,13 @@ def test_a_shallow_clone_is_told_to_be_made_whole(pushing: Pushing, tmp_path: Pa
     assert "made whole first: git fetch --unshallow" in pushing.refused("main")
 
 
-def test_more_refs_than_the_limit_are_refused_one_by_one(pushing: Pushing) -> None:
-    oid = pushing.commit()
-    lines = [pkt(f"{ZERO} {oid} refs/heads/b{n}" + ("\0report-status" if n == 0 else "")) for n in range(10_001)]
-    answer = pushing.post(b"".join(lines) + b"0000" + empty_pack())
+def test_more_refs_than_the_limit_are_refused_one_by_one(services: Any, tmp_path: Path) -> None:
+    updates = tuple(RefUpdate(b"refs/heads/b%d" % n, ZERO_OID, b"1" * 20) for n in range(3))
+    told: list[str] = []
+    repo = cast(Repo, None)
+    result = Reception(services.pusher, Limits(ref_commands=2)).take(
+        repo, ANONYMOUS, Push(PushRequest(updates), 0), tmp_path / "none", told.append
+    )
 
-    assert answer.status == 200
-    assert answer.body.count(b"too many refs in one push") == 10_001
+    assert [ref.reason for ref in result.refs] == ["too many refs in one push"] * 3
+    assert "2 are taken at once" in told[0]

@@ -104,8 +104,8 @@ def test_the_head_of_a_push_is_read_however_it_is_cut() -> None:
         assert (len(reader.request.updates), rest) == (50, b"PACK")
     with pytest.raises(TooLarge, match="Push fewer refs"):
         CommandReader(Limits(command_bytes=1000)).feed(head)
-    assert 10_000 * (4 + 82 + Limits().ref_name_bytes) + 1000 < Limits().command_bytes
-    assert Limits().ref_commands == 10_000
+    assert Limits().ref_commands * (4 + 82 + Limits().ref_name_bytes) + 1000 < Limits().command_bytes
+    assert Limits().ref_commands == 100_000
 
 
 def test_the_deletion_of_nothing_is_done(any_hub: Any, work: Git) -> None:

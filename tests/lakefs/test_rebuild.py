@@ -78,7 +78,7 @@ def fill(hub: Any, lakefs: Any, name: str, folder: Path) -> Work:
     work("tag", "light")
     work("notes", "add", "-m", "a note")
     work.push("main", "main~1:refs/heads/old/er")
-    work("push", "-q", "origin", "--tags", "refs/notes/commits")
+    work("push", "-q", "origin", "--tags", "refs/notes/commits", "main:refs/convert/parquet", "main:refs/meta/x")
     lake = Lake(lakefs, hub, name)
     lake.change("main", {"direct": b"d", ".gitattributes": b"*.bin filter=lfs diff=lfs merge=lfs -text\n", "big.bin": LARGE})
     plain = ("-c", "filter.lfs.smudge=cat", "-c", "filter.lfs.process=", "-c", "filter.lfs.required=false")

@@ -127,7 +127,7 @@ def test_force_delete_atomic_and_refusals(ssh_hub: Any, tmp_path: Path) -> None:
     work("push", "-q", "--force", "origin", "main")
     work("push", "-q", "origin", ":side")
     current = work.run("push", "origin", ":main")
-    atomic = work.run("push", "--atomic", "origin", "main:refs/heads/fine", "main:refs/secret/x")
+    atomic = work.run("push", "--atomic", "origin", "main:refs/heads/fine", "main:refs/for/x")
 
     assert "non-fast-forward" in refused.stderr or "fetch first" in refused.stderr
     assert work("ls-remote", "origin").split() == [other, "HEAD", other, "refs/heads/main"]
@@ -146,3 +146,20 @@ def test_what_a_push_breaks_is_said_over_ssh_too(ssh_hub: Any, tmp_path: Path) -
     assert done.returncode != 0
     assert "remote: 1 LFS objects are missing" in done.stderr
     assert "missing LFS objects" in done.stderr
+
+
+def test_g8_a_push_over_ssh_makes_the_repository(ssh_hub: Any, tmp_path: Path) -> None:
+    name = "alice/pushed-over-ssh"
+    git = ssh_hub.git(tmp_path / "work").start()
+    git.commit("first", a="1")
+    asked = ssh_hub.ssh(f"git-upload-pack {name}.git")
+    stranger = ssh_hub.git(tmp_path / "stranger", user="bob").start()
+    stranger.commit("first", a="1")
+    refused = stranger.run("push", ssh_hub.url(name), "main")
+    pushed = git.run("push", ssh_hub.url(name), "main")
+
+    assert b"Repository not found" in asked.stderr
+    assert "Repository not found" in refused.stderr
+    assert pushed.returncode == 0, pushed.stderr
+    assert f"Created the private repository {name}: {ssh_hub.hub.url}/{name}" in pushed.stderr
+    assert ssh_hub.hub.call("GET", f"/api/models/{name}").json()["private"] is True

@@ -12,7 +12,7 @@ from gitserver.pktline import DELIM, FLUSH, pkt
 from gitserver.ssh.server import web_origin
 from storage.records import Scope
 
-HELLO = pkt(b"version=1\n") + FLUSH
+HELLO = pkt(b"version=1\n") + pkt(b"locking\n") + FLUSH
 OK = pkt(b"status 200\n") + FLUSH
 
 
@@ -38,6 +38,23 @@ def test_push_and_clone(ssh_hub: Any, tmp_path: Path, way: str, shown: str) -> N
     assert {path: (client.path / "clone" / path).read_bytes() for path in files} == files
     assert f"SSH alice {shown} /{name}.git upload 0" in ssh_hub.hub.log.read_text()
     assert f"SSH alice {shown} /{name}.git download 0" in ssh_hub.hub.log.read_text()
+
+
+@pytest.mark.parametrize("way", ["always", "never"])
+def test_g8_large_files_over_ssh_make_the_repository(ssh_hub: Any, tmp_path: Path, way: str) -> None:
+    name = f"alice/large-{way}"
+    work = ssh_hub.git(tmp_path / "work")
+    work.settings += [f"lfs.sshtransfer={way}", "lfs.locksverify=true"]
+    work.start()
+    work("lfs", "install", "--local")
+    work("lfs", "track", "*.bin")
+    (work.path / "a.bin").write_bytes(b"weights")
+    work.commit("large")
+    pushed = work.run("push", ssh_hub.url(name), "main")
+
+    assert pushed.returncode == 0, pushed.stderr
+    assert "Created the private repository" in pushed.stderr
+    assert ssh_hub.hub.call("GET", f"/{name}/resolve/main/a.bin").body == b"weights"
 
 
 def test_what_authenticate_hands_out(ssh_hub: Any) -> None:
@@ -138,7 +155,9 @@ def test_a_session_word_for_word(ssh_hub: Any) -> None:
         ("upload", ask("verify-object", b"never sent"), 404),
         ("download", ask("get-object", b"never sent"), 404),
         ("download", pkt(b"get-object ..\n") + FLUSH, 422),
-        ("upload", pkt(b"lock\n") + pkt(b"path=x\n") + FLUSH, 404),
+        ("upload", pkt(b"lock\n") + pkt(b"path=../x\n") + FLUSH, 400),
+        ("upload", pkt(b"unlock 17\n") + FLUSH, 404),
+        ("lock", pkt(b"list-lock\n") + pkt(b"cursor=x\n") + FLUSH, 400),
         ("upload", pkt(b"nonsense\n") + DELIM + pkt(b"x" * 100) + FLUSH, 404),
         ("upload", pkt(b"batch\n") + pkt(b"hash-algo=md5\n") + DELIM + FLUSH, 422),
         ("upload", pkt(b"batch\n") + DELIM + pkt(b"0" * 64 + b" x\n") + FLUSH, 400),

@@ -12,10 +12,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from storage.blobs.base import BlobStore
-from storage.errors import Unavailable
+from storage.errors import TooLarge, Unavailable
 from storage.recent import Recent
 from storage.records import ZERO_OID, BlobRef, Oid, RefUpdate, Repo
-from storage.versions.contents import Contents, Placed
+from storage.versions.contents import Changes, Contents, Placed
 from storage.versions.lakefs.client import Denied, LakeFS
 from storage.versions.lakefs.journal import Operation, Step
 from storage.versions.lakefs.names import SCRATCH, repository_id
@@ -32,7 +32,7 @@ _MERGE_TRIES = 3
 
 
 class Overtaken(Exception):
-    """Somebody changed the same paths in LakeFS. `reason` is for the client."""
+    """Somebody changed the same paths in LakeFS, or too many paths change. `reason` is for the client."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -137,7 +137,7 @@ class Writer:
         name = repository_id(repo.id)
         branch = self._branching.submit(lambda: self._lakefs.create_branch(name, scratch, start.commit, hidden=True))
         try:
-            changes = self._contents.changes(repo, start.oid, new)
+            changes = self._changes(repo, start, new)
             for first in range(0, len(changes.removed), _DELETES):
                 branch.result()
                 self._lakefs.remove(name, scratch, changes.removed[first : first + _DELETES])
@@ -146,6 +146,12 @@ class Writer:
         finally:
             wait([branch])
         return changes.unprojected
+
+    def _changes(self, repo: Repo, start: Start, new: Oid | None) -> Changes:
+        try:
+            return self._contents.changes(repo, start.oid, new)
+        except TooLarge as error:
+            raise Overtaken(error.message) from error
 
     def _place(self, name: str, scratch: str, placed: Placed, branch: "Future[None]") -> None:
         if placed.read is not None:

@@ -1,0 +1,1 @@
+"""How refs may move: what stands in the way of an update."""
