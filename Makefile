@@ -43,6 +43,7 @@ programs: $(VENV)/installed-test
 cluster: $(VENV)/installed-test
 	sh tests/servers/postgres.sh
 	sh tests/servers/lakefs.sh
+	sh tests/servers/nginx.sh
 	@$(BIN)/python -m tests.servers.cluster
 
 check: $(VENV)/installed-check

@@ -24,7 +24,7 @@ _LIMITS = {
     "session_expire_hours": ("session_seconds", 3600),
 }
 _LAKEFS_REF_COMMANDS = 2000
-_FSCK_EXAMPLE = "Write for example KOHAKU_HUB_FSCK='{\"zeroPaddedFilemode\": \"error\"}'"
+_FSCK_EXAMPLE = 'Write for example KOHAKU_HUB_FSCK=\'{"zeroPaddedFilemode": "error"}\''
 _LIMITS_EXAMPLE = "Write for example KOHAKU_HUB_LIMITS='{\"pack_bytes\": 4294967296}'"
 
 

@@ -282,13 +282,12 @@ def test_a_shallow_clone_is_told_to_be_made_whole(pushing: Pushing, tmp_path: Pa
     assert "made whole first: git fetch --unshallow" in pushing.refused("main")
 
 
-def test_more_refs_than_the_limit_are_refused_one_by_one(services: Any, tmp_path: Path) -> None:
+def test_more_refs_than_the_limit_are_refused_one_by_one(services: Any) -> None:
     updates = tuple(RefUpdate(b"refs/heads/b%d" % n, ZERO_OID, b"1" * 20) for n in range(3))
     told: list[str] = []
     repo = cast(Repo, None)
-    result = Reception(services.pusher, Limits(ref_commands=2)).take(
-        repo, ANONYMOUS, Push(PushRequest(updates), 0), tmp_path / "none", told.append
-    )
+    reception = Reception(services.pusher, services.packs.space, Limits(ref_commands=2))
+    result = reception.take(repo, ANONYMOUS, Push(PushRequest(updates), 0, None), told.append)
 
     assert [ref.reason for ref in result.refs] == ["too many refs in one push"] * 3
     assert "2 are taken at once" in told[0]

@@ -17,7 +17,7 @@ from hub.serving.serve import listen
 from hub.setting_names import unknown_settings
 from hub.settings import Settings, problems
 from storage.errors import Invalid, Unavailable
-from tests.conftest import COMMAND
+from tests.harness.hubs import COMMAND
 
 
 def run(*arguments: str, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
