@@ -1,7 +1,7 @@
 """What all workers of a run share: servers, fork servers, and set-up scripts, each started once, by the process that started the run.
 
 `opened` is for that process; `shared` is called anywhere, also in the workers, and waits until the thing is ready. Nothing is started
-before somebody asks for it, except for what `opened` is told to start in the background.
+before somebody asks for it, except for what is to be prepared in the background.
 """
 
 import os
@@ -11,7 +11,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from multiprocessing.connection import Client, Connection, Listener
@@ -46,9 +46,12 @@ class Run:
                 self._made[name] = self._pool.submit(self._starts[name], self)
             return self._made[name]
 
-    def prepare(self, names: Sequence[str]) -> None:
-        """One after the other, in the background."""
-        self._pool.submit(lambda: [self.get(name) for name in names])
+    def prepare(self, names: Sequence[str], patience: float) -> list[str]:
+        """One after the other, in the background. What is not there after so many seconds."""
+        work = self._pool.submit(lambda: [self.get(name) for name in names])
+        wait([work], patience)
+        made = {name for name in names if name in self._made and self._made[name].done()}
+        return [name for name in names if name not in made]
 
     def close(self) -> None:
         with self._lock:
@@ -75,15 +78,14 @@ class Run:
 
 
 @contextmanager
-def opened(starts: dict[str, Start], background: Sequence[str] = ()) -> Iterator[None]:
+def opened(starts: dict[str, Start]) -> Iterator[Run]:
     """A run, which the workers that this process starts find by the environment."""
     run, key = Run(starts), secrets.token_hex(16)
     listener = Listener(str(run.folder / "socket"), authkey=key.encode(), backlog=64)
     threading.Thread(target=run.serve, args=(listener,), daemon=True).start()
     os.environ[_ADDRESS] = f"{listener.address} {key}"
-    run.prepare(background)
     try:
-        yield
+        yield run
     finally:
         listener.close()
         run.close()

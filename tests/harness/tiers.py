@@ -15,6 +15,7 @@ from tests.servers import lakefs, nginx, versitygw
 from tests.servers.shared import CLIENTS, SCRIPTS, STARTS
 
 _LATE = "KOHAKU_TEST_LATE"  # the scripts that had something to do when the run began, in the environment of its workers
+_PATIENCE = 5.0  # seconds for scripts that find what they are to get in the cache
 # What a test with one of these fixtures, or with a parameter of this name, needs.
 _NEEDS = {
     "versitygw": ["set-up versitygw"],
@@ -62,10 +63,11 @@ _run = pytest.StashKey[ExitStack]()
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
-    late = [name for name in SCRIPTS if _is_missing(name)]
-    os.environ[_LATE] = ",".join(late)
     config.stash[_run] = ExitStack()
-    config.stash[_run].enter_context(run.opened(STARTS, late if config.option.set_up else ()))
+    made = config.stash[_run].enter_context(run.opened(STARTS))
+    missing = [name for name in SCRIPTS if _is_missing(name)]
+    late = made.prepare(missing, _PATIENCE) if config.option.set_up else missing
+    os.environ[_LATE] = ",".join(late)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
