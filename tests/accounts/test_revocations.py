@@ -55,7 +55,9 @@ def disable(services: Services, ann: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "bearer"), [(take_token, True), (change_password, False), (disable, True), (disable, False)], ids=lambda value: str(value)
+    ("change", "bearer"),
+    [(take_token, True), (change_password, False), (disable, True), (disable, False)],
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_h14_a_credential_that_is_taken_back_ends_at_once(
     services: Services, other: Services, later: Callable[[float], None], change: Callable[[Services, Any], None], bearer: bool
