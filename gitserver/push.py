@@ -128,7 +128,7 @@ class Pusher:
             finally:
                 writer.close()
             try:
-                ingested = self._ingest(repo, pack, updates, lambda text: None)
+                ingested = self._ingest(repo, pack, updates, lambda text: None, tuple(writer.bases))
             except BadPack as error:
                 self._packs.upkeep.check(repo.id, drops, error)
                 raise
@@ -136,9 +136,11 @@ class Pusher:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _ingest(self, repo: Repo, pack: Path, updates: Sequence[RefUpdate], progress: Callable[[str], None]) -> Ingested:
-        keep = bool(self._rules_of(repo))
-        return self._ingester.run(self._objects.of(repo.id), pack, updates, Terms(self._profile, keep), progress)
+    def _ingest(
+        self, repo: Repo, pack: Path, updates: Sequence[RefUpdate], progress: Callable[[str], None], bases: tuple[Oid, ...] = ()
+    ) -> Ingested:
+        terms = Terms(self._profile, bool(self._rules_of(repo)), bases)
+        return self._ingester.run(self._objects.of(repo.id), pack, updates, terms, progress)
 
     def _rules_of(self, repo: Repo) -> Sequence[BranchRule]:
         """None where the pusher has none: a mirror does what its source did."""

@@ -12,7 +12,7 @@ from accounts.endpoint import Call, Endpoint
 from accounts.errors import render_json
 from gitserver.browse import Browser
 from gitserver.commit.committer import Committer, signature
-from gitserver.history import log
+from gitserver.history.log import log
 from gitserver.objects import Kind
 from gitserver.push import NO_NAME, Pusher, check_made, how_to_change_default
 from gitserver.synthesis import make_tag

@@ -1,9 +1,9 @@
-"""Folders and paths: `TreeViews(browser, limits, origin)`."""
+"""Folders and paths."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from aiohttp import web
@@ -11,7 +11,7 @@ from aiohttp import web
 from accounts.endpoint import Call, Endpoint
 from accounts.errors import render_json
 from gitserver.browse import Browser, Snapshot
-from gitserver.history import last_commits
+from gitserver.history.paths import PathHistory
 from hfcompat import wire
 from storage.errors import EntryNotFound, TooLarge
 from storage.limits import Limits
@@ -21,8 +21,9 @@ _EXPANDED_PAGE = 50
 
 
 class TreeViews:
-    def __init__(self, browser: Browser, limits: Limits, origin: Callable[[web.Request], str]) -> None:
+    def __init__(self, browser: Browser, history: PathHistory, limits: Limits, origin: Callable[[web.Request], str]) -> None:
         self._browser = browser
+        self._history = history
         self._limits = limits
         self._origin = origin
 
@@ -59,23 +60,31 @@ class TreeViews:
 
     def _tree(self, repo: Repo, revision: str, page: "_Page") -> tuple[list[FileEntry], list[dict[str, Any]]]:
         snapshot = self._browser.at(repo, revision)
-        found = self._browser.children(snapshot, page.path, recursive=page.recursive, after=page.after)
-        entries = list(islice(found, page.limit + 1))
-        commits = _Commits(self._browser, snapshot)
-        rows = [wire.entry_json(entry, commits.of(entry.path) if page.expand else None) for entry in entries[: page.limit]]
-        return entries, rows
+        entries = self._browser.page(snapshot, page.path, page.limit + 1, is_recursive=page.recursive, after=page.after)
+        shown = entries[: page.limit]
+        commits = self._last_commits(snapshot, shown) if page.expand else {}
+        return entries, [wire.entry_json(entry, commits.get(entry.path)) for entry in shown]
 
     def _paths(self, repo: Repo, revision: str, paths: list[str], expand: bool) -> list[dict[str, Any]]:
         snapshot = self._browser.at(repo, revision)
-        commits = _Commits(self._browser, snapshot)
-        rows = []
+        entries = []
         for path in paths:
-            try:
-                entry = self._browser.entry(snapshot, wire.as_path(path))
-            except EntryNotFound:
-                continue
-            rows.append(wire.entry_json(entry, commits.of(entry.path) if expand else None))
-        return rows
+            with suppress(EntryNotFound):
+                entries.append(self._browser.entry(snapshot, wire.as_path(path)))
+        commits = self._last_commits(snapshot, entries) if expand else {}
+        return [wire.entry_json(entry, commits.get(entry.path)) for entry in entries]
+
+    def _last_commits(self, snapshot: Snapshot, entries: Iterable[FileEntry]) -> dict[bytes, Commit]:
+        """By path; the names of one folder are looked up together."""
+        folders: dict[bytes, list[bytes]] = {}
+        for entry in entries:
+            folder, _, name = entry.path.rpartition(b"/")
+            folders.setdefault(folder, []).append(name)
+        found: dict[bytes, Commit] = {}
+        for folder, names in folders.items():
+            commits = self._history.last_commits(snapshot, folder, names)
+            found |= {folder + b"/" + name if folder else name: commit for name, commit in commits.items()}
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +96,3 @@ class _Page:
     limit: int
     recursive: bool
     expand: bool
-
-
-class _Commits:
-    """The last commit of each path, one walk a folder."""
-
-    def __init__(self, browser: Browser, snapshot: Snapshot) -> None:
-        self._browser = browser
-        self._snapshot = snapshot
-        self._folders: dict[bytes, dict[bytes, Commit]] = {}
-
-    def of(self, path: bytes) -> Commit | None:
-        folder, _, name = path.rpartition(b"/")
-        if folder not in self._folders:
-            self._folders[folder] = last_commits(self._browser, self._snapshot, folder)
-        return self._folders[folder].get(name)

@@ -96,13 +96,16 @@ def entry_json(entry: FileEntry, commit: Commit | None) -> dict[str, Any]:
     return shown
 
 
-def sibling_json(entry: FileEntry, *, blobs: bool) -> dict[str, Any]:
-    """A row of `siblings`; the LFS key is `sha256` here."""
-    shown: dict[str, Any] = {"rfilename": text(entry.path)}
-    if blobs:
-        shown |= {"blobId": entry.oid.hex(), "size": entry.lfs.size if entry.lfs else entry.size}
-        if entry.lfs:
-            shown["lfs"] = {"sha256": entry.lfs.sha256, "size": entry.lfs.size, "pointerSize": pointer_size(entry)}
+def sibling_json(path: bytes) -> dict[str, Any]:
+    """A row of `siblings`."""
+    return {"rfilename": text(path)}
+
+
+def sibling_blob_json(entry: FileEntry) -> dict[str, Any]:
+    """The same with `blobs`; the LFS key is `sha256` here."""
+    shown = sibling_json(entry.path) | {"blobId": entry.oid.hex(), "size": entry.lfs.size if entry.lfs else entry.size}
+    if entry.lfs:
+        shown["lfs"] = {"sha256": entry.lfs.sha256, "size": entry.lfs.size, "pointerSize": pointer_size(entry)}
     return shown
 
 

@@ -114,7 +114,7 @@ def _quoted(path: bytes) -> bytes:
     return b"".join(pieces)
 
 
-@lru_cache(maxsize=8)  # the largest of strangers' files takes 20 MB
+@lru_cache(maxsize=2)  # the largest of strangers' files takes 20 MB
 def _rules(text: bytes, most: int) -> tuple[Rule, ...]:
     """The last of them, since later lines win."""
     lines = [line for line in text.splitlines() if b"filter" in line]

@@ -49,6 +49,7 @@ class Draft:
 
     def finish(self) -> Oid:
         """Write the new trees; the root's id."""
+        self._writer.bases += self.edit.opened()
         root, trees = self.edit.write()
         for tree in trees:
             self.add(tree)

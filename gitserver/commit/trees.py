@@ -62,6 +62,16 @@ class TreeEdit:
         kept = _EXECUTABLE if old is not None and old.mode == _EXECUTABLE else _FILE
         at.items[name] = TreeItem(mode or kept, name, oid)
 
+    def opened(self) -> list[Oid]:
+        """The stored trees that were looked into."""
+        found, waiting = [], [self._root]
+        while waiting:
+            folder = waiting.pop()
+            waiting += folder.opened.values()
+            if folder.oid is not None:
+                found.append(folder.oid)
+        return found
+
     def write(self) -> tuple[Oid, list[RawObject]]:
         """The root's id, and the trees that are new."""
         made: list[RawObject] = []

@@ -47,6 +47,10 @@ class Fsck:
         self.references = References()
         self._trees = Trees(limits, profile, self.references)
 
+    def know_tree(self, data: bytes) -> None:
+        """A stored tree, from which new ones were made: what they have in common is not looked at again."""
+        self._trees.know(data)
+
     def check(self, kind: Kind, oid: Oid, data: bytes, patch: Patch | None = None) -> None:
         """`patch` tells how `data` came about, where that is known; it only saves time."""
         if kind in (Kind.COMMIT, Kind.TAG) and not data.endswith(b"\n") and b"\n\n" not in data:

@@ -42,10 +42,11 @@ class Ingested:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How strictly a pack is judged, and whether its commits are told."""
+    """How strictly a pack is judged, whether its commits are told, and the stored trees that its trees were made from, if that is known."""
 
     profile: Profile = Profile.PUSHED
     keep_commits: bool = False
+    bases: tuple[Oid, ...] = ()
 
 
 class Ingest:
@@ -61,6 +62,8 @@ class Ingest:
         self._tags: dict[Oid, Oid] = {}
         self._keep_commits = terms.keep_commits
         self._commits: dict[Oid, CommitNode] = {}
+        for base in terms.bases:
+            self._fsck.know_tree(objects.tree_data(base))
 
     def run(self, pack: Path) -> Ingested:
         """Check `pack` (a file of our own), complete it if it is thin, and write its index beside it. The caller has refreshed the objects.

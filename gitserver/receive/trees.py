@@ -50,6 +50,16 @@ class Trees:
         self._kept: OrderedDict[Oid, _Tree] = OrderedDict()
         self._judged_bytes = self._kept_bytes = 0
 
+    def know(self, data: bytes) -> None:
+        """The entries of a tree that is stored already: they are good, and what they name is stored, too."""
+        for entry in _ENTRY.findall(data):
+            key = entry[entry.index(b" ") + 1 : -21]
+            if entry.startswith((b"4", b"04")):
+                key += b"/"
+                self._folders.add(key)
+            self._judged[entry] = key
+        self._judged_bytes += len(data)
+
     def check(self, oid: Oid, data: bytes, patch: Patch | None) -> None:
         derived = self._derive(oid, data, patch) if patch else None
         if derived is not None:
