@@ -179,9 +179,7 @@ class Browser:
     def _all_possessed(self, repo: Repo, entries: list[FileEntry]) -> list[FileEntry]:
         named = {entry.lfs.sha256 for entry in entries if entry.lfs is not None}
         held = self._possession.held(repo.id, named) if named else {}
-        return [
-            entry if entry.lfs is None or held.get(entry.lfs.sha256) == entry.lfs else replace(entry, lfs=None) for entry in entries
-        ]
+        return [entry if entry.lfs is None or held.get(entry.lfs.sha256) == entry.lfs else replace(entry, lfs=None) for entry in entries]
 
     def _tip(self, repo: Repo, objects: Objects, oid: Oid) -> _Tip:
         key = (repo.id, oid)

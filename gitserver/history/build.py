@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 from gitserver.history.changed import PathComparer, TooManyPaths
@@ -289,5 +289,5 @@ class _Writing:
             arrays.changes[ends[at]] = rank
             ends[at] += 1
         if self._old:
-            for low, high in zip(arrays.change_starts, arrays.change_starts[1:], strict=False):
+            for low, high in pairwise(arrays.change_starts):
                 arrays.changes[low:high] = array("I", sorted(arrays.changes[low:high]))

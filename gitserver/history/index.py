@@ -39,9 +39,7 @@ _NO_PROCESS = (Unavailable, OSError, RuntimeError)
 class PathIndex:
     """`incoming` is a folder on the file system of `files`. `tips` says which commits of a repository are worth an index."""
 
-    def __init__(
-        self, files: FileCache, incoming: Path, workshop: Workshop, tips: Callable[[str], Iterable[Oid]], limits: Limits
-    ) -> None:
+    def __init__(self, files: FileCache, incoming: Path, workshop: Workshop, tips: Callable[[str], Iterable[Oid]], limits: Limits) -> None:
         self.files = files
         self._incoming = incoming
         self._workshop = workshop

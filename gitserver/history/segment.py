@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import BinaryIO, Literal
 
 from storage.records import Oid
@@ -160,7 +161,7 @@ class Segment:
         """All cells of a merge, as numbers of paths."""
         first = self._cells[bisect_left(self._merges, rank)]
         bounds = [self._cell_starts[first + at] for at in range(len(self.parents(rank)))]
-        return [self._cell_paths[low:high].tolist() for low, high in zip(bounds, bounds[1:], strict=False)]
+        return [self._cell_paths[low:high].tolist() for low, high in pairwise(bounds)]
 
     def _next(self, code: _Code, count: int) -> "memoryview[int]":
         size = count * struct.calcsize(code)

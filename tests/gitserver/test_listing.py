@@ -53,7 +53,12 @@ def test_s3_a_page_reads_only_what_it_shows(fetch_hub: Any, work: Any, browser: 
     snapshot = browser.at(fetch_hub.repo, "main")
     read: list[Oid] = []
     real = snapshot.objects.tree_data
-    monkeypatch.setattr(snapshot.objects, "tree_data", lambda oid: read.append(oid) or real(oid))
+
+    def noted(oid: Oid) -> bytes:
+        read.append(oid)
+        return bytes(real(oid))
+
+    monkeypatch.setattr(snapshot.objects, "tree_data", noted)
     page = browser.page(snapshot, b"", 11, is_recursive=True, after=b"d15/f9")
 
     assert [entry.path for entry in page] == [b"d16", *(b"d16/f%d" % number for number in range(10))]

@@ -66,9 +66,7 @@ def in_steps(objects: Objects, tips: Sequence[bytes], folder: Path) -> list[Segm
 
 
 @pytest.mark.parametrize(("seed", "is_skewed"), [(1, False), (2, True)])
-def test_s1_last_commit_and_history_are_those_of_git(
-    fetch_hub: Any, work: Any, tmp_path: Path, seed: int, is_skewed: bool
-) -> None:
+def test_s1_last_commit_and_history_are_those_of_git(fetch_hub: Any, work: Any, tmp_path: Path, seed: int, is_skewed: bool) -> None:
     fill(work, seed, is_skewed=is_skewed)
     fetch_hub.load(work)
     objects = fetch_hub.objects
