@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dulwich.pack import apply_delta
 
@@ -48,8 +48,7 @@ class RawObject:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     pack: PackFile
     offset: int
 
@@ -248,8 +247,12 @@ class Objects:
         head = read_entry_header(place.pack.data, place.offset)
         if head.kind_or_delta < OFS_DELTA:
             return head.size, _inflate(place.pack, head) if head.size <= most else None
-        size = _result_size(place.pack, head)
-        return size, self._read(place).data if size <= most else None
+        if head.size > most:
+            size = _result_size(place.pack, head)
+            return size, self._read(place).data if size <= most else None
+        delta = _inflate(place.pack, head)
+        size = read_size(delta, read_size(delta, 0)[1])[0]
+        return size, b"".join(apply_delta(self._read(self._base(place, head)).data, delta)) if size <= most else None
 
     def stream(self, oid: Oid, piece: int = 256 * 1024) -> Iterator[bytes]:
         """A blob's bytes in pieces; only a delta is built in memory first."""

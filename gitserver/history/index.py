@@ -128,8 +128,10 @@ class PathIndex:
     def _made(self, repo_id: str, folder: Path, done: "Future[NewSegments]", kept: "Future[NewSegments]") -> None:
         made = NewSegments((), ())
         try:
-            if done.cancelled() or (error := done.exception()) is not None:
-                if not done.cancelled() and not isinstance(error, FileNotFoundError | ObjectNotFound):  # merged away meanwhile
+            error = done.exception() if not done.cancelled() else None
+            if done.cancelled() or error is not None:
+                is_known = self._is_closed or done.cancelled() or isinstance(error, FileNotFoundError | ObjectNotFound)
+                if not is_known:  # else the hub is stopping, or a pack was merged away meanwhile
                     log.warning("the paths of repository %s could not be indexed: %r", repo_id, error)
             else:
                 made = done.result()

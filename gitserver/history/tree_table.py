@@ -2,11 +2,12 @@
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from gitserver.parse import TREE_ENTRIES, TreeItem
 
 _OVERHEAD = 400
+_ZERO = ord("0")
 
 
 class TreeTable:
@@ -26,22 +27,61 @@ class TreeTable:
         return _OVERHEAD + len(self._data) + 4 * len(self._starts)
 
     def get(self, name: bytes) -> TreeItem | None:
-        for key in (name, name + b"/"):
-            at = bisect_left(self._starts, key, key=self._key)
-            if at < len(self) and self._key(self._starts[at]) == key:
-                return self._item(self._starts[at])
-        return None
+        place = self._place(name)
+        return self._item(self._starts[place]) if place is not None else None
 
     def items(self, after: bytes = b"") -> Iterator[TreeItem]:
         """Those behind the sort key `after`."""
         first = bisect_right(self._starts, after, key=self._key) if after else 0
         return (self._item(self._starts[at]) for at in range(first, len(self)))
 
+    def with_changes(self, changes: Mapping[bytes, TreeItem | None]) -> bytes:
+        """The bytes of the tree with other entries under some names, or none. What is not changed is copied in long pieces."""
+        if any(self._data[start] == _ZERO for start in self._starts):  # modes of old programs, which nobody writes any more
+            return self._written_anew(changes)
+        edits: list[tuple[int, bytes, bytes]] = []  # before which entry, in which order, what
+        dropped = set()
+        for name, item in changes.items():
+            if (old := self._place(name)) is not None:
+                dropped.add(old)
+            if item is not None:
+                edits.append((bisect_left(self._starts, item.sort_key, key=self._key), item.sort_key, _entry(item)))
+        edits += [(place, b"", b"") for place in dropped]
+        pieces, done = [], 0
+        for place, key, entry in sorted(edits, key=lambda edit: (edit[0], edit[1] == b"", edit[1])):
+            pieces.append(self._data[done : self._start(place)])
+            pieces.append(entry)
+            done = self._start(place) if key else self._start(place + 1)
+        pieces.append(self._data[done:])
+        return b"".join(pieces)
+
+    def _written_anew(self, changes: Mapping[bytes, TreeItem | None]) -> bytes:
+        kept = [item for item in self.items() if item.name not in changes]
+        items = [*kept, *(item for item in changes.values() if item is not None)]
+        return b"".join(_entry(item) for item in sorted(items, key=lambda item: item.sort_key))
+
+    def _place(self, name: bytes) -> int | None:
+        for key in (name, name + b"/"):
+            at = bisect_left(self._starts, key, key=self._key)
+            if at < len(self) and self._key(self._starts[at]) == key:
+                return at
+        return None
+
+    def _start(self, place: int) -> int:
+        return self._starts[place] if place < len(self) else len(self._data)
+
     def _key(self, start: int) -> bytes:
-        return self._item(start).sort_key
+        """What the entry is sorted by: a folder by its name with a slash."""
+        space = self._data.index(b" ", start)
+        name = self._data[space + 1 : self._data.index(b"\0", space)]
+        return name + b"/" if self._data.startswith((b"4", b"04"), start) else name
 
     def _item(self, start: int) -> TreeItem:
         data = self._data
         space = data.index(b" ", start)
         nul = data.index(b"\0", space)
         return TreeItem(int(data[start:space], 8), data[space + 1 : nul], data[nul + 1 : nul + 21])
+
+
+def _entry(item: TreeItem) -> bytes:
+    return b"%o %s\0%s" % (item.mode, item.name, item.oid)

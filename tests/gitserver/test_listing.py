@@ -116,3 +116,20 @@ def test_s5_commits_of_all_repositories_share_a_budget(fetch_hub: Any, work: Any
         assert other.commit(oid) == one.commit(oid)
 
     assert len(one._commits) + len(other._commits) <= 7
+
+
+@pytest.mark.parametrize("zeros", [b"", b"0"])
+def test_s4_a_changed_tree_is_the_old_one_with_pieces_replaced(zeros: bytes) -> None:
+    dice = random.Random(7)
+    names = [b"%s%d" % (dice.choice((b"a", b"a-", b"a.", b"a0")), number) for number in range(60)]
+    for _ in range(100):
+        kept = dice.sample(names, dice.randrange(20))
+        items = {name: TreeItem(dice.choice((0o100644, 0o40000)), name, dice.randbytes(20)) for name in kept}
+        changes: dict[bytes, TreeItem | None] = {}
+        for name in dice.sample(names, dice.randrange(6)):
+            changes[name] = dice.choice((None, TreeItem(dice.choice((0o100755, 0o40000)), name, dice.randbytes(20))))
+        before = sorted(items.values(), key=lambda item: item.sort_key)
+        after = sorted((item for item in (items | changes).values() if item), key=lambda item: item.sort_key)
+        table = TreeTable(b"".join(zeros + b"%o %s\0%s" % (item.mode, item.name, item.oid) for item in before))
+
+        assert list(parse_tree(table.with_changes(changes))) == after
