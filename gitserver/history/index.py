@@ -124,6 +124,9 @@ class PathIndex:
             self.make(objects, list(self._tips(objects.repo_id)))
         except HubError as error:  # the repository is deleted, or its packs are being merged
             log.info("the paths of repository %s are not indexed now: %s", objects.repo_id, error.message)
+        except Exception:
+            if not self._is_closed:
+                log.exception("the paths of repository %s are not indexed now", objects.repo_id)
 
     def _made(self, repo_id: str, folder: Path, done: "Future[NewSegments]", kept: "Future[NewSegments]") -> None:
         made = NewSegments((), ())

@@ -18,6 +18,7 @@ from storage.limits import MIB, Limits
 from storage.records import ZERO_OID, Oid
 
 _ENTRY = re.compile(rb"[0-7]+ [^\0]*\0.{20}", re.DOTALL)
+_KEYS = re.compile(rb"(?:0?(4)0000|[0-7]+) ([^\0]*)\0.{20}", re.DOTALL)  # whether it is a folder, and its name
 _PIECES = re.compile(_ENTRY.pattern + rb"|.+", re.DOTALL)  # what is no entry is one piece with all behind it: no second search
 _MOST_JUDGED = 8 * MIB  # of entries that are remembered
 _MOST_KEPT = 4 * MIB  # of trees that are
@@ -52,12 +53,9 @@ class Trees:
 
     def know(self, data: bytes) -> None:
         """The entries of a tree that is stored already: they are good, and what they name is stored, too."""
-        for entry in _ENTRY.findall(data):
-            key = entry[entry.index(b" ") + 1 : -21]
-            if entry.startswith((b"4", b"04")):
-                key += b"/"
-                self._folders.add(key)
-            self._judged[entry] = key
+        sorted_by = [name + b"/" if folder else name for folder, name in _KEYS.findall(data)]
+        self._judged.update(zip(_ENTRY.findall(data), sorted_by, strict=True))
+        self._folders.update(key for key in sorted_by if key[-1] == _SLASH)
         self._judged_bytes += len(data)
 
     def check(self, oid: Oid, data: bytes, patch: Patch | None) -> None:
