@@ -61,6 +61,7 @@ class PackWork:
 
     preparer: Preparer
     paths: PathIndex
+    history: PathHistory
     ingester: Ingester
     merger: Merger
 
@@ -93,7 +94,6 @@ class Services:
     multipart: Multipart
     pusher: Pusher
     browser: Browser
-    history: PathHistory
     committer: Committer
     xet: XetIngest
     xet_tokens: XetTokens
@@ -110,6 +110,10 @@ class Services:
     @property
     def ingester(self) -> Ingester:
         return self.packing.ingester
+
+    @property
+    def history(self) -> PathHistory:
+        return self.packing.history
 
     @property
     def merger(self) -> Merger:
@@ -158,7 +162,6 @@ def build(settings: Settings) -> Services:
         multipart=Multipart(stores.parts, stores.quarantine, possession, limits.body_seconds),
         pusher=pusher,
         browser=browser,
-        history=PathHistory(packing.paths, limits),
         committer=Committer(objects, browser, pusher, versions, large, limits),
         xet=xet,
         xet_tokens=XetTokens(secret, xet.index.epoch(), limits.action_seconds),
@@ -177,7 +180,7 @@ def open_packing(settings: Settings, packs: PackStore, objects: ObjectStores, ve
         paths.note(objects)
 
     repacker = Repacker(packs, objects, versions, limits, prepare)
-    return PackWork(preparer, paths, ingester, Merger(packs, objects, repacker, limits, prepare))
+    return PackWork(preparer, paths, PathHistory(paths, limits), ingester, Merger(packs, objects, repacker, limits, prepare))
 
 
 def _commits(versions: VersionStore, repo_id: str) -> list[Oid]:
