@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gitserver.history import log
+from gitserver.history.log import log
 from gitserver.merge.repacker import Repacker
 from gitserver.objects import Kind, ObjectStores, RawObject, object_id
 from gitserver.prepare.jobs import make_reach, stock_of
