@@ -55,7 +55,7 @@ def test_g1_everything_that_reads_an_odd_history_copes(shelf: Shelf, tmp_path: P
         (b"", b"", 0),
         (b"A", b"a@example.org", 1112911993),
     ]
-    assert [entry.path for entry in services.browser.children(snapshot, b"", recursive=True)] == [
+    assert [entry.path for entry in services.browser.page(snapshot, b"", 10, is_recursive=True)] == [
         b"folder",
         b"folder/file",
         b"folder/private",
