@@ -1,15 +1,19 @@
 """A repository as files: revisions, entries, listings. Serves every dialect that shows paths instead of git objects."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from gitserver.fetch.graph import peel
+from gitserver.history.listing import list_files
+from gitserver.history.tree_table import TreeTable
 from gitserver.objects import Kind, Objects, ObjectStores
 from gitserver.parse import TreeItem
 from lfs.pointer import MOST_BYTES, parse
 from lfs.possession import Possession
 from storage.errors import EntryNotFound, Invalid, ObjectNotFound, RevisionNotFound
+from storage.limits import MIB
 from storage.recent import Recent
 from storage.records import FileEntry, Oid, Repo
 from storage.spelling import named, spelled
@@ -19,9 +23,10 @@ _SHA = re.compile(r"[0-9a-f]{40}")
 _SHORT = re.compile(r"[0-9a-f]{7,39}")
 _HEAD = b"HEAD"
 _TREE = 0o40000
-_KEPT_TREES = 2000
-_KEPT_TIPS = 10_000
-_KEPT_FILES = 20_000
+_EMPTY = TreeTable(b"")
+_TREES_BYTES = 48 * MIB
+_TIPS_BYTES, _TIP_BYTES = 4 * MIB, 400
+_FILES_BYTES, _FILE_BYTES = 8 * MIB, 700  # an entry besides its path, which is held twice
 _SHOWN = (b"refs/heads/", b"refs/tags/", b"refs/convert/", b"refs/pr/")  # refs elsewhere are git's alone
 
 
@@ -57,9 +62,9 @@ class Browser:
         self._objects = objects
         self._versions = versions
         self._possession = possession
-        self._tips: Recent[tuple[str, Oid], _Tip] = Recent(_KEPT_TIPS)
-        self._trees: Recent[tuple[str, Oid], dict[bytes, TreeItem]] = Recent(_KEPT_TREES)
-        self._files: Recent[tuple[str, Oid, bytes], FileEntry] = Recent(_KEPT_FILES)
+        self._tips: Recent[tuple[str, Oid], _Tip] = Recent(_TIPS_BYTES, lambda tip: _TIP_BYTES)
+        self._trees: Recent[tuple[str, Oid], TreeTable] = Recent(_TREES_BYTES, lambda table: table.bytes_held)
+        self._files: Recent[tuple[str, Oid, bytes], FileEntry] = Recent(_FILES_BYTES, lambda entry: _FILE_BYTES + 2 * len(entry.path))
 
     def at(self, repo: Repo, revision: str) -> Snapshot:
         """The commit that `revision` names: branch, tag, full ref, full or short id. Raises RevisionNotFound."""
@@ -113,8 +118,9 @@ class Browser:
             return path
         return b"/".join(name for name, _ in self._beside(snapshot, path))
 
-    def children(self, snapshot: Snapshot, path: bytes, *, recursive: bool, after: bytes = b"") -> Iterator[FileEntry]:
-        """What lies in the folder `path`, in git's order, folders before what is in them; resumes behind the path `after`.
+    def page(self, snapshot: Snapshot, path: bytes, most: int, *, is_recursive: bool, after: bytes = b"") -> list[FileEntry]:
+        """At most so many of what lies in the folder `path`, in git's order, folders before what is in them, from behind
+        the path `after`; no submodules, whose files are elsewhere.
 
         Raises EntryNotFound when there is no such folder.
         """
@@ -123,15 +129,21 @@ class Browser:
             raise EntryNotFound(f'"{path.decode(errors="replace")[:300]}" is a file, not a folder.', snapshot.commit.hex())
         prefix = root.path + b"/" if path else b""
         behind = after[len(prefix) :].split(b"/") if after.startswith(prefix) and after else []
-        return self._walk(snapshot, root.oid, prefix, behind, recursive=recursive)
+        walked = self._walk(snapshot, root.oid, prefix, behind, is_recursive=is_recursive)
+        found = islice((step for step in walked if not step[1].is_gitlink), most)
+        return self._all_possessed(snapshot.repo, [_described(snapshot.objects, path, item) for path, item in found])
 
-    def names(self, snapshot: Snapshot, path: bytes) -> dict[bytes, TreeItem]:
-        """The entries of the folder `path`, or nothing where there is none."""
-        try:
-            root = self.entry(snapshot, path)
-        except EntryNotFound:
-            return {}
-        return self._names(snapshot, root.oid) if root.mode == _TREE else {}
+    def file_paths(self, snapshot: Snapshot) -> Iterator[list[bytes]]:
+        """The paths of all files, in git's order, some at a time."""
+        for run in list_files(snapshot.objects, snapshot.tree):
+            yield [file.path for file in run]
+
+    def files(self, snapshot: Snapshot) -> Iterator[list[FileEntry]]:
+        """The same with what is known of each."""
+        objects = snapshot.objects
+        for run in list_files(objects, snapshot.tree):
+            items = [(file.path, TreeItem(int(file.mode, 8), b"", file.oid)) for file in run]
+            yield self._all_possessed(snapshot.repo, [_described(objects, path, item) for path, item in items])
 
     def _item(self, snapshot: Snapshot, path: bytes) -> tuple[bytes, TreeItem]:
         """What is at `path`, and its path in git."""
@@ -146,16 +158,18 @@ class Browser:
             names.append(name)
         return b"/".join(names), item
 
-    def _beside(self, snapshot: Snapshot, path: bytes) -> Iterator[tuple[bytes, Mapping[bytes, TreeItem]]]:
+    def _beside(self, snapshot: Snapshot, path: bytes) -> Iterator[tuple[bytes, TreeTable]]:
         """Each name of `path` as git has it, with the folder that it lies in; missing folders are empty."""
-        beside: Mapping[bytes, TreeItem] = self._names(snapshot, snapshot.tree)
+        beside = self._table(snapshot, snapshot.tree)
         for asked in path.split(b"/"):
             name = named(asked, beside)
             yield name, beside
             item = beside.get(name)
-            beside = self._names(snapshot, item.oid) if item is not None and item.is_tree else {}
+            beside = self._table(snapshot, item.oid) if item is not None and item.is_tree else _EMPTY
 
-    def _walk(self, snapshot: Snapshot, tree: Oid, prefix: bytes, behind: list[bytes], *, recursive: bool) -> Iterator[FileEntry]:
+    def _walk(
+        self, snapshot: Snapshot, tree: Oid, prefix: bytes, behind: list[bytes], *, is_recursive: bool
+    ) -> Iterator[tuple[bytes, TreeItem]]:
         stack = [iter(self._resume(snapshot, tree, prefix, behind))]
         while stack:
             step = next(stack[-1], None)
@@ -164,36 +178,39 @@ class Browser:
                 continue
             path, item, rest, is_shown = step
             if is_shown:
-                yield self._possessed(snapshot.repo, _described(snapshot.objects, path, item))
-            if recursive and item.is_tree:
+                yield path, item
+            if is_recursive and item.is_tree:
                 stack.append(iter(self._resume(snapshot, item.oid, path + b"/", rest)))
 
     def _resume(
         self, snapshot: Snapshot, tree: Oid, prefix: bytes, behind: list[bytes]
     ) -> Iterator[tuple[bytes, TreeItem, list[bytes], bool]]:
         """Entries behind the path `behind`; the folder that it leads through comes again, not to be shown."""
-        names = self._names(snapshot, tree)
-        first = names.get(behind[0]) if behind else None
-        last_key = first.sort_key if first is not None else b"".join(behind[:1])
-        for name, item in names.items():
-            if item is first:
-                yield prefix + name, item, behind[1:], False
-            elif item.sort_key > last_key:
-                yield prefix + name, item, [], True
+        table = self._table(snapshot, tree)
+        first = table.get(behind[0]) if behind else None
+        if first is not None:
+            yield prefix + first.name, first, behind[1:], False
+        for item in table.items(first.sort_key if first is not None else b"".join(behind[:1])):
+            yield prefix + item.name, item, [], True
 
-    def _names(self, snapshot: Snapshot, tree: Oid) -> dict[bytes, TreeItem]:
+    def _table(self, snapshot: Snapshot, tree: Oid) -> TreeTable:
         key = (snapshot.repo.id, tree)
-        names = self._trees.get(key)
-        if names is None:
-            names = {item.name: item for item in snapshot.objects.tree(tree)}
-            self._trees.keep(key, names)
-        return names
+        table = self._trees.get(key)
+        if table is None:
+            table = TreeTable(snapshot.objects.tree_data(tree))
+            self._trees.keep(key, table)
+        return table
 
     def _possessed(self, repo: Repo, entry: FileEntry) -> FileEntry:
         """`entry`, as a plain file where its pointer names what the repository was not given."""
         if entry.lfs is None or self._possession.has(repo.id, entry.lfs.sha256) == entry.lfs:
             return entry
         return replace(entry, lfs=None)
+
+    def _all_possessed(self, repo: Repo, entries: list[FileEntry]) -> list[FileEntry]:
+        named = {entry.lfs.sha256 for entry in entries if entry.lfs is not None}
+        held = self._possession.held(repo.id, named) if named else {}
+        return [entry if entry.lfs is None or held.get(entry.lfs.sha256) == entry.lfs else replace(entry, lfs=None) for entry in entries]
 
     def _tip(self, repo: Repo, objects: Objects, oid: Oid) -> _Tip:
         key = (repo.id, oid)
@@ -238,6 +255,6 @@ def _described(objects: Objects, path: bytes, item: TreeItem) -> FileEntry:
     """What the objects say of it; `lfs` is what a pointer names, possessed or not."""
     if item.is_tree or item.is_gitlink:
         return FileEntry(path, item.mode, item.oid, 0)
-    _, size = objects.header(item.oid)
-    pointer = parse(objects.get(item.oid).data) if size <= MOST_BYTES else None
+    size, data = objects.measure(item.oid, MOST_BYTES)
+    pointer = parse(data) if data is not None else None
     return FileEntry(path, item.mode, item.oid, size, pointer.blob if pointer else None)

@@ -1,7 +1,7 @@
 """The headers and numbers of pack entries and of deltas (gitformat-pack), read and written."""
 
-from dataclasses import dataclass
 from mmap import mmap
+from typing import NamedTuple
 
 from storage.records import Oid
 
@@ -9,8 +9,7 @@ OFS_DELTA = 6
 REF_DELTA = 7
 
 
-@dataclass(frozen=True, slots=True)
-class EntryHeader:
+class EntryHeader(NamedTuple):
     """The head of a pack entry: `size` is that of the inflated data (of the delta, for deltas)."""
 
     kind_or_delta: int

@@ -4,12 +4,13 @@ import hashlib
 import math
 import threading
 import time
+import weakref
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dulwich.pack import apply_delta
 
@@ -24,7 +25,8 @@ from storage.packs.once import Once
 from storage.records import Oid
 
 _BASE_CACHE_BYTES = 48 * MIB
-_COMMIT_CACHE = 30_000  # nodes a repository
+_STORES_BYTES = 64 * MIB  # of what is kept open of all repositories
+_COMMIT_CACHE = 60_000  # commits of all repositories, of some 450 bytes each
 
 
 class Kind(IntEnum):
@@ -46,8 +48,7 @@ class RawObject:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     pack: PackFile
     offset: int
 
@@ -86,6 +87,29 @@ class BaseCache:
                 self._held -= len(self._raws.popitem(last=False)[1].data)
 
 
+class CommitBudget:
+    """How many commits all repositories together hold parsed. When there are too many, all are forgotten: they are quick to parse."""
+
+    def __init__(self, most: int = _COMMIT_CACHE) -> None:
+        self._most = most
+        self._held = 0
+        self._users: weakref.WeakSet[Objects] = weakref.WeakSet()
+        self._lock = threading.Lock()
+
+    def join(self, user: "Objects") -> None:
+        with self._lock:
+            self._users.add(user)
+
+    def spend(self, commit: CommitNode) -> None:
+        """One more is held; a merge of very many counts for more."""
+        self._held += 1 + len(commit.parents) // 8
+        if self._held > self._most:
+            with self._lock:
+                self._held = 0
+                for user in self._users:
+                    user.forget_commits()
+
+
 class PackSource(Protocol):
     """Where a repository's packs come from: `storage.packs.PackStore`, or some that are open already."""
 
@@ -102,7 +126,14 @@ class Objects:
     `prepared` may have the reachability of the largest pack: then commits are read from there.
     """
 
-    def __init__(self, repo_id: str, packs: PackSource, bases: "BaseCache | None" = None, prepared: FileCache | None = None) -> None:
+    def __init__(
+        self,
+        repo_id: str,
+        packs: PackSource,
+        bases: BaseCache | None = None,
+        prepared: FileCache | None = None,
+        budget: CommitBudget | None = None,
+    ) -> None:
         self.repo_id = repo_id
         self.reach: Reach | None = None
         self._prepared = prepared
@@ -110,6 +141,8 @@ class Objects:
         self._packs: list[PackFile] = []
         self._bases = bases or BaseCache()
         self._commits: dict[Oid, CommitNode] = {}
+        self._budget = budget or CommitBudget()
+        self._budget.join(self)
         self._lock = threading.Lock()
         self._failure = (-math.inf, "")  # when the last look failed, and why
         self.refresh()
@@ -124,6 +157,11 @@ class Objects:
             key=lambda pack: (-pack.info.objects, pack.info.id),
             default=None,
         )
+
+    @property
+    def held_bytes(self) -> int:
+        """What its packs take of memory, mapped files aside."""
+        return sum(pack.held_bytes for pack in self._packs) + (self.reach.size if self.reach is not None else 0)
 
     def lost_packs(self) -> Iterator[str]:
         """A line for each pack that is not stored whole, though it may be open here."""
@@ -181,10 +219,12 @@ class Objects:
         node = self._commits.get(oid)
         if node is None:
             node = (self.reach.commit(oid) if self.reach is not None else None) or self._commit(oid)
-            if len(self._commits) >= _COMMIT_CACHE:
-                self._commits.clear()
+            self._budget.spend(node)
             self._commits[oid] = node
         return node
+
+    def forget_commits(self) -> None:
+        self._commits = {}
 
     def _commit(self, oid: Oid) -> CommitNode:
         raw = self.get(oid)
@@ -193,10 +233,26 @@ class Objects:
         return parse_commit_node(oid, raw.data)
 
     def tree(self, oid: Oid) -> tuple[TreeItem, ...]:
+        return parse_tree(self.tree_data(oid))
+
+    def tree_data(self, oid: Oid) -> bytes:
         raw = self.get(oid)
         if raw.kind is not Kind.TREE:
             raise ObjectNotFound(f"{oid.hex()} is a {raw.kind.text.decode()}, not a tree.")
-        return parse_tree(raw.data)
+        return raw.data
+
+    def measure(self, oid: Oid, most: int) -> tuple[int, bytes | None]:
+        """The size of a blob, and the blob itself where that is at most `most`. Raises ObjectNotFound."""
+        place = self._location(oid)
+        head = read_entry_header(place.pack.data, place.offset)
+        if head.kind_or_delta < OFS_DELTA:
+            return head.size, _inflate(place.pack, head) if head.size <= most else None
+        if head.size > most:
+            size = _result_size(place.pack, head)
+            return size, self._read(place).data if size <= most else None
+        delta = _inflate(place.pack, head)
+        size = read_size(delta, read_size(delta, 0)[1])[0]
+        return size, b"".join(apply_delta(self._read(self._base(place, head)).data, delta)) if size <= most else None
 
     def stream(self, oid: Oid, piece: int = 256 * 1024) -> Iterator[bytes]:
         """A blob's bytes in pieces; only a delta is built in memory first."""
@@ -267,21 +323,26 @@ class ObjectStores:
         self.prepared = prepared
         self._keep = keep
         self._bases = BaseCache()
+        self._budget = CommitBudget()
         self._stores: OrderedDict[str, Objects] = OrderedDict()
         self._opening: Once[str, Objects] = Once()
         self._lock = threading.Lock()
 
     def of(self, repo_id: str) -> Objects:
-        store = self._stores.get(repo_id)
-        if store is None:
-            store = self._opening.run(
-                repo_id, lambda: Objects(repo_id, self._packs, self._bases, self.prepared)
-            )  # files may come from afar
         with self._lock:
-            store = self._stores.setdefault(repo_id, store)
+            store = self._stores.get(repo_id)
+            if store is not None:
+                self._stores.move_to_end(repo_id)
+                return store
+        made = self._opening.run(
+            repo_id, lambda: Objects(repo_id, self._packs, self._bases, self.prepared, self._budget)
+        )  # files may come from afar
+        with self._lock:
+            store = self._stores.setdefault(repo_id, made)
             self._stores.move_to_end(repo_id)
-            if len(self._stores) > self._keep:
-                self._stores.popitem(last=False)
+            held = sum(one.held_bytes for one in self._stores.values())
+            while len(self._stores) > 1 and (len(self._stores) > self._keep or held > _STORES_BYTES):
+                held -= self._stores.popitem(last=False)[1].held_bytes
             return store
 
     def forget(self, repo_id: str) -> None:

@@ -134,7 +134,8 @@ class Pusher:
             finally:
                 writer.close()
             try:
-                ingested = self._ingest(repo, pack, updates, lambda text: None, replace(self._strictness, large=LargeBlobs.IGNORE))
+                lenient = replace(self._strictness, large=LargeBlobs.IGNORE)
+                ingested = self._ingest(repo, pack, updates, lambda text: None, lenient, tuple(writer.bases))
             except BadPack as error:
                 self._packs.upkeep.check(repo.id, drops, error)
                 raise
@@ -143,9 +144,15 @@ class Pusher:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _ingest(
-        self, repo: Repo, pack: Path, updates: Sequence[RefUpdate], progress: Callable[[str], None], strictness: Strictness
+        self,
+        repo: Repo,
+        pack: Path,
+        updates: Sequence[RefUpdate],
+        progress: Callable[[str], None],
+        strictness: Strictness,
+        bases: tuple[Oid, ...] = (),
     ) -> Ingested:
-        terms = Terms(strictness, bool(self._rules_of(repo)), tuple({update.new for update in updates}))
+        terms = Terms(strictness, bool(self._rules_of(repo)), tuple({update.new for update in updates}), bases)
         return self._ingester.run(self._objects.of(repo.id), pack, updates, terms, progress)
 
     def _told(self, ingested: Ingested, progress: Callable[[str], None]) -> str:

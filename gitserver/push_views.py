@@ -14,9 +14,9 @@ from gitserver.pktline import side_band
 from gitserver.protocol.sessions import note_client
 from gitserver.push import Pusher, PushResult
 from gitserver.receive.commands import CommandReader, PushRequest
-from gitserver.receive.reception import Push, Reception, report
 from gitserver.receive.spool import Spool
 from gitserver.update.creation import PushCreation
+from gitserver.update.reception import Push, Reception, report
 from gitserver.views import session_of
 from storage.errors import Invalid, Unsupported
 from storage.limits import MIB, Limits

@@ -1,12 +1,14 @@
 """What a repository is: `InfoViews(repos, browser, limits, origin)`. Also the lists of repositories."""
 
 import asyncio
-from collections.abc import Callable
-from itertools import islice
+import json
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from aiohttp import web
 
+from accounts.download import Download, Span
 from accounts.endpoint import Call, Endpoint
 from accounts.errors import render_json
 from accounts.repos import Repos
@@ -14,11 +16,11 @@ from gitserver.browse import Browser, Snapshot
 from hfcompat import wire
 from hfcompat.reading.card import Cards, tags_of
 from hfcompat.reading.fields import EXPANDABLE
-from storage.errors import Invalid
+from storage.errors import Invalid, TooLarge
 from storage.limits import Limits
-from storage.records import Access, Principal, Repo, RepoKind
+from storage.records import Access, FileEntry, Principal, Repo, RepoKind
 
-_MOST_FILES = 100_000
+_PIECE_BYTES = 256 * 1024
 _UNSCANNED = {"scansDone": False, "filesWithIssues": []}
 
 
@@ -37,13 +39,16 @@ class InfoViews:
             Endpoint("GET", f"/api/{wire.KINDS}", self.listing, Access.NONE, render_json),
         ]
 
-    async def info(self, request: web.Request, call: Call) -> web.Response:
+    async def info(self, request: web.Request, call: Call) -> web.StreamResponse:
         expand = _expand(request, call.repo.name.kind)
         revision = request.match_info.get("rev", "")
-        shown = await asyncio.to_thread(self._info, call.repo, revision, expand, blobs=wire.flag(request, "blobs"))
-        if wire.flag(request, "securityStatus"):
-            shown["securityRepoStatus"] = _UNSCANNED
-        return web.json_response(shown)
+        more = {"securityRepoStatus": _UNSCANNED} if wire.flag(request, "securityStatus") else {}
+        pieces = await asyncio.to_thread(self._info, call.repo, revision, expand, more, blobs=wire.flag(request, "blobs"))
+        first = await asyncio.to_thread(next, pieces)
+        if len(first) < _PIECE_BYTES:
+            return web.Response(body=first, content_type="application/json", charset="utf-8")
+        response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
+        return await Download(response, Span(0, 0), pieces=chain((first,), pieces)).send(request)
 
     async def listing(self, request: web.Request, call: Call) -> web.Response:
         limit = wire.number(request, "limit", self._limits.page, self._limits.page)
@@ -78,28 +83,69 @@ class InfoViews:
     ) -> list[Repo]:
         return self._repos.readable(principal, kind, author=author, words=words, limit=limit, before=before)
 
-    def _info(self, repo: Repo, revision: str, expand: frozenset[str], *, blobs: bool) -> dict[str, Any]:
+    def _info(self, repo: Repo, revision: str, expand: frozenset[str], more: dict[str, Any], *, blobs: bool) -> Iterator[bytes]:
+        """The answer in pieces; only the last may be smaller than the others. What can fail at the start fails here."""
         snapshot = self._browser.at(repo, revision) if revision else self._browser.default(repo)
-        shown = wire.repo_json(repo) | {"sha": None, "tags": [], "siblings": []}
+        shown = wire.repo_json(repo) | {"sha": None, "tags": []}
         if snapshot is not None:
-            shown |= self._contents(repo, snapshot, blobs=blobs, siblings=not expand or "siblings" in expand)
-        if not expand:
-            return shown
-        return {key: value for key, value in shown.items() if key in expand or key in ("_id", "id")}
+            shown |= self._contents(repo, snapshot)
+        if expand:
+            shown = {key: value for key, value in shown.items() if key in expand or key in ("_id", "id")}
+        shown |= more
+        if expand and "siblings" not in expand:
+            return iter((_dumps(shown).encode(),))
+        return _gathered(_with_siblings(shown, self._siblings(snapshot, blobs=blobs) if snapshot is not None else ()))
 
-    def _contents(self, repo: Repo, snapshot: Snapshot, *, blobs: bool, siblings: bool) -> dict[str, Any]:
+    def _siblings(self, snapshot: Snapshot, *, blobs: bool) -> Iterator[list[dict[str, Any]]]:
+        count = 0
+        for run in self._browser.files(snapshot) if blobs else self._browser.file_paths(snapshot):
+            count += len(run)
+            if count > self._limits.listed_files:
+                raise TooLarge(f"The repository has more than {self._limits.listed_files} files. List its tree in pages instead.")
+            yield [self._sibling(snapshot, file) for file in run]
+
+    def _sibling(self, snapshot: Snapshot, file: bytes | FileEntry) -> dict[str, Any]:
+        if isinstance(file, bytes):
+            return wire.sibling_json(self._browser.spelling(snapshot, file))
+        return wire.sibling_blob_json(file, self._browser.spelling(snapshot, file.path))
+
+    def _contents(self, repo: Repo, snapshot: Snapshot) -> dict[str, Any]:
         card = self._cards.of(snapshot)
         shown: dict[str, Any] = {"sha": snapshot.commit.hex(), "tags": tags_of(card), "cardData": card}
         if repo.name.kind is RepoKind.MODEL:
             shown |= {key: card[key] for key in ("library_name", "pipeline_tag", "model-index") if key in card}
         if repo.name.kind is RepoKind.SPACE:
             shown["sdk"] = card.get("sdk")
-        if siblings:
-            entries = self._browser.children(snapshot, b"", recursive=True)
-            files = islice((entry for entry in entries if entry.is_file), _MOST_FILES)
-            paths = ((entry, self._browser.spelling(snapshot, entry.path)) for entry in files)
-            shown["siblings"] = [wire.sibling_json(entry, path, blobs=blobs) for entry, path in paths]
         return shown
+
+
+def _dumps(data: Any) -> str:
+    return json.dumps(data, default=str)
+
+
+def _with_siblings(shown: dict[str, Any], rows: Iterable[list[dict[str, Any]]]) -> Iterator[str]:
+    """The JSON of `shown`, which is never empty, with all rows in it."""
+    yield _dumps(shown)[:-1] + ', "siblings": ['
+    comma = ""
+    for run in rows:
+        if run:
+            yield comma + _dumps(run)[1:-1]
+            comma = ", "
+    yield "]}"
+
+
+def _gathered(texts: Iterable[str]) -> Iterator[bytes]:
+    """In larger pieces."""
+    held: list[str] = []
+    size = 0
+    for text in texts:
+        held.append(text)
+        size += len(text)
+        if size >= _PIECE_BYTES:
+            yield "".join(held).encode()
+            held, size = [], 0
+    if held:
+        yield "".join(held).encode()
 
 
 def _expand(request: web.Request, kind: RepoKind) -> frozenset[str]:

@@ -14,7 +14,8 @@ from accounts.errors import render_json
 from gitserver.browse import Browser
 from gitserver.commit.committer import Committer, signature
 from gitserver.commit.packfile import PackWriter
-from gitserver.history import CommitCounts, log
+from gitserver.history.counts import CommitCounts
+from gitserver.history.log import log
 from gitserver.objects import Kind, RawObject, object_id
 from gitserver.push import Pusher, check_made, how_to_change_default
 from gitserver.synthesis import make_commit, make_tag

@@ -1,9 +1,9 @@
-"""Folders and paths: `TreeViews(browser, limits, origin)`."""
+"""Folders and paths."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from aiohttp import web
@@ -11,7 +11,7 @@ from aiohttp import web
 from accounts.endpoint import Call, Endpoint
 from accounts.errors import render_json
 from gitserver.browse import Browser, Snapshot
-from gitserver.history import last_commits
+from gitserver.history.paths import PathHistory
 from hfcompat import wire
 from storage.errors import EntryNotFound, Invalid, TooLarge
 from storage.limits import Limits
@@ -23,8 +23,9 @@ _UNSCANNED = {"status": "unscanned", "avScan": None, "pickleImportScan": None}
 
 
 class TreeViews:
-    def __init__(self, browser: Browser, limits: Limits, origin: Callable[[web.Request], str]) -> None:
+    def __init__(self, browser: Browser, history: PathHistory, limits: Limits, origin: Callable[[web.Request], str]) -> None:
         self._browser = browser
+        self._history = history
         self._limits = limits
         self._origin = origin
 
@@ -64,22 +65,36 @@ class TreeViews:
     def _tree(self, repo: Repo, revision: str, page: "_Page") -> tuple[list[FileEntry], list[dict[str, Any]]]:
         snapshot = self._browser.at(repo, revision)
         after = self._browser.stored(snapshot, page.after)
-        found = self._browser.children(snapshot, page.path, recursive=page.recursive, after=after)
-        entries = list(islice((entry for entry in found if not entry.is_gitlink), page.limit + 1))
-        rows = _Rows(self._browser, snapshot, expand=page.expand)
-        return entries, [rows.of(entry) for entry in entries[: page.limit]]
+        entries = self._browser.page(snapshot, page.path, page.limit + 1, is_recursive=page.recursive, after=after)
+        return entries, self._rows(snapshot, entries[: page.limit], expand=page.expand)
 
     def _paths(self, repo: Repo, revision: str, paths: list[str], expand: bool) -> list[dict[str, Any]]:
         snapshot = self._browser.at(repo, revision)
-        rows = _Rows(self._browser, snapshot, expand=expand)
-        found = []
+        entries = []
         for path in paths:
-            try:
-                entry = self._browser.entry(snapshot, wire.as_path(path))
-            except EntryNotFound:
-                continue
-            if not entry.is_gitlink:
-                found.append(rows.of(entry))
+            with suppress(EntryNotFound):
+                entries.append(self._browser.entry(snapshot, wire.as_path(path)))
+        return self._rows(snapshot, [entry for entry in entries if not entry.is_gitlink], expand=expand)
+
+    def _rows(self, snapshot: Snapshot, entries: list[FileEntry], *, expand: bool) -> list[dict[str, Any]]:
+        """Entries as JSON, with `expand` the last commit of each path."""
+        commits = self._last_commits(snapshot, entries) if expand else {}
+        rows = []
+        for entry in entries:
+            row = wire.entry_json(entry, self._browser.spelling(snapshot, entry.path), commits.get(entry.path))
+            rows.append(row | {"securityFileStatus": _UNSCANNED} if expand and entry.is_file else row)
+        return rows
+
+    def _last_commits(self, snapshot: Snapshot, entries: Iterable[FileEntry]) -> dict[bytes, Commit]:
+        """By path; the names of one folder are looked up together."""
+        folders: dict[bytes, list[bytes]] = {}
+        for entry in entries:
+            folder, _, name = entry.path.rpartition(b"/")
+            folders.setdefault(folder, []).append(name)
+        found: dict[bytes, Commit] = {}
+        for folder, names in folders.items():
+            commits = self._history.last_commits(snapshot, folder, names)
+            found |= {folder + b"/" + name if folder else name: commit for name, commit in commits.items()}
         return found
 
 
@@ -92,26 +107,3 @@ class _Page:
     limit: int
     recursive: bool
     expand: bool
-
-
-class _Rows:
-    """Entries as JSON, with `expand` the last commit of each path, one walk a folder."""
-
-    def __init__(self, browser: Browser, snapshot: Snapshot, *, expand: bool) -> None:
-        self._browser = browser
-        self._snapshot = snapshot
-        self._expand = expand
-        self._folders: dict[bytes, dict[bytes, Commit]] = {}
-
-    def of(self, entry: FileEntry) -> dict[str, Any]:
-        path = self._browser.spelling(self._snapshot, entry.path)
-        if not self._expand:
-            return wire.entry_json(entry, path, None)
-        shown = wire.entry_json(entry, path, self._commit(entry.path))
-        return shown | {"securityFileStatus": _UNSCANNED} if entry.is_file else shown
-
-    def _commit(self, path: bytes) -> Commit | None:
-        folder, _, name = path.rpartition(b"/")
-        if folder not in self._folders:
-            self._folders[folder] = last_commits(self._browser, self._snapshot, folder)
-        return self._folders[folder].get(name)

@@ -8,6 +8,7 @@ from accounts.endpoint import Endpoint
 from accounts.repos import Repos
 from gitserver.browse import Browser
 from gitserver.commit.committer import Committer
+from gitserver.history.paths import PathHistory
 from gitserver.objects import ObjectStores
 from gitserver.push import Pusher
 from hfcompat.commit import CommitViews
@@ -27,7 +28,7 @@ from storage.versions.base import VersionStore
 
 
 class HfViews:
-    """`HfViews(repos, packs, objects, browser, versions, pusher, committer, tokens, blobs, limits, origin)`."""
+    """`HfViews(repos, packs, objects, browser, history, versions, pusher, committer, tokens, blobs, limits, origin)`."""
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class HfViews:
         packs: PackStore,
         objects: ObjectStores,
         browser: Browser,
+        history: PathHistory,
         versions: VersionStore,
         pusher: Pusher,
         committer: Committer,
@@ -45,7 +47,7 @@ class HfViews:
     ) -> None:
         self._parts = (
             RepoViews(repos, packs, objects, committer, versions, limits, origin),
-            TreeViews(browser, limits, origin),
+            TreeViews(browser, history, limits, origin),
             RefViews(browser, versions, pusher, committer, limits, origin),
             ResolveViews(browser, blobs, origin),
             PreuploadViews(browser, blobs.space, limits),

@@ -147,13 +147,16 @@ def entry_json(entry: FileEntry, path: str, commit: Commit | None) -> dict[str, 
     return shown
 
 
-def sibling_json(entry: FileEntry, path: str, *, blobs: bool) -> dict[str, Any]:
-    """A row of `siblings`; the LFS key is `sha256` here."""
-    shown: dict[str, Any] = {"rfilename": path}
-    if blobs:
-        shown |= {"blobId": entry.oid.hex(), "size": entry.lfs.size if entry.lfs else entry.size}
-        if entry.lfs:
-            shown["lfs"] = {"sha256": entry.lfs.sha256, "size": entry.lfs.size, "pointerSize": pointer_size(entry)}
+def sibling_json(path: str) -> dict[str, Any]:
+    """A row of `siblings`, with `path` as clients spell it."""
+    return {"rfilename": path}
+
+
+def sibling_blob_json(entry: FileEntry, path: str) -> dict[str, Any]:
+    """The same with `blobs`; the LFS key is `sha256` here."""
+    shown = sibling_json(path) | {"blobId": entry.oid.hex(), "size": entry.lfs.size if entry.lfs else entry.size}
+    if entry.lfs:
+        shown["lfs"] = {"sha256": entry.lfs.sha256, "size": entry.lfs.size, "pointerSize": pointer_size(entry)}
     return shown
 
 

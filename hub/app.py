@@ -129,6 +129,7 @@ def _hf_views(services: Services, origin: Origin) -> HfViews:
         services.packs,
         services.objects,
         services.browser,
+        services.history,
         services.versions,
         services.pusher,
         services.committer,

@@ -21,10 +21,12 @@ from gitserver.browse import Browser
 from gitserver.bundles.bundles import Bundles
 from gitserver.bundles.links import BundleLinks
 from gitserver.commit.committer import Committer
+from gitserver.history.index import PathIndex
+from gitserver.history.paths import PathHistory
 from gitserver.merge.merger import Merger
 from gitserver.merge.repacker import Repacker
 from gitserver.mirror.mirrors import Mirrors
-from gitserver.objects import ObjectStores
+from gitserver.objects import Objects, ObjectStores
 from gitserver.prepare.ingester import Ingester
 from gitserver.prepare.preparer import Preparer
 from gitserver.prepare.workshop import Workshop
@@ -51,6 +53,7 @@ from storage.filecache import FileCache
 from storage.files import make_durable_dir, sync_dir, sync_file
 from storage.limits import Limits
 from storage.packs import PackStore
+from storage.records import Oid
 from storage.sealed import Seal
 from storage.versions.base import VersionStore
 
@@ -62,14 +65,17 @@ _LOOK = "Look after that disk, or choose another folder with --data or KOHAKU_HU
 
 @dataclass(frozen=True, slots=True)
 class PackWork:
-    """Who makes, checks and merges packs."""
+    """Who makes, checks and merges packs, and indexes them."""
 
     preparer: Preparer
+    paths: PathIndex
+    history: PathHistory
     ingester: Ingester
     merger: Merger
 
     def close(self) -> None:
         self.merger.close()
+        self.paths.close()
         self.preparer.close()
 
 
@@ -148,6 +154,10 @@ class Services:
     @property
     def ingester(self) -> Ingester:
         return self.packing.ingester
+
+    @property
+    def history(self) -> PathHistory:
+        return self.packing.history
 
     @property
     def merger(self) -> Merger:
@@ -238,10 +248,21 @@ def open_ref_work(settings: Settings, around: Around, versions: VersionStore, pa
 def open_packing(settings: Settings, packs: PackStore, objects: ObjectStores, versions: VersionStore, prepared: FileCache) -> PackWork:
     limits, workshop = settings.make_limits(), Workshop(settings.workshop_processes)
     preparer = Preparer(prepared, packs.incoming, workshop, limits)
+    paths = PathIndex(prepared, packs.incoming, workshop, lambda repo_id: _commits(versions, repo_id), limits)
     ingester = Ingester(workshop, limits, settings.workshop_processes)
-    return PackWork(
-        preparer, ingester, Merger(packs, objects, Repacker(packs, objects, versions, limits, preparer.note), limits, preparer.note)
-    )
+
+    def prepare(objects: Objects) -> None:
+        preparer.note(objects)
+        paths.note(objects)
+
+    repacker = Repacker(packs, objects, versions, limits, prepare)
+    return PackWork(preparer, paths, PathHistory(paths, limits), ingester, Merger(packs, objects, repacker, limits, prepare))
+
+
+def _commits(versions: VersionStore, repo_id: str) -> list[Oid]:
+    """Where refs stand, HEAD first."""
+    refs = versions.refs(repo_id, fresh=False)
+    return [ref.peeled or ref.oid for ref in sorted(refs.refs, key=lambda ref: ref.name != refs.head)]
 
 
 def open_database(settings: Settings, data: Path) -> Database:

@@ -36,6 +36,11 @@ class Limits:
     delta_repack_bytes: int = GIB  # and looks at so much in one run
     unreachable_seconds: int = 14 * 86400  # objects that nothing leads to are kept for so long
     repack_seconds: int = 2 * 3600  # one whole repack
+    history_commit_paths: int = 65_536  # a commit that changed more paths is compared each time, not indexed
+    history_file_changes: int = 4_000_000  # of one file of the changed-path index; some 150 MB while it is made
+    history_build_seconds: int = 900  # one run that makes such files; the next goes on where it stopped
+    history_walk_commits: int = 2000  # that one answer compares because the index does not have them yet
+    history_seconds: int = 30  # one answer about paths, with the wait for the index
     # LFS
     lfs_object_bytes: int = 1 << 44
     lfs_batch_objects: int = 1000
@@ -80,6 +85,7 @@ class Limits:
     search_words: int = 10
     paths_info: int = 1000
     page: int = 1000
+    listed_files: int = 2_000_000  # of one answer without pages; it breaks off, so that nobody takes a part for the whole
     # SSH, of one worker
     ssh_connections: int = 512
     ssh_user_connections: int = 64

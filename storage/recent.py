@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -10,13 +10,22 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    def __init__(self, most: int) -> None:
+    """Holds `most` values; with `weigh`, as many as come to `most` together. A value of more than half of that is not held."""
+
+    def __init__(self, most: int, weigh: Callable[[V], int] | None = None) -> None:
         self._most = most
+        self._weigh = weigh
+        self._held = 0
         self._kept: OrderedDict[K, V] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    @property
+    def held(self) -> int:
+        """What the values weigh together."""
+        return self._held
 
     def get(self, key: K) -> V | None:
         with self._lock:
@@ -26,7 +35,16 @@ class Recent(Generic[K, V]):
             return value
 
     def keep(self, key: K, value: V) -> None:
+        weight = self._weight(value)
         with self._lock:
+            if (old := self._kept.pop(key, None)) is not None:
+                self._held -= self._weight(old)
+            if self._weigh is not None and weight > self._most // 2:
+                return
             self._kept[key] = value
-            if len(self._kept) > self._most:
-                self._kept.popitem(last=False)
+            self._held += weight
+            while self._held > self._most:
+                self._held -= self._weight(self._kept.popitem(last=False)[1])
+
+    def _weight(self, value: V) -> int:
+        return self._weigh(value) if self._weigh is not None else 1

@@ -143,7 +143,7 @@ def _fill(states: dict[bytes, bytes | bool | None], new: Sequence[State], macros
             waiting += macros.get(name, ()) if value is True else ()
 
 
-@lru_cache(maxsize=8)  # the largest of strangers' files takes 20 MB
+@lru_cache(maxsize=2)  # the largest of strangers' files takes 20 MB
 def _rules(text: bytes, most: int, names: frozenset[bytes]) -> tuple[Rule, ...]:
     """The last of them, since later lines win; only of attributes that are among `names`."""
     found: list[Rule] = []
@@ -156,7 +156,7 @@ def _rules(text: bytes, most: int, names: frozenset[bytes]) -> tuple[Rule, ...]:
     return tuple(reversed(found))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)
 def _macros(text: bytes, most: int) -> Mapping[bytes, Sequence[State]]:
     """Those that say something of `filter`, be it through others; of two of one name the later counts."""
     lines = [line for line in _lines(text) if b"[attr]" in line][-most:]

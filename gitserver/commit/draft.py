@@ -14,7 +14,6 @@ from gitserver.commit.changes import CommitRequest, Copy, Put, PutLarge, Remove
 from gitserver.commit.packfile import PackWriter
 from gitserver.commit.trees import TreeEdit
 from gitserver.objects import Kind, Objects, RawObject
-from gitserver.parse import TreeItem
 from lfs.pointer import MOST_BYTES, Pointer, parse, serialize
 from lfs.store import LargeFiles
 from storage.errors import EntryNotFound, Invalid, ObjectNotFound
@@ -32,7 +31,7 @@ class Draft:
         self._objects = objects
         self._writer = writer
         self._made: dict[Oid, RawObject] = {}
-        self.edit = TreeEdit(partial(_items, objects), root)
+        self.edit = TreeEdit(objects.tree_data, root)
 
     def add(self, raw: RawObject, *, remember: bool = False) -> Oid:
         """Write what is new; what is to be remembered can be read through the draft."""
@@ -49,6 +48,7 @@ class Draft:
 
     def finish(self) -> Oid:
         """Write the new trees; the root's id."""
+        self._writer.bases += self.edit.opened()
         root, trees = self.edit.write()
         for tree in trees:
             self.add(tree)
@@ -169,10 +169,6 @@ class ChangeSet:
             return draft.blob(item.oid)
         except ObjectNotFound:
             return None
-
-
-def _items(objects: Objects, oid: Oid) -> Mapping[bytes, TreeItem]:
-    return {item.name: item for item in objects.tree(oid)}
 
 
 def _pointer(blob: BlobRef) -> bytes:

@@ -14,9 +14,10 @@ _HEADER = struct.Struct(">4sII")
 
 
 class PackWriter:
-    """`close` makes it a pack; an object that comes twice is written once."""
+    """`close` makes it a pack; an object that comes twice is written once. `bases` are stored trees from which trees in it were made."""
 
     def __init__(self, path: Path) -> None:
+        self.bases: list[Oid] = []
         self._file = path.open("w+b")
         self._file.write(_HEADER.pack(b"PACK", 2, 0))
         self._oids: set[Oid] = set()

@@ -53,7 +53,7 @@ def make_reach(stock: Stock, pack_id: str, out: Path) -> None:
 
     Raises FileNotFoundError when a pack is gone meanwhile.
     """
-    objects = _open(stock, BaseCache(_BUILD_BASES))
+    objects = open_stock(stock, BaseCache(_BUILD_BASES))
     pack = next(pack for pack in objects.packs() if pack.info.id == pack_id)
     with out.open("wb") as file:
         try:
@@ -98,9 +98,16 @@ def ingest(stock: Stock, pack: Path, targets: Collection[Oid], terms: Terms, lim
 
 @lru_cache(_KEPT)
 def _opened(stock: Stock) -> Objects:
-    return _open(stock, BaseCache())
+    return open_stock(stock, _shared_bases())
 
 
-def _open(stock: Stock, bases: BaseCache) -> Objects:
+@lru_cache(1)
+def _shared_bases() -> BaseCache:
+    """Of all that is opened in this process."""
+    return BaseCache()
+
+
+def open_stock(stock: Stock, bases: BaseCache) -> Objects:
+    """Raises FileNotFoundError when a pack is gone meanwhile."""
     packs = [open_pack(*paths) for paths in stock.packs]
     return Objects(stock.repo_id, GivenPacks(packs), bases, FileCache(stock.prepared, 0) if stock.prepared else None)

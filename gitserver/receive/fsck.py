@@ -48,6 +48,10 @@ class Fsck:
         self.judge = Judge(severities)
         self._trees = Trees(limits, self.judge, self.references)
 
+    def know_tree(self, data: bytes) -> None:
+        """A stored tree, from which new ones were made: what they have in common is not looked at again."""
+        self._trees.know(data)
+
     def check(self, kind: Kind, oid: Oid, data: bytes, patch: Patch | None = None) -> None:
         """`patch` tells how `data` came about, where that is known; it only saves time."""
         if kind is Kind.TREE:

@@ -46,11 +46,14 @@ class Ingested:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How strictly a pack is judged, and whether its commits are told. Files for Git LFS are looked for in the trees of `tips`."""
+    """How strictly a pack is judged, and whether its commits are told. Files for Git LFS are looked for in the trees of `tips`;
+    `bases` are the stored trees that the pack's were made from, where that is known.
+    """
 
     strictness: Strictness = USUAL
     keep_commits: bool = False
     tips: tuple[Oid, ...] = ()
+    bases: tuple[Oid, ...] = ()
 
 
 class Ingest:
@@ -70,6 +73,8 @@ class Ingest:
         self._pointer_blobs: set[Oid] = set()
         self._has_filters = False
         self._misplaced: list[str] = []
+        for base in terms.bases:
+            self._fsck.know_tree(objects.tree_data(base))
 
     def run(self, pack: Path) -> Ingested:
         """Check `pack` (a file of our own), complete it if it is thin, and write its index beside it. The caller has refreshed the objects.

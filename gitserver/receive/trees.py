@@ -18,6 +18,7 @@ from storage.limits import MIB, Limits
 from storage.records import ZERO_OID, Oid
 
 _ENTRY = re.compile(rb"[0-7]+ [^\0]*\0.{20}", re.DOTALL)
+_KEYS = re.compile(rb"(?:0?(4)0000|[0-7]+) ([^\0]*)\0.{20}", re.DOTALL)  # whether it is a folder, and its name
 _PIECES = re.compile(_ENTRY.pattern + rb"|.+", re.DOTALL)  # what is no entry is one piece with all behind it: no second search
 _MOST_JUDGED = 8 * MIB  # of entries that are remembered
 _MOST_KEPT = 4 * MIB  # of trees that are
@@ -53,6 +54,13 @@ class Trees:
         self._folders: set[bytes] = set()  # what the folders among them are sorted by
         self._kept: OrderedDict[Oid, _Tree] = OrderedDict()
         self._judged_bytes = self._kept_bytes = 0
+
+    def know(self, data: bytes) -> None:
+        """The entries of a tree that is stored already: they are good, and what they name is stored, too."""
+        sorted_by = [name + b"/" if folder else name for folder, name in _KEYS.findall(data)]
+        self._judged.update(zip(_ENTRY.findall(data), sorted_by, strict=True))
+        self._folders.update(key for key in sorted_by if key[-1] == _SLASH)
+        self._judged_bytes += len(data)
 
     def check(self, oid: Oid, data: bytes, patch: Patch | None) -> None:
         derived = self._derive(oid, data, patch) if patch else None

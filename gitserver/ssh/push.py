@@ -8,11 +8,11 @@ from gitserver.protocol import capabilities, v0
 from gitserver.protocol.sessions import new_session, note_client
 from gitserver.push import Pusher
 from gitserver.receive.commands import PushRequest, read_request
-from gitserver.receive.reception import Push, Reception, report
 from gitserver.receive.spool import Spool
 from gitserver.ssh.entry import Visit
 from gitserver.ssh.stream import Stream
 from gitserver.update.creation import UNBORN, PushCreation
+from gitserver.update.reception import Push, Reception, report
 from storage.errors import TooLarge
 from storage.limits import Limits
 from storage.packs import PackStore

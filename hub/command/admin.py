@@ -82,6 +82,7 @@ def repack(services: Services, name: str, *, prunes: bool) -> None:
     done = services.merger.repacker.repack(repo.id, 0 if prunes else None)
     if done is None:
         raise Unavailable(f"The packs of {name} are being merged by the running hub. Try again in a moment.")
+    services.packing.paths.rebuild(services.objects.of(repo.id))
     print(f"{done.reached} objects, {done.set_aside} set aside because nothing leads to them, {done.dropped} dropped.")
 
 

@@ -4,6 +4,7 @@ import bisect
 import hashlib
 import mmap
 import os
+import struct
 import sys
 import threading
 import weakref
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 from dulwich.object_format import DEFAULT_OBJECT_FORMAT
-from dulwich.objects import RawObjectID
 from dulwich.pack import PackIndex, load_pack_index_file
 
 from storage.packs.base import Ending
@@ -23,7 +23,9 @@ from storage.records import Oid, PackInfo
 _TRAILER = 20
 _SMALL_BYTES = 64 * 1024
 _SMALL = 512  # the index of so few objects is kept as a dict: many small pushes make many misses
+_OPEN_BYTES, _SMALL_ROW, _LARGE_ROW = 4096, 200, 8  # of an open pack, and of each of its objects
 _INDEX_HEAD, _INDEX_ROW = 8 + 256 * 4, 20 + 4 + 4
+_NEAR = 64  # ids on both sides of where one should be
 _FAR = 1 << 31  # an object behind this has a longer row
 
 
@@ -50,6 +52,7 @@ class PackFile:
         self._file = index  # open as long as the index is
         self._offsets: array[int] | None = None
         self._small: dict[Oid, int] | None = None
+        self._ids: _Ids | None = None
         self._lock = threading.Lock()
         if info.objects <= _SMALL:
             columns = _columns(index)
@@ -58,14 +61,19 @@ class PackFile:
         else:
             weakref.finalize(self, self._index.close)
 
+    @property
+    def held_bytes(self) -> int:
+        """About what it may take of this process's memory, mapped files aside."""
+        read = self.info.size if isinstance(self.data, bytes) else 0
+        return _OPEN_BYTES + read + self.info.objects * (_SMALL_ROW if self._small is not None else _LARGE_ROW)
+
     def offset(self, oid: Oid) -> int | None:
         """Where the entry of `oid` begins, or None."""
         if self._small is not None:
             return self._small.get(oid)
-        try:
-            return int(self._index.object_offset(RawObjectID(oid)))
-        except KeyError:
-            return None
+        if self._ids is None:
+            self._ids = _Ids(self._file)
+        return self._ids.offset(oid)
 
     def offsets(self) -> "array[int]":
         """All entry offsets in pack order, then the offset of the trailer; an entry ends where the next begins."""
@@ -130,6 +138,47 @@ def is_sound(file: BinaryIO, info: PackInfo, ending: Ending) -> bool:
     ):
         is_whole = hashlib.sha1(summed, usedforsecurity=False).digest() == own
         return is_whole and (own if ending == "pack" else of_the_pack).hex() == info.id
+
+
+class _Ids:
+    """The ids of a mapped index and their offsets. Ids are spread evenly: one look at where an id should be finds almost all of them,
+    in a third of the time of a binary search.
+    """
+
+    def __init__(self, index: BinaryIO) -> None:
+        self._data = mmap.mmap(index.fileno(), 0, access=mmap.ACCESS_READ)
+        self._bounds = (0, *struct.unpack_from(">256I", self._data, 8))  # of the ids by their first byte
+        self._offsets_at = _INDEX_HEAD + 24 * self._bounds[-1]
+
+    def offset(self, oid: Oid) -> int | None:
+        low, high = self._bounds[oid[0]], self._bounds[oid[0] + 1]
+        guess = low + ((high - low) * int.from_bytes(oid[1:4]) >> 24)
+        left, right = max(low, guess - _NEAR), min(high, guess + _NEAR)
+        if (left > low and self._id(left) > oid) or (right < high and self._id(right) <= oid):
+            left, right = low, high
+        place = self._search(oid, left, right)
+        return None if place is None else self._offset(place)
+
+    def _search(self, oid: Oid, left: int, right: int) -> int | None:
+        if right - left > 2 * _NEAR:
+            place = bisect.bisect_left(range(left, right), oid, key=self._id) + left
+            return place if place < right and self._id(place) == oid else None
+        at = self._data.find(oid, _INDEX_HEAD + 20 * left, _INDEX_HEAD + 20 * right)
+        while at >= 0 and (at - _INDEX_HEAD) % 20:  # the end of one id and the start of the next
+            at = self._data.find(oid, at + 1, _INDEX_HEAD + 20 * right)
+        return (at - _INDEX_HEAD) // 20 if at >= 0 else None
+
+    def _id(self, place: int) -> bytes:
+        at = _INDEX_HEAD + 20 * place
+        return self._data[at : at + 20]
+
+    def _offset(self, place: int) -> int:
+        at = self._offsets_at + 4 * place
+        offset = int.from_bytes(self._data[at : at + 4])
+        if offset < _FAR:
+            return offset
+        at = self._offsets_at + 4 * self._bounds[-1] + 8 * (offset - _FAR)
+        return int.from_bytes(self._data[at : at + 8])
 
 
 class _Columns(NamedTuple):

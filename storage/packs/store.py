@@ -26,6 +26,7 @@ from storage.records import PackInfo
 log = logging.getLogger(__name__)
 
 _LOOKS = 10  # at the rows, while packs are merged away under the eyes
+_OPEN_BYTES = 64 * MIB  # that open packs may take of memory, mapped files aside
 _GRACE_SECONDS = 86400  # nothing that is being pushed is older
 
 Packs: TypeAlias = list[PackFile]
@@ -42,6 +43,7 @@ class PackStore:
         self.upkeep = Upkeep(database)
         self._limit = open_packs
         self._open: OrderedDict[tuple[str, str], PackFile] = OrderedDict()
+        self._held = 0  # bytes
         self._opening: Once[tuple[str, str], PackFile] = Once()
         self._lock = threading.Lock()
 
@@ -192,7 +194,7 @@ class PackStore:
         """Drop a deleted repository's packs; called after its rows are gone."""
         with self._lock:
             for key in [k for k in self._open if k[0] == repo_id]:
-                del self._open[key]
+                self._held -= self._open.pop(key).held_bytes
         try:
             self._files.remove_repo(repo_id)
         except Unavailable as error:  # nobody can reach them any more, and who deleted it is done
@@ -227,8 +229,9 @@ class PackStore:
             raise
         with self._lock:
             self._open[repo_id, info.id] = pack
-            if len(self._open) > self._limit:
-                self._open.popitem(last=False)  # closed when its last reader lets go
+            self._held += pack.held_bytes
+            while len(self._open) > 1 and (len(self._open) > self._limit or self._held > _OPEN_BYTES):
+                self._held -= self._open.popitem(last=False)[1].held_bytes  # closed when its last reader lets go
         return pack
 
     def _open_into(self, packs: dict[PackInfo, PackFile], repo_id: str, infos: Sequence[PackInfo]) -> PackInfo | None:
@@ -261,7 +264,8 @@ class PackStore:
     def _let_go(self, repo_id: str, ids: AbstractSet[str]) -> None:
         with self._lock:
             for pack_id in ids:
-                self._open.pop((repo_id, pack_id), None)
+                if (pack := self._open.pop((repo_id, pack_id), None)) is not None:
+                    self._held -= pack.held_bytes
 
     def _lost(self, info: PackInfo) -> Unavailable:
         return Unavailable(f"pack {info.id} is missing from {self._files.place}. The operator must restore it from a backup.")

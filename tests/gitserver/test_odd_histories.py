@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gitserver.history import log
+from gitserver.history.log import log
 from gitserver.merge.repacker import Repacker
 from gitserver.objects import Kind, ObjectStores, RawObject, object_id
 from gitserver.prepare.jobs import make_reach, stock_of
@@ -55,7 +55,7 @@ def test_g1_everything_that_reads_an_odd_history_copes(shelf: Shelf, tmp_path: P
         (b"", b"", 0),
         (b"A", b"a@example.org", 1112911993),
     ]
-    assert [entry.path for entry in services.browser.children(snapshot, b"", recursive=True)] == [
+    assert [entry.path for entry in services.browser.page(snapshot, b"", 10, is_recursive=True)] == [
         b"folder",
         b"folder/file",
         b"folder/private",

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from gitserver.receive.commands import PushRequest
-from gitserver.receive.reception import Push, Reception
+from gitserver.update.reception import Push, Reception
 from storage.limits import Limits
 from storage.records import ANONYMOUS, ZERO_OID, RefUpdate, Repo
 
