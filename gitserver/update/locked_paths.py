@@ -4,20 +4,23 @@ A commit changes a path when it has another entry there than each of its parents
 what the holder of a lock has pushed may be merged by everybody.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gitserver.fetch.graph import Difference, unreachable
+from gitserver.history.tree_table import TreeTable
 from gitserver.objects import Kind, Objects
 from gitserver.parse import TreeItem
 from lfs.locks.locks import FileLock, shown
+from storage.limits import MIB
 from storage.recent import Recent
 from storage.records import ZERO_OID, Oid, RefUpdate
 from storage.versions.base import Refs
 
 _HEADS = b"refs/heads/"
 _NOTES = b"refs/notes/"  # their trees hold no files of the repository
-_KEPT_TREES = 2000
+_TREES_BYTES = 16 * MIB
+_NONE = TreeTable(b"")
 _MOST_NAMED = 5
 
 
@@ -36,7 +39,7 @@ class LockedPaths:
         self._objects = objects
         self._refs = refs
         self._root = _Folder()
-        self._trees: Recent[Oid, dict[bytes, TreeItem]] = Recent(_KEPT_TREES)
+        self._trees: Recent[Oid, TreeTable] = Recent(_TREES_BYTES, lambda table: table.bytes_held)
         for lock in locks:
             folder = self._root
             for name in lock.path.split(b"/"):
@@ -94,14 +97,14 @@ class LockedPaths:
                 found |= self._changed(below, _tree_of(old), _tree_of(new)) if below.names else set()
         return found
 
-    def _items(self, tree: Oid | None) -> Mapping[bytes, TreeItem]:
+    def _items(self, tree: Oid | None) -> TreeTable:
         if tree is None:
-            return {}
-        items = self._trees.get(tree)
-        if items is None:
-            items = {item.name: item for item in self._objects.tree(tree)}
-            self._trees.keep(tree, items)
-        return items
+            return _NONE
+        table = self._trees.get(tree)
+        if table is None:
+            table = TreeTable(self._objects.tree_data(tree))
+            self._trees.keep(tree, table)
+        return table
 
 
 def _tree_of(item: TreeItem | None) -> Oid | None:

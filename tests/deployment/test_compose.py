@@ -249,7 +249,7 @@ def set_up_lakefs(settings: dict[str, str]) -> None:
 
 
 def test_the_password_of_the_accounts_is_not_in_a_log(deployment: Deployment) -> None:
-    secrets = {**SECRETS, "password": PASSWORD}
+    secrets = {name: value for name, value in {**SECRETS, "password": PASSWORD}.items() if name != "COMPOSE_PROFILES"}
     logs = {path.name: path.read_text("utf-8", "replace") for path in deployment.folder.glob("*.log")}
 
     assert [
