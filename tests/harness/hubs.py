@@ -124,8 +124,10 @@ class Launcher:
     def users(self) -> None:
         self.tokens = make_users(self.data, self.environment)
 
-    def start(self, *options: str, environment: dict[str, str] | None = None) -> Hub:
-        return self.run(GUARDED, environment or {}, "serve", "--port", "0", "--data", str(self.data), *options)
+    def start(self, *options: str, command: tuple[str, ...] = (), environment: dict[str, str] | None = None) -> Hub:
+        """`command` is another one that takes these arguments and is a hub in the end; it is started as it is."""
+        program = Program({}, command) if command else GUARDED
+        return self.run(program, environment or {}, "serve", "--port", "0", "--data", str(self.data), *options)
 
     def run(self, program: Program, environment: dict[str, str], *arguments: str) -> Hub:
         """Any program that is a hub in the end."""
@@ -133,7 +135,7 @@ class Launcher:
         environment = {**os.environ, **self.environment, **environment}
         with log.open("wb") as out:
             process: Process
-            if self._is_real:
+            if self._is_real or not program.forked:
                 process = subprocess.Popen([*program.command, *arguments], stderr=out, stdout=out, cwd=ROOT, env=environment)
             else:
                 process = hub_forks().start(program.forked, arguments, environment=environment, folder=ROOT, stdout=out, stderr=out)
