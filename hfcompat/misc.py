@@ -18,8 +18,9 @@ class MiscViews:
         self._limits = limits
 
     def endpoints(self) -> list[Endpoint]:
+        most = self._limits.readme_bytes
         return [
-            Endpoint("POST", "/api/validate-yaml", self.validate_yaml, Access.NONE, render_json),
+            Endpoint("POST", "/api/validate-yaml", self.validate_yaml, Access.NONE, render_json, most_bytes=most),
             Endpoint("GET", "/api/agent-harnesses", self.agent_harnesses, Access.NONE, render_json),
             Endpoint("POST", wire.API_REPO + "/discussions", self.open_discussion, Access.READ, render_json),
             Endpoint("HEAD", "/api/telemetry/{rest:.*}", self.telemetry, Access.NONE, render_json),

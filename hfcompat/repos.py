@@ -50,8 +50,9 @@ class RepoViews:
         self._origin = origin
 
     def endpoints(self) -> list[Endpoint]:
+        most = self._limits.create_bytes
         return [
-            Endpoint("POST", "/api/repos/create", self.create, Access.WRITE, render_json),
+            Endpoint("POST", "/api/repos/create", self.create, Access.WRITE, render_json, most_bytes=most),
             Endpoint("DELETE", "/api/repos/delete", self.delete, Access.WRITE, render_json),
             Endpoint("POST", "/api/repos/move", self.move, Access.WRITE, render_json),
             Endpoint("PUT", wire.API_REPO + "/settings", self.settings, Access.WRITE, render_json),

@@ -95,5 +95,5 @@ def test_a_push_holds_fewer_refs_on_lakefs(monkeypatch: pytest.MonkeyPatch) -> N
     for name, value in (values | {"S3_SECRET_KEY": secrets.token_hex(32)}).items():
         monkeypatch.setenv(f"KOHAKU_HUB_{name}", value)
 
-    assert (before, Settings().make_limits().ref_commands) == (10_000, 2000)
+    assert (before, Settings().make_limits().ref_commands) == (100_000, 2000)
     assert Settings(limits={"ref_commands": 5000}).make_limits().ref_commands == 5000

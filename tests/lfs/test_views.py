@@ -147,14 +147,6 @@ def test_conditions(hub: Any) -> None:
     assert (head.status, head.headers["Content-Length"], head.body) == (200, "1000", b"")
 
 
-def test_locks_wait_for_later_in_words_that_git_lfs_takes(hub: Any) -> None:
-    answer = hub.call("POST", f"/{hub.repo()}.git/info/lfs/locks/verify", {}, **LFS)
-
-    assert answer.status == 404
-    assert answer.headers["Content-Type"].startswith(MEDIA_TYPE)
-    assert answer.json()["message"]
-
-
 def test_media_types(hub: Any) -> None:
     url = f"/{hub.repo()}.git/info/lfs/objects/batch"
     body = {"operation": "download", "objects": []}
