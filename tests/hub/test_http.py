@@ -127,7 +127,7 @@ def test_h10_a_body_that_is_announced_too_large_is_refused_at_once(hub: Any, met
 
 def test_h10_what_is_sent_all_the_same_does_not_cost_the_answer(hub: Any) -> None:
     """The client of the standard library sends everything before it looks for an answer."""
-    answer = hub.call("POST", "/api/repos/create", b" " * (3 << 20))
+    answer = hub.call("POST", "/api/repos/move", b" " * (3 << 20))
 
     assert answer.status == 413
     assert "3145728 bytes" in answer.json()["error"]
