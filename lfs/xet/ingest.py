@@ -53,18 +53,21 @@ class XorbUpload:
         if to_text(value) != name:
             raise Invalid(f"The bytes sent are the xorb {to_text(value)}, not {name[:80]}. Send it again.")
         is_new = self._index.granted(user_id, name) is None
-        known = self._index.find(name)
-        if known is None or not known.is_placed:
+        if not self._is_placed(name):
             self._file.publish(name)
         noted = self._index.add(Xorb(name, chunks, True), user_id)
         if not noted.is_staged:
             self._staging.remove(name)
-        elif not self._is_staged(name):
+        elif not self._is_staged(name) and not self._is_placed(name):  # it may just have moved into the pool
             raise Unavailable("The xorb expired while it was sent again. Send it once more.")
         return is_new
 
     def abort(self) -> None:
         self._file.abort()
+
+    def _is_placed(self, name: str) -> bool:
+        known = self._index.find(name)
+        return known is not None and known.is_placed
 
     def _is_staged(self, name: str) -> bool:
         try:

@@ -228,6 +228,25 @@ def test_two_shards_take_one_staged_xorb_at_once(place: Any, turn: int) -> None:
     assert place.staged() == []
 
 
+def test_a_xorb_that_moves_into_the_pool_while_it_is_sent_again(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    xorb = Made(parts(1, 4, 100_000))
+    index = place.services.xet.index
+    send(place.services.xet, xorb, place.ann.user_id)
+
+    def add(*arguments: Any) -> Any:
+        noted = XetIndex.add(index, *arguments)
+        register(place.services.xet, place.private.id, place.ann.user_id, told(xorb.of(0, 4)))
+        return noted
+
+    monkeypatch.setattr(index, "add", add)
+    send(place.services.xet, xorb, place.bob.user_id)
+
+    monkeypatch.undo()
+    register(place.services.xet, place.bobs.id, place.bob.user_id, told(xorb.of(0, 4)))
+    assert place.has(place.bobs, xorb.of(0, 4).data)
+    assert place.staged() == []
+
+
 def test_many_send_and_register_the_same_xorb_at_once(place: Any) -> None:
     xorb = Made(parts(1, 4, 100_000))
 
