@@ -26,9 +26,10 @@ _NEEDS = {
     "machine": ["set-up newest", "set-up 1.29", "set-up 0.36"],
     "make_machine": ["set-up newest", "set-up 1.29", "set-up 0.36"],
 }
-# Folders, and fixtures, of tests that are not in the fast tier.
-_SLOW_FOLDERS = tuple(
-    f"tests/{name}/" for name in ("acceptance", "conformance", "deployment", "differential", "faults", "lakefs", "mirror", "ssh")
+# Folders, modules and fixtures of tests that are not in the fast tier.
+_SLOW_PLACES = (
+    *(f"tests/{name}/" for name in ("acceptance", "conformance", "deployment", "differential", "faults", "lakefs", "mirror", "ssh")),
+    *(f"tests/gitserver/{name}.py::" for name in ("test_repack", "test_reach", "test_merge_git", "test_commit_cost")),
 )
 _SLOW = {
     "launcher",
@@ -85,7 +86,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_slow(item: pytest.Item) -> bool:
-    if item.get_closest_marker("long") or item.nodeid.startswith(_SLOW_FOLDERS):
+    if item.get_closest_marker("long") or item.nodeid.startswith(_SLOW_PLACES):
         return True
     return not _SLOW.isdisjoint(_names(item))
 
