@@ -9,12 +9,12 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from accounts.errors import WRONG_CREDENTIALS
 from accounts.identity.revocations import Revocations
 from accounts.sessions import Sessions
 from accounts.throttle import Throttle
 from accounts.tokens import Tokens, is_token
 from accounts.users import Users
+from httpapi.errors import WRONG_CREDENTIALS
 from storage.errors import Unauthenticated
 from storage.records import ANONYMOUS, Principal, Scope
 

@@ -6,11 +6,11 @@ from aiohttp import web
 
 from accounts import wire
 from accounts.doorman import COOKIE, Gatekeeper
-from accounts.endpoint import Call, Endpoint, asker
-from accounts.errors import render_json
 from accounts.sessions import Sessions
 from accounts.tokens import Tokens
 from accounts.users import Users
+from httpapi.endpoint import Call, Endpoint, asker
+from httpapi.errors import render_json
 from storage.errors import Forbidden, Invalid, Unauthenticated
 from storage.limits import Limits
 from storage.records import Access

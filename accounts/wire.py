@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from accounts.bodies import read_json
 from accounts.tokens import Token
+from httpapi.bodies import read_json
 from storage.errors import Invalid
 from storage.limits import Limits
 from storage.records import Principal, Scope

@@ -6,9 +6,7 @@ from functools import partial
 
 from aiohttp import web
 
-from accounts import bodies
 from accounts.access import require
-from accounts.endpoint import GIT_PATHS, Call, Endpoint
 from gitserver.errors import NO_CACHE, render_git
 from gitserver.pktline import side_band
 from gitserver.protocol.sessions import note_client
@@ -18,6 +16,8 @@ from gitserver.receive.spool import Spool
 from gitserver.update.creation import PushCreation
 from gitserver.update.reception import Push, Reception, report
 from gitserver.views import session_of
+from httpapi import bodies
+from httpapi.endpoint import GIT_PATHS, Call, Endpoint
 from storage.errors import Invalid, Unsupported
 from storage.limits import MIB, Limits
 from storage.packs import PackStore

@@ -6,10 +6,10 @@ from typing import Any
 from aiohttp import web
 
 from accounts.access import may_create_in
-from accounts.bodies import read_json
-from accounts.endpoint import API_REPO, Call, Endpoint
-from accounts.errors import render_json
 from gitserver.rules import BranchRule, BranchRules
+from httpapi.bodies import read_json
+from httpapi.endpoint import API_REPO, Call, Endpoint
+from httpapi.errors import render_json
 from storage.errors import Forbidden, Invalid
 from storage.limits import Limits
 from storage.records import Access

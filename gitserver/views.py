@@ -11,9 +11,7 @@ from typing import IO
 
 from aiohttp import web
 
-from accounts import bodies
 from accounts.access import require
-from accounts.endpoint import GIT_PATHS, Call, Endpoint
 from gitserver.errors import NO_CACHE, render_git
 from gitserver.fetch.session import PackSupply, open_session
 from gitserver.objects import ObjectStores
@@ -22,6 +20,8 @@ from gitserver.protocol import capabilities, v0, v2
 from gitserver.protocol.bands import gathered
 from gitserver.protocol.bundle_uri import Offer
 from gitserver.update.creation import UNBORN
+from httpapi import bodies
+from httpapi.endpoint import GIT_PATHS, Call, Endpoint
 from storage.errors import Forbidden, HubError, Invalid, Unsupported
 from storage.limits import MIB, Limits
 from storage.records import Access, Repo

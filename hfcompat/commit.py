@@ -6,14 +6,14 @@ from typing import IO
 
 from aiohttp import web
 
-from accounts.bodies import batches
-from accounts.endpoint import Call, Endpoint
-from accounts.errors import render_json
 from gitserver.browse import Browser
 from gitserver.commit.committer import Committer
 from hfcompat import wire
 from hfcompat.payload import CommitReader
 from hfcompat.turns import Turns
+from httpapi.bodies import batches
+from httpapi.endpoint import Call, Endpoint
+from httpapi.errors import render_json
 from storage.errors import Invalid
 from storage.limits import Limits
 from storage.packs import PackStore

@@ -8,14 +8,14 @@ from typing import Any
 
 from aiohttp import web
 
-from accounts.download import Download, Span
-from accounts.endpoint import Call, Endpoint
-from accounts.errors import render_json
 from accounts.repos import Repos
 from gitserver.browse import Browser, Snapshot
 from hfcompat import wire
 from hfcompat.reading.card import Cards, tags_of
 from hfcompat.reading.fields import EXPANDABLE
+from httpapi.endpoint import Call, Endpoint
+from httpapi.errors import render_json
+from httpapi.ranges import Download, Span
 from storage.errors import Invalid, TooLarge
 from storage.limits import Limits
 from storage.records import Access, FileEntry, Principal, Repo, RepoKind

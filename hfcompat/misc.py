@@ -4,10 +4,10 @@ import asyncio
 
 from aiohttp import web
 
-from accounts.endpoint import Call, Endpoint
-from accounts.errors import render_json
 from hfcompat import wire
 from hfcompat.reading.card import problems
+from httpapi.endpoint import Call, Endpoint
+from httpapi.errors import render_json
 from storage.errors import NotFound
 from storage.limits import Limits
 from storage.records import Access

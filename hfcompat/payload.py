@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from typing import IO, Any
 
-from accounts.bodies import parse_json
 from gitserver.commit.changes import Change, CommitRequest, Copy, Put, PutLarge, Remove
 from gitserver.commit.paths import checked_path
+from httpapi.bodies import parse_json
 from storage.errors import Invalid, TooLarge
 from storage.limits import Limits
 from storage.records import Oid

@@ -9,13 +9,13 @@ from typing import Any
 
 from aiohttp import web
 
-from accounts.bodies import read_json
-from accounts.endpoint import Call, Endpoint
-from accounts.errors import render_json
 from gitserver.browse import Browser, Snapshot
 from gitserver.commit.attributes import Attributes, Ignores, default_attributes
 from gitserver.commit.paths import checked_path
 from hfcompat import wire
+from httpapi.bodies import read_json
+from httpapi.endpoint import Call, Endpoint
+from httpapi.errors import render_json
 from storage.disk_space import DiskSpace
 from storage.errors import EntryNotFound, Invalid, TooLarge
 from storage.limits import Limits

@@ -9,8 +9,6 @@ from typing import Any
 
 from aiohttp import web
 
-from accounts.endpoint import Call, Endpoint
-from accounts.errors import render_json
 from gitserver.browse import Browser
 from gitserver.commit.committer import Committer, signature
 from gitserver.commit.packfile import PackWriter
@@ -21,6 +19,8 @@ from gitserver.push import Pusher, check_made, how_to_change_default
 from gitserver.synthesis import make_commit, make_tag
 from gitserver.update.namespaces import NO_NAME
 from hfcompat import wire
+from httpapi.endpoint import Call, Endpoint
+from httpapi.errors import render_json
 from storage.errors import AlreadyExists, BadName, Forbidden, NotFound, RevisionNotFound
 from storage.limits import Limits
 from storage.records import ZERO_OID, Access, Principal, RefUpdate, Repo

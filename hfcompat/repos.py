@@ -9,14 +9,14 @@ from typing import Any
 from aiohttp import web
 
 from accounts.access import may_create_in, require
-from accounts.endpoint import Call, Endpoint
-from accounts.errors import render_json
 from accounts.repos import Repos
 from gitserver.commit.committer import Committer
 from gitserver.commit.initial import Beginning
 from gitserver.objects import ObjectStores
 from hfcompat import wire
 from hfcompat.writing.beginning import beginning_of, check_kept, is_begun
+from httpapi.endpoint import Call, Endpoint
+from httpapi.errors import render_json
 from storage.errors import AlreadyExists, Forbidden, Invalid, RevisionNotFound, Unavailable
 from storage.limits import MIB, Limits
 from storage.packs import PackStore

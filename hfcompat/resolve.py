@@ -6,11 +6,17 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from accounts.download import Content, Download, answer, is_conditional, redirect
-from accounts.endpoint import Call, Endpoint, InThread
-from accounts.errors import render_json
 from gitserver.browse import Browser, Snapshot
 from hfcompat import wire
+from httpapi.endpoint import Call, Endpoint, InThread
+from httpapi.errors import render_json
+from httpapi.ranges import (
+    Content,
+    Download,
+    answer,
+    is_conditional,
+    redirect,
+)
 from lfs.sources import content_of, link_of
 from storage.blobs.base import BlobStore
 from storage.errors import EntryNotFound, ObjectNotFound

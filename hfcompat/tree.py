@@ -8,11 +8,11 @@ from typing import Any
 
 from aiohttp import web
 
-from accounts.endpoint import Call, Endpoint
-from accounts.errors import render_json
 from gitserver.browse import Browser, Snapshot
 from gitserver.history.paths import PathHistory
 from hfcompat import wire
+from httpapi.endpoint import Call, Endpoint
+from httpapi.errors import render_json
 from storage.errors import EntryNotFound, Invalid, TooLarge
 from storage.limits import Limits
 from storage.records import Access, Commit, FileEntry, Repo

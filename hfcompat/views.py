@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from accounts.endpoint import Endpoint
 from accounts.repos import Repos
 from gitserver.browse import Browser
 from gitserver.commit.committer import Committer
@@ -20,6 +19,7 @@ from hfcompat.repos import RepoViews
 from hfcompat.resolve import ResolveViews
 from hfcompat.tree import TreeViews
 from hfcompat.xet import XetTokenViews
+from httpapi.endpoint import Endpoint
 from lfs.xet.tokens import XetTokens
 from storage.blobs.base import BlobStore
 from storage.limits import Limits

@@ -14,9 +14,9 @@ from urllib.parse import parse_qs, quote
 
 from aiohttp import web
 
-from accounts import endpoint
-from accounts.bodies import read_all, read_json
 from accounts.wire import iso
+from httpapi import endpoint
+from httpapi.bodies import read_all, read_json
 from lfs.pointer import Pointer, serialize
 from storage.errors import Forbidden, Invalid, RepoNotFound, TooLarge, Unsupported
 from storage.limits import Limits

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from accounts.endpoint import Call, Endpoint
-from accounts.errors import render_json
 from gitserver.browse import Browser
 from hfcompat import wire
+from httpapi.endpoint import Call, Endpoint
+from httpapi.errors import render_json
 from lfs.xet.tokens import XetTokens
 from storage.errors import Unauthenticated
 from storage.records import Access

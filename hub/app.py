@@ -9,9 +9,6 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from accounts.bodies import PACE, Pace, finish_body
-from accounts.endpoint import ASKER, OWN_ORIGINS, SPACE, STOPPING, Endpoint, add_endpoints
-from accounts.errors import render_json
 from accounts.keys.views import KeyViews
 from accounts.views import AccountViews
 from gitserver.bundles.views import BundleViews
@@ -22,6 +19,16 @@ from gitserver.rule_views import RuleViews
 from gitserver.views import GitViews
 from hfcompat.reading.one_word import OneWordViews
 from hfcompat.views import HfViews
+from httpapi.bodies import PACE, Pace, finish_body
+from httpapi.endpoint import (
+    ASKER,
+    OWN_ORIGINS,
+    SPACE,
+    STOPPING,
+    Endpoint,
+    add_endpoints,
+)
+from httpapi.errors import render_json
 from hub import VERSION
 from hub.cors import add_cors, answer_options, own_origins
 from hub.health import HealthViews
@@ -61,7 +68,7 @@ def make_app(services: Services) -> web.Application:
     app[OWN_ORIGINS] = own_origins(services.settings.base_url, services.settings.own_origins)
     app[PACE] = Pace(services.limits.body_rate_bytes, services.limits.body_rate_seconds)
     app.on_response_prepare.append(_add_headers)
-    add_endpoints(app, endpoints(services), services.gatekeeper, services.repos)
+    add_endpoints(app, endpoints(services), services.access)
     return app
 
 
@@ -71,7 +78,7 @@ def endpoints(services: Services) -> list[Endpoint]:
     account_views = AccountViews(
         services.users,
         services.tokens,
-        services.sessions,
+        services.accounts.sessions,
         services.gatekeeper,
         limits,
         VERSION,

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from accounts.endpoint import OWN_ORIGINS
+from httpapi.endpoint import OWN_ORIGINS
 
 _EXPOSED = (
     "X-Repo-Commit, X-Request-Id, X-Error-Code, X-Error-Message, X-Total-Count, ETag, Link, Accept-Ranges, Content-Range, "

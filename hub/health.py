@@ -5,8 +5,8 @@ import os
 
 from aiohttp import web
 
-from accounts.endpoint import STOPPING, Call, Endpoint
-from accounts.errors import render_json
+from httpapi.endpoint import STOPPING, Call, Endpoint
+from httpapi.errors import render_json
 from hub.services import Services
 from storage.errors import Unavailable
 from storage.records import Access

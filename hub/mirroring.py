@@ -4,7 +4,6 @@ import threading
 from dataclasses import dataclass
 from functools import partial
 
-from accounts.endpoint import Endpoint
 from gitserver.mirror.mirrors import PULL, Mirror
 from gitserver.mirror.pull import Here, Puller
 from gitserver.mirror.push import PushMirror
@@ -12,6 +11,7 @@ from gitserver.mirror.target_views import TargetViews
 from gitserver.mirror.views import MirrorViews, checked_interval, find_or_create, read_source
 from gitserver.push import Pusher
 from gitserver.receive.severities import Strictness
+from httpapi.endpoint import Endpoint
 from hub.services import Services
 from lfs.store import LargeFiles
 from storage.errors import Conflict, Invalid, NotFound, Unavailable

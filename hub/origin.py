@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 from aiohttp import web
 
-from accounts.endpoint import Asker
+from httpapi.endpoint import Asker
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?")
 

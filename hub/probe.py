@@ -6,9 +6,14 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from accounts.bodies import invite
-from accounts.endpoint import STOPPING, Call, Endpoint, asker
-from accounts.errors import render_json
+from httpapi.bodies import invite
+from httpapi.endpoint import (
+    STOPPING,
+    Call,
+    Endpoint,
+    asker,
+)
+from httpapi.errors import render_json
 from hub.origin import Origin
 from storage.records import Access
 

@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from accounts.access_control import AccessControl
 from accounts.doorman import Gatekeeper
 from accounts.identity.revocations import Revocations
 from accounts.keys.keys import SshKeys
@@ -88,6 +89,7 @@ class Accounts:
     sessions: Sessions
     keys: SshKeys
     gatekeeper: Gatekeeper
+    access: AccessControl
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +110,7 @@ class Services:
     stores: Stores
     packs: PackStore
     versions: VersionStore
-    users: Users
-    tokens: Tokens
-    sessions: Sessions
-    keys: SshKeys
-    gatekeeper: Gatekeeper
+    accounts: Accounts
     repos: Repos
     objects: ObjectStores
     packing: PackWork
@@ -148,6 +146,26 @@ class Services:
         return self.refs.creation
 
     @property
+    def users(self) -> Users:
+        return self.accounts.users
+
+    @property
+    def tokens(self) -> Tokens:
+        return self.accounts.tokens
+
+    @property
+    def keys(self) -> SshKeys:
+        return self.accounts.keys
+
+    @property
+    def gatekeeper(self) -> Gatekeeper:
+        return self.accounts.gatekeeper
+
+    @property
+    def access(self) -> AccessControl:
+        return self.accounts.access
+
+    @property
     def preparer(self) -> Preparer:
         return self.packing.preparer
 
@@ -176,7 +194,6 @@ def build(settings: Settings) -> Services:
     data, limits = prepare_data(settings.data), settings.make_limits()
     database, stores = open_database(settings, data), open_stores(settings, data, limits)
     packs, prepared = open_packs(settings, stores, data, database)
-    accounts = open_accounts(database, limits)
     objects, possession = ObjectStores(packs, prepared), Possession(database, stores.blobs)
     repos, secret = Repos(database), signing_key(settings, data)
     around = Around(database, stores, packs, objects, possession, repos)
@@ -192,11 +209,7 @@ def build(settings: Settings) -> Services:
         stores=stores,
         packs=packs,
         versions=versions,
-        users=accounts.users,
-        tokens=accounts.tokens,
-        sessions=accounts.sessions,
-        keys=accounts.keys,
-        gatekeeper=accounts.gatekeeper,
+        accounts=open_accounts(database, limits, repos),
         repos=repos,
         objects=objects,
         packing=packing,
@@ -219,11 +232,12 @@ def open_packs(settings: Settings, stores: Stores, data: Path, database: Databas
     return packs, FileCache(data / "prepared", settings.prepared_bytes)
 
 
-def open_accounts(database: Database, limits: Limits) -> Accounts:
+def open_accounts(database: Database, limits: Limits, repos: Repos) -> Accounts:
     revocations, sessions = Revocations(database), Sessions(database, limits.session_seconds)
     users, tokens = Users(database, Passwords(), revocations), Tokens(database, revocations)
     keys = SshKeys(database, tokens, limits.ssh_keys, revocations)
-    return Accounts(users, tokens, sessions, keys, Gatekeeper(users, tokens, sessions, Throttle(database, limits), revocations))
+    gatekeeper = Gatekeeper(users, tokens, sessions, Throttle(database, limits), revocations)
+    return Accounts(users, tokens, sessions, keys, gatekeeper, AccessControl(gatekeeper, repos))
 
 
 def open_ref_work(settings: Settings, around: Around, versions: VersionStore, packing: PackWork, mirrors: Mirrors) -> RefWork:

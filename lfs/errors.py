@@ -4,7 +4,7 @@ import json
 
 from aiohttp import web
 
-from accounts.errors import basic_challenge
+from httpapi.errors import basic_challenge
 from lfs.wire import MEDIA_TYPE
 from storage.errors import HubError, RepoNotFound, Throttled, Unauthenticated, Unavailable
 

@@ -5,8 +5,8 @@ from typing import Protocol
 
 from aiohttp import web
 
-from accounts.bodies import batches
 from accounts.repos import Repos
+from httpapi.bodies import batches
 from lfs.actions import Actions, Grant, Verb
 from lfs.wire import Unprocessable
 from storage.errors import Invalid, NotFound, TooLarge

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from aiohttp import web
 
-from accounts.bodies import read_json
-from accounts.endpoint import Call, Endpoint
 from accounts.repos import Repos
+from httpapi.bodies import read_json
+from httpapi.endpoint import Call, Endpoint
 from lfs.actions import Actions, Verb
 from lfs.errors import render_lfs
 from lfs.grants import granted, receive

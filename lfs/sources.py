@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from accounts.download import Content
+from httpapi.ranges import Content
 from storage.blobs.base import BlobStore, Served
 from storage.records import BlobRef
 

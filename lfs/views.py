@@ -9,10 +9,15 @@ from typing import Any
 from aiohttp import web
 
 from accounts.access import require
-from accounts.bodies import read_json
-from accounts.download import Download, answer
-from accounts.endpoint import GIT_PATHS, Call, Endpoint, InThread
 from accounts.repos import Repos
+from httpapi.bodies import read_json
+from httpapi.endpoint import (
+    GIT_PATHS,
+    Call,
+    Endpoint,
+    InThread,
+)
+from httpapi.ranges import Download, answer
 from lfs.actions import Actions, Verb
 from lfs.batch import Batch
 from lfs.errors import render_lfs

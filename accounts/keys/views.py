@@ -5,10 +5,10 @@ import asyncio
 from aiohttp import web
 
 from accounts import wire
-from accounts.endpoint import Call, Endpoint
-from accounts.errors import render_json
 from accounts.keys.keys import SshKeys
 from accounts.keys.wire import AddKey, key_json
+from httpapi.endpoint import Call, Endpoint
+from httpapi.errors import render_json
 from storage.errors import Invalid
 from storage.limits import Limits
 from storage.records import Access

@@ -2,12 +2,12 @@
 
 from aiohttp import web
 
-from accounts.download import Content, Download, answer
-from accounts.endpoint import Call, Endpoint, InThread
 from accounts.repos import Repos
 from gitserver.bundles.bundles import Bundles
 from gitserver.bundles.links import PATH
 from gitserver.errors import render_git
+from httpapi.endpoint import Call, Endpoint, InThread
+from httpapi.ranges import Content, Download, answer
 from storage.errors import NotFound
 from storage.records import Access
 

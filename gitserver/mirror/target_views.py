@@ -4,11 +4,11 @@ import asyncio
 
 from aiohttp import web
 
-from accounts.bodies import read_json
-from accounts.endpoint import Call, Endpoint
-from accounts.errors import render_json
 from gitserver.mirror.mirrors import Mirror, Mirrors
 from gitserver.mirror.views import check_owner, read_source, show
+from httpapi.bodies import read_json
+from httpapi.endpoint import Call, Endpoint
+from httpapi.errors import render_json
 from storage.errors import Invalid, NotFound
 from storage.jobs.queue import Jobs
 from storage.limits import Limits

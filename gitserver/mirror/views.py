@@ -8,11 +8,11 @@ from typing import Any
 from aiohttp import web
 
 from accounts.access import may_create_in, require
-from accounts.bodies import read_json
-from accounts.endpoint import Call, Endpoint
-from accounts.errors import render_json
 from accounts.repos import Repos
 from gitserver.mirror.mirrors import Mirror, Mirrors
+from httpapi.bodies import read_json
+from httpapi.endpoint import Call, Endpoint
+from httpapi.errors import render_json
 from storage.errors import Forbidden, Invalid, NotFound, Unavailable
 from storage.jobs.base import JobState
 from storage.jobs.queue import Jobs

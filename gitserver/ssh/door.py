@@ -4,8 +4,8 @@ import logging
 import time
 from dataclasses import dataclass, replace
 
+from accounts.access_control import AccessControl
 from accounts.keys.keys import SshKeys
-from accounts.repos import Repos
 from gitserver.ssh.authenticate import authenticate
 from gitserver.ssh.command import Command, Verb, parse
 from gitserver.ssh.entry import Entry, Visit
@@ -41,7 +41,7 @@ class Door:
     def __init__(
         self,
         keys: SshKeys,
-        repos: Repos,
+        access: AccessControl,
         fetching: Fetching,
         pushing: Pushing,
         possession: Possession,
@@ -52,7 +52,7 @@ class Door:
     ) -> None:
         self.keys = keys
         self.limits = limits
-        self._repos = repos
+        self._access = access
         self._fetching = fetching
         self._pushing = pushing
         self._possession = possession
@@ -79,7 +79,7 @@ class Door:
         return status
 
     def _serve(self, guest: Guest, stream: Stream) -> int:
-        entry = Entry(self.keys, self._repos, guest.fingerprint, may_create=self._creation is not None)
+        entry = Entry(self.keys, self._access, guest.fingerprint, may_create=self._creation is not None)
         if not guest.line:
             name = entry.holder().principal.name
             stream.write_error(f"Hi {name}! Your key is good. There is no shell access here; use git clone, fetch and push.")

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from accounts.access import decide, may_create_in, require
+from accounts.access import require
+from accounts.access_control import AccessControl
 from accounts.keys.keys import KeyHolder, SshKeys
-from accounts.repos import Repos
 from gitserver.ssh.command import Command, Verb
-from storage.errors import Forbidden, Unauthenticated
+from storage.errors import Forbidden, Moved, Unauthenticated
 from storage.records import Access, Principal, Repo, RepoName
 
 
@@ -28,9 +28,9 @@ class Visit:
 class Entry:
     """Of one session: `fingerprint` is that of the key which the client has proven to hold."""
 
-    def __init__(self, keys: SshKeys, repos: Repos, fingerprint: str, *, may_create: bool = False) -> None:
+    def __init__(self, keys: SshKeys, access: AccessControl, fingerprint: str, *, may_create: bool = False) -> None:
         self._keys = keys
-        self._repos = repos
+        self._access = access
         self._fingerprint = fingerprint
         self._may_create = may_create
 
@@ -44,28 +44,22 @@ class Entry:
     def admit(self, command: Command) -> Visit:
         """Raises Unauthenticated, RepoNotFound (missing and private alike) and Forbidden. A name from before a move leads on."""
         holder = self.holder()
-        name, principal = command.name, holder.principal
-        repo, is_moved = self._repos.find(name), False
-        if repo is None and (moved := self._repos.find_moved(name)) is not None and decide(principal, moved) >= Access.READ:
-            repo, is_moved = moved, True
-        needs = _needs(command)
-        creates = self._may_create and needs >= Access.WRITE
-        if repo is None and creates and may_create_in(principal, name.namespace):
-            return Visit(holder, name, None)
-        repo = _admitted(principal, repo, name, needs)
-        return Visit(holder, repo.name, repo, is_moved)
+        try:
+            return Visit(holder, command.name, self._authorize(holder.principal, command.name, _needs(command)))
+        except Moved as moved:
+            name = RepoName.parse(command.name.kind, *moved.name.split("/"))
+            return Visit(holder, name, self._authorize(holder.principal, name, _needs(command)), is_moved=True)
 
-
-def _admitted(principal: Principal, repo: Repo | None, name: RepoName, needs: Access) -> Repo:
-    """What may be done on HTTP with another token is done here with another key."""
-    try:
-        return require(principal, repo, name, needs)
-    except Forbidden as error:
-        message = (
-            f"You may read {name.full}, but this needs the {needs.name.lower()} right, which {principal.name} lacks."
-            f" Ask {name.namespace}, its owner, for write access, or use the SSH key of an account that has it."
-        )
-        raise Forbidden(message) from error
+    def _authorize(self, principal: Principal, name: RepoName, needs: Access) -> Repo | None:
+        """What may be done on HTTP with another token is done here with another key."""
+        try:
+            return self._access.authorize(principal, name, needs, creates=self._may_create and needs >= Access.WRITE)
+        except Forbidden as error:
+            message = (
+                f"You may read {name.full}, but this needs the {needs.name.lower()} right, which {principal.name} lacks."
+                f" Ask {name.namespace}, its owner, for write access, or use the SSH key of an account that has it."
+            )
+            raise Forbidden(message) from error
 
 
 def _needs(command: Command) -> Access:

@@ -2,9 +2,9 @@
 
 from aiohttp import web
 
-from accounts.endpoint import Call, Endpoint
-from accounts.errors import render_json
 from hfcompat import wire
+from httpapi.endpoint import Call, Endpoint
+from httpapi.errors import render_json
 from storage.records import Access
 
 _BELOW = "{below:revision|tree|commits|paths-info|preupload|commit|branch|tag|xet-read-token|xet-write-token}"

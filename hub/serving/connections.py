@@ -1,6 +1,6 @@
 """Connections of the HTTP port: how many one address may have, and how long one may take to say what it wants.
 
-The limits on bodies are in `accounts/bodies.py`, since a view may be busy while a body waits; idle connections end by aiohttp's own timer.
+The limits on bodies are in `httpapi/bodies.py`, since a view may be busy while a body waits; idle connections end by aiohttp's own timer.
 """
 
 import asyncio

@@ -35,7 +35,7 @@ async def open_ssh(services: Services, listener: socket.socket, http: socket.soc
     fetching = Fetching(parts.objects, parts.versions, parts.bundles, limits, parts.preparer)
     pushing = Pushing(parts.pusher, parts.packs, parts.versions, limits, parts.creation)
     large = parts.possession, parts.blobs, parts.locks
-    door = Door(parts.keys, parts.repos, fetching, pushing, *large, limits, parts.creation)
+    door = Door(parts.keys, parts.access, fetching, pushing, *large, limits, parts.creation)
     server = SshServer(door, running, web_origin(services.settings.base_url, http.getsockname()[1]))
     await server.start(listener, await asyncio.to_thread(load_host_key, services.settings.data, services.settings.ssh_host_key))
     return server

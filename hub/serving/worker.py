@@ -11,8 +11,8 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from accounts.bodies import LINGER_SECONDS
-from accounts.endpoint import STOPPING
+from httpapi.bodies import LINGER_SECONDS
+from httpapi.endpoint import STOPPING
 from hub.app import LEAVING, RUNNING, make_app
 from hub.mirroring import Mirroring
 from hub.services import Services, build

@@ -4,8 +4,8 @@ from html import escape
 
 from aiohttp import web
 
-from accounts.endpoint import KINDS, Call, Endpoint
-from accounts.errors import render_json
+from httpapi.endpoint import KINDS, Call, Endpoint
+from httpapi.errors import render_json
 from hub.origin import Origin
 from hub.site.page import render_missing, render_page, wants_html
 from storage.errors import HubError, NotFound

@@ -6,8 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
-from accounts.bodies import read_json
-from accounts.endpoint import GIT_PATHS, Call, Endpoint
+from httpapi.bodies import read_json
+from httpapi.endpoint import GIT_PATHS, Call, Endpoint
 from lfs.errors import render_lfs
 from lfs.locks.locks import FileLocks, LockPage, PathLocked
 from lfs.locks.wire import lock_json, page_json, parse_force, parse_id, parse_path, parse_query, parse_verify, verified_json

@@ -14,11 +14,11 @@ from functools import partial
 from aiohttp import web
 
 from accounts.access import require
-from accounts.bodies import batches, read_all
-from accounts.endpoint import Call, Endpoint, as_refusal
-from accounts.errors import render_json
 from accounts.repos import Repos
 from accounts.users import Users
+from httpapi.bodies import batches, read_all
+from httpapi.endpoint import Call, Endpoint, as_refusal
+from httpapi.errors import render_json
 from lfs.xet.hashes import from_text
 from lfs.xet.ingest import XetIngest
 from lfs.xet.shard import write_dedup_shard

@@ -10,10 +10,16 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
-from accounts.bodies import CHUNK
-from accounts.download import Content, Download, answer
-from accounts.endpoint import STOPPING, Call, Endpoint, InThread, add_endpoints
-from accounts.errors import render_json
+from httpapi.bodies import CHUNK
+from httpapi.endpoint import (
+    STOPPING,
+    Call,
+    Endpoint,
+    InThread,
+    add_endpoints,
+)
+from httpapi.errors import render_json
+from httpapi.ranges import Content, Download, answer
 from storage.errors import NotFound
 from storage.records import ANONYMOUS, Access, Principal, Repo, RepoName
 
@@ -32,10 +38,7 @@ class Door:
         self.threads.append(threading.get_ident())
         return ANONYMOUS
 
-    def find(self, name: RepoName) -> Repo | None:
-        return None
-
-    def find_moved(self, name: RepoName) -> Repo | None:
+    def authorize(self, principal: Principal, name: RepoName | None, needs: Access, *, creates: bool = False) -> Repo | None:
         return None
 
     def read(self, request: web.Request, call: Call) -> Download:
@@ -67,7 +70,7 @@ def ask(door: Door, method: str, path: str, header: str = "", **more: str) -> tu
         app = web.Application()
         app[STOPPING] = asyncio.Event()
         rows = [Endpoint(verb, "/{way}/{size}", InThread(door.read), Access.NONE, render_json) for verb in ("GET", "HEAD")]
-        add_endpoints(app, rows, door, door)
+        add_endpoints(app, rows, door)
         async with TestServer(app) as server, ClientSession() as session:
             headers = {"Range": header} if header else {}
             headers |= {name.replace("_", "-"): value for name, value in more.items()}

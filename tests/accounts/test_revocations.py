@@ -89,7 +89,7 @@ def test_h14_a_remembered_token_ends_in_time(services: Services, later: Callable
 
 def test_h14_a_new_password_ends_the_sessions_of_the_old_one(services: Services) -> None:
     ann = services.users.create("ann", "ann@example.org", PASSWORD)
-    cookie = services.sessions.start(ann.id)
+    cookie = services.accounts.sessions.start(ann.id)
     services.users.set_password("ann", "another password")
 
     assert services.gatekeeper.admit({}, {"session_id": cookie}, "192.0.2.1").is_anonymous

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from accounts.endpoint import STOPPING, add_endpoints
+from accounts.access import require
 from gitserver.check import check_repository
 from gitserver.commit.packfile import PackWriter
 from gitserver.fetch.graph import peel
@@ -20,12 +20,13 @@ from gitserver.merge.merger import Merger
 from gitserver.merge.repacker import Repacker
 from gitserver.objects import Kind, Objects, ObjectStores, RawObject, object_id
 from gitserver.views import GitViews
+from httpapi.endpoint import STOPPING, add_endpoints
 from storage.database.base import Tx
 from storage.database.sqlite import SQLiteDatabase
 from storage.limits import Limits
 from storage.packs import PackStore
 from storage.packs.disk import DiskPackFiles
-from storage.records import ANONYMOUS, ZERO_OID, PackInfo, Principal, RefUpdate, Repo, RepoKind, RepoName, Scope
+from storage.records import ANONYMOUS, ZERO_OID, Access, PackInfo, Principal, RefUpdate, Repo, RepoKind, RepoName, Scope
 from storage.versions.table import TableVersionStore
 
 _ENV = {
@@ -95,11 +96,9 @@ class FetchHub:
     def objects(self) -> Objects:
         return self.stores.of(self.repo.id)
 
-    def find(self, name: RepoName) -> Repo | None:
-        return self.repo if name.key == self.repo.name.key and name.kind is self.repo.name.kind else None
-
-    def find_moved(self, name: RepoName) -> Repo | None:
-        return None
+    def authorize(self, principal: Principal, name: RepoName | None, needs: Access, *, creates: bool = False) -> Repo | None:
+        is_here = name is not None and name.key == self.repo.name.key and name.kind is self.repo.name.kind
+        return require(principal, self.repo if is_here else None, name, needs) if name is not None else None
 
     def admit(self, headers: object, cookies: object, address: str) -> Principal:
         return ANONYMOUS
@@ -167,7 +166,7 @@ async def _start(hub: FetchHub) -> web.AppRunner:
 
     app = web.Application(client_max_size=0, middlewares=[note])
     app[STOPPING] = asyncio.Event()
-    add_endpoints(app, GitViews(hub.stores, hub.versions, Limits()).endpoints(), hub, hub)
+    add_endpoints(app, GitViews(hub.stores, hub.versions, Limits()).endpoints(), hub)
     runner = web.AppRunner(app, auto_decompress=False, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

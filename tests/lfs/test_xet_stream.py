@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from accounts.endpoint import STOPPING, add_endpoints
+from httpapi.endpoint import STOPPING, add_endpoints
 from lfs.xet.ingest import XetIngest
 from lfs.xet.views import XetViews
 from storage.errors import Invalid
@@ -51,7 +51,7 @@ async def serve(place: Place, ingest: Held) -> tuple[web.AppRunner, str]:
     app[STOPPING] = asyncio.Event()
     services = place.services
     views = XetViews(ingest, services.xet_tokens, services.users, services.repos, Limits(), quick_seconds=0.01)
-    add_endpoints(app, views.endpoints(), services.gatekeeper, services.repos)
+    add_endpoints(app, views.endpoints(), services.access)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

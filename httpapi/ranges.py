@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from aiohttp import web
 
-from accounts.bodies import CHUNK, send
+from httpapi.bodies import CHUNK, send
 from storage.errors import HubError, Stale, Unavailable
 
 log = logging.getLogger(__name__)

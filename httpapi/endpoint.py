@@ -1,7 +1,7 @@
 """A route exists only as a row of the endpoint table, with the right that it needs (I9).
 
-The row's wrapper signs the caller in, finds the repository named by the path, asks `access.require`, runs the view and renders
-errors in the row's dialect. A view parses, calls one service method and renders.
+The row's wrapper signs the caller in, has the gate authorize what the row needs of the repository named by the path, runs the view
+and renders errors in the row's dialect. A view parses, calls one service method and renders.
 """
 
 import asyncio
@@ -12,11 +12,10 @@ from typing import Protocol, TypeAlias
 
 from aiohttp import web
 
-from accounts.access import decide, may_create_in, missing_scope, require
-from accounts.bodies import check_declared, continue_later
-from accounts.identity.same_site import is_own_page
+from httpapi.bodies import check_declared, continue_later
+from httpapi.same_site import is_own_page
 from storage.disk_space import DiskSpace, is_full
-from storage.errors import Forbidden, HubError, Moved, Unauthenticated, Unavailable
+from storage.errors import Forbidden, HubError, Moved, Unavailable
 from storage.records import ANONYMOUS, Access, Principal, Repo, RepoKind, RepoName
 
 log = logging.getLogger(__name__)
@@ -79,21 +78,22 @@ class Endpoint:
     kind: RepoKind | None = None
     needs_session: bool = False  # only a browser session or password will do (minting tokens)
     creates: bool = False  # who may create a missing repository of the path is let in to do so
-    checks_itself: bool = False  # the credential is none of the doorman's: the view checks it
+    checks_itself: bool = False  # the credential is none that the gate knows: the view checks it
     most_bytes: int | None = None  # of a body; None: what JSON may have
 
 
-class Doorman(Protocol):
-    """Turns the credentials of a request into a Principal; raises Unauthenticated for wrong ones, Throttled for too many guesses."""
+class Gate(Protocol):
+    """What a surface asks before it does anything: who the caller is, and whether the caller may."""
 
-    def admit(self, headers: Mapping[str, str], cookies: Mapping[str, str], address: str) -> Principal: ...
+    def admit(self, headers: Mapping[str, str], cookies: Mapping[str, str], address: str) -> Principal:
+        """Raises Unauthenticated for wrong credentials, Throttled for too many guesses."""
 
+    def authorize(self, principal: Principal, name: RepoName | None, needs: Access, *, creates: bool = False) -> Repo | None:
+        """The repository called `name`, if the caller may do `needs` with it. Without a name: nothing, if the caller is signed in with
+        a credential of at least that scope. None also where nothing has the name, and a caller who may create it asks with `creates`.
 
-class RepoFinder(Protocol):
-    def find(self, name: RepoName) -> Repo | None: ...
-
-    def find_moved(self, name: RepoName) -> Repo | None:
-        """The repository that had this name before it was moved."""
+        Raises Moved for the old name of a repository (to those who may read it), Unauthenticated, RepoNotFound and Forbidden.
+        """
 
 
 # Where a git client finds a repository, with and without `.git`; below these lie Smart HTTP and LFS.
@@ -125,12 +125,12 @@ def as_refusal(request: web.Request, error: OSError) -> HubError:
     return request.app[SPACE].full()
 
 
-def add_endpoints(app: web.Application, rows: Iterable[Endpoint], doorman: Doorman, repos: RepoFinder) -> None:
+def add_endpoints(app: web.Application, rows: Iterable[Endpoint], gate: Gate) -> None:
     """Register every row. A GET row answers HEAD too, without a body, unless the path has a row of its own for it."""
     table = list(rows)
     have_head = {row.path for row in table if row.method in ("HEAD", "*")}
     for row in table:
-        handler = _wrap(row, doorman, repos)
+        handler = _wrap(row, gate)
         for method in ("GET", "HEAD") if row.method == "GET" and row.path not in have_head else (row.method,):
             app.router.add_route(method, row.path, handler, expect_handler=continue_later)
     app.on_response_prepare.append(_leave_out_body)
@@ -142,8 +142,8 @@ async def _leave_out_body(request: web.Request, response: web.StreamResponse) ->
         request.writer.length = 0
 
 
-def _wrap(row: Endpoint, doorman: Doorman, repos: RepoFinder) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    serve = _serving(row, doorman, repos)
+def _wrap(row: Endpoint, gate: Gate) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    serve = _serving(row, gate)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
@@ -160,18 +160,18 @@ def _wrap(row: Endpoint, doorman: Doorman, repos: RepoFinder) -> Callable[[web.R
     return handle
 
 
-def _serving(row: Endpoint, doorman: Doorman, repos: RepoFinder) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _serving(row: Endpoint, gate: Gate) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     handler = row.handler
     if not isinstance(handler, InThread):
 
         async def admit_and_handle(request: web.Request) -> web.StreamResponse:
-            return await handler(request, await asyncio.to_thread(_admit, row, request, doorman, repos))
+            return await handler(request, await asyncio.to_thread(_admit, row, request, gate))
 
         return admit_and_handle
     read = handler.read
 
     def admit_and_read(request: web.Request) -> Answer:
-        return read(request, _admit(row, request, doorman, repos))
+        return read(request, _admit(row, request, gate))
 
     async def send(request: web.Request) -> web.StreamResponse:
         answer = await asyncio.to_thread(admit_and_read, request)
@@ -180,25 +180,24 @@ def _serving(row: Endpoint, doorman: Doorman, repos: RepoFinder) -> Callable[[we
     return send
 
 
-def _admit(row: Endpoint, request: web.Request, doorman: Doorman, repos: RepoFinder) -> Call:
+def _admit(row: Endpoint, request: web.Request, gate: Gate) -> Call:
     """Who asks, then whether they may, then how much they announce: nothing of the body was read by then."""
-    call = _let_in(row, request, doorman, repos)
+    call = _let_in(row, request, gate)
     check_declared(request, request.client_max_size if row.most_bytes is None else row.most_bytes)
     return call
 
 
-def _let_in(row: Endpoint, request: web.Request, doorman: Doorman, repos: RepoFinder) -> Call:
+def _let_in(row: Endpoint, request: web.Request, gate: Gate) -> Call:
     if row.checks_itself:
         return Call(ANONYMOUS, None)
-    principal = doorman.admit(request.headers, request.cookies, asker(request).address)
+    principal = gate.admit(request.headers, request.cookies, asker(request).address)
     if not principal.is_anonymous and "Authorization" not in request.headers:
         principal = _by_cookie(request, principal)
     if "name" in request.match_info and "ns" in request.match_info:
-        return _find(row, request, principal, repos)
-    if row.needs > Access.NONE and principal.is_anonymous:
-        raise Unauthenticated("Sign in first: send an access token as 'Authorization: Bearer <token>'.")
-    if principal.scope.access < row.needs:
-        raise Forbidden(missing_scope(principal, row.needs))
+        name = _named(row, request)
+        repo = gate.authorize(principal, name, row.needs, creates=row.creates)
+        return Call(principal, repo, name if repo is None else None)
+    gate.authorize(principal, None, row.needs)
     if row.needs_session and not principal.from_session:
         raise Forbidden("A token may not do this. Sign in with your password.")
     return Call(principal, None)
@@ -217,17 +216,6 @@ def _by_cookie(request: web.Request, principal: Principal) -> Principal:
     if is_safe:
         return ANONYMOUS
     raise Forbidden("This request comes from another site. Open the hub itself, or use an access token.")
-
-
-def _find(row: Endpoint, request: web.Request, principal: Principal, repos: RepoFinder) -> Call:
-    """Raises Moved for the old name of a repository, to those who may read what it leads to."""
-    name = _named(row, request)
-    repo = repos.find(name)
-    if repo is None and (moved := repos.find_moved(name)) is not None and decide(principal, moved) >= Access.READ:
-        raise Moved(f"{name.full} is called {moved.name.full} now.", moved.name.full)
-    if repo is None and row.creates and may_create_in(principal, name.namespace):
-        return Call(principal, None, name)
-    return Call(principal, require(principal, repo, name, row.needs))
 
 
 def _redirect(request: web.Request, error: Moved) -> web.Response:
