@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from accounts.access import decide, may_create_in, missing_scope, require
-from accounts.doorman import Gatekeeper
-from accounts.repos import Repos
+from accounts.identity.authenticator import Authenticator
+from accounts.repositories import Repositories
 from storage.errors import Forbidden, Moved, Unauthenticated
 from storage.records import Access, Principal, Repo, RepoName
 
@@ -12,7 +12,7 @@ from storage.records import Access, Principal, Repo, RepoName
 class AccessControl:
     """A Gate (httpapi.endpoint) over the accounts and repositories of the database."""
 
-    def __init__(self, authenticator: Gatekeeper, repositories: Repos) -> None:
+    def __init__(self, authenticator: Authenticator, repositories: Repositories) -> None:
         self._authenticator = authenticator
         self._repositories = repositories
 

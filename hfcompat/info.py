@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from accounts.repos import Repos
+from accounts.repositories import Repositories
 from gitserver.browse import Browser, Snapshot
 from hfcompat import wire
 from hfcompat.reading.card import Cards, tags_of
@@ -25,7 +25,7 @@ _UNSCANNED = {"scansDone": False, "filesWithIssues": []}
 
 
 class InfoViews:
-    def __init__(self, repos: Repos, browser: Browser, limits: Limits, origin: Callable[[web.Request], str]) -> None:
+    def __init__(self, repos: Repositories, browser: Browser, limits: Limits, origin: Callable[[web.Request], str]) -> None:
         self._repos = repos
         self._browser = browser
         self._cards = Cards(browser, limits)

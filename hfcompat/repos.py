@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from accounts.access import may_create_in, require
-from accounts.repos import Repos
+from accounts.repositories import Repositories
 from gitserver.commit.committer import Committer
 from gitserver.commit.initial import Beginning
 from gitserver.objects import ObjectStores
@@ -33,7 +33,7 @@ _HEADS = b"refs/heads/"
 class RepoViews:
     def __init__(
         self,
-        repos: Repos,
+        repos: Repositories,
         packs: PackStore,
         objects: ObjectStores,
         committer: Committer,

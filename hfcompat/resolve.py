@@ -10,13 +10,7 @@ from gitserver.browse import Browser, Snapshot
 from hfcompat import wire
 from httpapi.endpoint import Call, Endpoint, InThread
 from httpapi.errors import render_json
-from httpapi.ranges import (
-    Content,
-    Download,
-    answer,
-    is_conditional,
-    redirect,
-)
+from httpapi.ranges import Content, Download, answer, is_conditional, redirect
 from lfs.sources import content_of, link_of
 from storage.blobs.base import BlobStore
 from storage.errors import EntryNotFound, ObjectNotFound

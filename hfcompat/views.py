@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from accounts.repos import Repos
+from accounts.repositories import Repositories
 from gitserver.browse import Browser
 from gitserver.commit.committer import Committer
 from gitserver.history.paths import PathHistory
@@ -32,7 +32,7 @@ class HfViews:
 
     def __init__(
         self,
-        repos: Repos,
+        repos: Repositories,
         packs: PackStore,
         objects: ObjectStores,
         browser: Browser,

@@ -14,9 +14,9 @@ from urllib.parse import parse_qs, quote
 
 from aiohttp import web
 
-from accounts.wire import iso
 from httpapi import endpoint
 from httpapi.bodies import read_all, read_json
+from httpapi.shapes import iso
 from lfs.pointer import Pointer, serialize
 from storage.errors import Forbidden, Invalid, RepoNotFound, TooLarge, Unsupported
 from storage.limits import Limits

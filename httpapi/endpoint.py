@@ -38,8 +38,10 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
-    """Who asks, and what he typed, as the connection tells, or the proxy in front where the operator trusts it."""
+class ClientAddress:
+    """Where a request comes from and which address the client typed: as the connection tells, or the proxy in front where the operator
+    trusts it.
+    """
 
     address: str
     scheme: str
@@ -109,13 +111,13 @@ API_REPO = f"/api/{KINDS}/{{ns}}/{{name}}"
 
 STOPPING = web.AppKey("stopping", asyncio.Event)
 OWN_ORIGINS = web.AppKey("own_origins", frozenset[str])  # whose pages may use the session cookie, beside the one that is asked
-ASKER = web.RequestKey("asker", Asker)
+CLIENT_ADDRESS = web.RequestKey("client_address", ClientAddress)
 SPACE = web.AppKey("space", DiskSpace)
 
 
-def asker(request: web.Request) -> Asker:
+def client_address(request: web.Request) -> ClientAddress:
     """As the assembly found out, else as the connection tells."""
-    return request.get(ASKER) or Asker(request.remote or "", request.scheme, request.host)
+    return request.get(CLIENT_ADDRESS) or ClientAddress(request.remote or "", request.scheme, request.host)
 
 
 def as_refusal(request: web.Request, error: OSError) -> HubError:
@@ -190,7 +192,7 @@ def _admit(row: Endpoint, request: web.Request, gate: Gate) -> Call:
 def _let_in(row: Endpoint, request: web.Request, gate: Gate) -> Call:
     if row.checks_itself:
         return Call(ANONYMOUS, None)
-    principal = gate.admit(request.headers, request.cookies, asker(request).address)
+    principal = gate.admit(request.headers, request.cookies, client_address(request).address)
     if not principal.is_anonymous and "Authorization" not in request.headers:
         principal = _by_cookie(request, principal)
     if "name" in request.match_info and "ns" in request.match_info:
@@ -207,7 +209,7 @@ def _by_cookie(request: web.Request, principal: Principal) -> Principal:
     """Whom a session's cookie stands for. To a script of another site it is nobody, so that such a script reads only what everybody
     may; links from elsewhere are followed as usual. Raises Forbidden where another site would change something.
     """
-    who, is_safe = asker(request), request.method in ("GET", "HEAD")
+    who, is_safe = client_address(request), request.method in ("GET", "HEAD")
     if is_safe and "Origin" not in request.headers:
         return principal
     known: frozenset[str] = request.app.get(OWN_ORIGINS, frozenset())

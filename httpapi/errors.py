@@ -2,9 +2,17 @@
 
 from aiohttp import web
 
-from storage.errors import AlreadyExists, EntryNotFound, HubError, RepoNotFound, RevisionNotFound, Throttled, Unauthenticated, Unavailable
-
-WRONG_CREDENTIALS = "Invalid credentials in Authorization header"  # the client compares this text
+from storage.errors import (
+    WRONG_CREDENTIALS,
+    AlreadyExists,
+    EntryNotFound,
+    HubError,
+    RepoNotFound,
+    RevisionNotFound,
+    Throttled,
+    Unauthenticated,
+    Unavailable,
+)
 
 _CODES: dict[type[HubError], str] = {
     RepoNotFound: "RepoNotFound",

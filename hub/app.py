@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from accounts.keys.views import KeyViews
-from accounts.views import AccountViews
 from gitserver.bundles.views import BundleViews
 from gitserver.http.go_import import go_import_page
 from gitserver.protocol.bundle_uri import Offer
@@ -20,14 +18,7 @@ from gitserver.views import GitViews
 from hfcompat.reading.one_word import OneWordViews
 from hfcompat.views import HfViews
 from httpapi.bodies import PACE, Pace, finish_body
-from httpapi.endpoint import (
-    ASKER,
-    OWN_ORIGINS,
-    SPACE,
-    STOPPING,
-    Endpoint,
-    add_endpoints,
-)
+from httpapi.endpoint import CLIENT_ADDRESS, OWN_ORIGINS, SPACE, STOPPING, Endpoint, add_endpoints
 from httpapi.errors import render_json
 from hub import VERSION
 from hub.cors import add_cors, answer_options, own_origins
@@ -40,6 +31,8 @@ from hub.services import Services
 from hub.site.home import HomeViews
 from hub.site.page import render_missing, wants_html
 from hub.site.repository import RepositoryViews
+from hubapi.auth import AccountViews
+from hubapi.ssh_keys import KeyViews
 from lfs.batch import Batch
 from lfs.direct import DirectUploads
 from lfs.locks.views import LockViews
@@ -79,7 +72,7 @@ def endpoints(services: Services) -> list[Endpoint]:
         services.users,
         services.tokens,
         services.accounts.sessions,
-        services.gatekeeper,
+        services.authenticator,
         limits,
         VERSION,
         may_register=services.settings.may_register,
@@ -157,7 +150,7 @@ async def _around(request: web.Request, handler: Callable[[web.Request], Awaitab
     given = request.headers.get("X-Request-Id") or request.headers.get("X-Amzn-Trace-Id") or ""
     request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
     request["request_id"] = request_id
-    asker = request[ASKER] = request.app[_ORIGIN].asker(request)
+    client = request[CLIENT_ADDRESS] = request.app[_ORIGIN].client_address(request)
     key = id(request)
     started = time.perf_counter()
     status = 500
@@ -173,7 +166,7 @@ async def _around(request: web.Request, handler: Callable[[web.Request], Awaitab
         return web.Response(status=status)
     finally:
         request.app[RUNNING].discard(key)
-        log_request(log, request.method, request.path, status, started, request_id, asker.address)
+        log_request(log, request.method, request.path, status, started, request_id, client.address)
 
 
 async def _answer(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 from aiohttp import web
 
-from httpapi.endpoint import Asker
+from httpapi.endpoint import ClientAddress
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?")
 
@@ -19,17 +19,17 @@ class Origin:
         """Scheme, host and port, without a slash at the end."""
         if self._base_url:
             return self._base_url
-        asker = self.asker(request)
-        return f"{asker.scheme}://{asker.host}"
+        address = self.client_address(request)
+        return f"{address.scheme}://{address.host}"
 
-    def asker(self, request: web.Request) -> Asker:
+    def client_address(self, request: web.Request) -> ClientAddress:
         address, scheme, host = request.remote or "", request.scheme, request.host
         if self.trusts_proxy:
             address = _last_hop(request.headers.getall("X-Forwarded-For", []), address)
             scheme = request.headers.get("X-Forwarded-Proto", scheme)
             host = request.headers.get("X-Forwarded-Host", host)
         scheme = scheme if scheme in ("http", "https") else "http"
-        return Asker(address, scheme, host if _HOST.fullmatch(host) else "localhost")
+        return ClientAddress(address, scheme, host if _HOST.fullmatch(host) else "localhost")
 
 
 def _last_hop(forwarded: list[str], otherwise: str) -> str:

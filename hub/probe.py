@@ -7,12 +7,7 @@ from contextlib import suppress
 from aiohttp import web
 
 from httpapi.bodies import invite
-from httpapi.endpoint import (
-    STOPPING,
-    Call,
-    Endpoint,
-    asker,
-)
+from httpapi.endpoint import STOPPING, Call, Endpoint, client_address
 from httpapi.errors import render_json
 from hub.origin import Origin
 from storage.records import Access
@@ -33,7 +28,7 @@ class ProbeViews:
         ]
 
     async def echo(self, request: web.Request, call: Call) -> web.Response:
-        who = asker(request)
+        who = client_address(request)
         seen = {
             "url": self._origin.of(request),
             "path": request.raw_path[:_PATH_CHARACTERS],

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accounts.access_control import AccessControl
-from accounts.doorman import Gatekeeper
+from accounts.identity.authenticator import Authenticator
+from accounts.identity.passwords import Passwords
 from accounts.identity.revocations import Revocations
-from accounts.keys.keys import SshKeys
-from accounts.passwords import Passwords
-from accounts.repos import Repos
-from accounts.sessions import Sessions
-from accounts.throttle import Throttle
-from accounts.tokens import Tokens
-from accounts.users import Users
+from accounts.identity.sessions import Sessions
+from accounts.identity.throttle import Throttle
+from accounts.identity.tokens import Tokens
+from accounts.identity.users import Users
+from accounts.keys.ssh_keys import SshKeys
+from accounts.repositories import Repositories
 from gitserver.browse import Browser
 from gitserver.bundles.bundles import Bundles
 from gitserver.bundles.links import BundleLinks
@@ -88,7 +88,7 @@ class Accounts:
     tokens: Tokens
     sessions: Sessions
     keys: SshKeys
-    gatekeeper: Gatekeeper
+    authenticator: Authenticator
     access: AccessControl
 
 
@@ -111,7 +111,7 @@ class Services:
     packs: PackStore
     versions: VersionStore
     accounts: Accounts
-    repos: Repos
+    repos: Repositories
     objects: ObjectStores
     packing: PackWork
     bundles: Bundles
@@ -158,8 +158,8 @@ class Services:
         return self.accounts.keys
 
     @property
-    def gatekeeper(self) -> Gatekeeper:
-        return self.accounts.gatekeeper
+    def authenticator(self) -> Authenticator:
+        return self.accounts.authenticator
 
     @property
     def access(self) -> AccessControl:
@@ -195,7 +195,7 @@ def build(settings: Settings) -> Services:
     database, stores = open_database(settings, data), open_stores(settings, data, limits)
     packs, prepared = open_packs(settings, stores, data, database)
     objects, possession = ObjectStores(packs, prepared), Possession(database, stores.blobs)
-    repos, secret = Repos(database), signing_key(settings, data)
+    repos, secret = Repositories(database), signing_key(settings, data)
     around = Around(database, stores, packs, objects, possession, repos)
     versions = open_versions(settings, limits, around)
     packing, mirrors = open_packing(settings, packs, objects, versions, prepared), Mirrors(database, Seal(secret))
@@ -232,12 +232,12 @@ def open_packs(settings: Settings, stores: Stores, data: Path, database: Databas
     return packs, FileCache(data / "prepared", settings.prepared_bytes)
 
 
-def open_accounts(database: Database, limits: Limits, repos: Repos) -> Accounts:
+def open_accounts(database: Database, limits: Limits, repos: Repositories) -> Accounts:
     revocations, sessions = Revocations(database), Sessions(database, limits.session_seconds)
     users, tokens = Users(database, Passwords(), revocations), Tokens(database, revocations)
     keys = SshKeys(database, tokens, limits.ssh_keys, revocations)
-    gatekeeper = Gatekeeper(users, tokens, sessions, Throttle(database, limits), revocations)
-    return Accounts(users, tokens, sessions, keys, gatekeeper, AccessControl(gatekeeper, repos))
+    authenticator = Authenticator(users, tokens, sessions, Throttle(database, limits), revocations)
+    return Accounts(users, tokens, sessions, keys, authenticator, AccessControl(authenticator, repos))
 
 
 def open_ref_work(settings: Settings, around: Around, versions: VersionStore, packing: PackWork, mirrors: Mirrors) -> RefWork:

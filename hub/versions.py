@@ -4,7 +4,7 @@ import logging
 import secrets
 from dataclasses import dataclass
 
-from accounts.repos import Repos
+from accounts.repositories import Repositories
 from gitserver.bridge.contents import GitContents
 from gitserver.bridge.intake import Intake
 from gitserver.objects import ObjectStores
@@ -31,7 +31,7 @@ class Around:
     packs: PackStore
     objects: ObjectStores
     possession: Possession
-    repos: Repos
+    repos: Repositories
 
 
 def open_versions(settings: Settings, limits: Limits, around: Around) -> VersionStore:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from aiohttp import web
 
-from accounts.repos import Repos
+from accounts.repositories import Repositories
 from httpapi.bodies import batches
 from lfs.actions import Actions, Grant, Verb
 from lfs.wire import Unprocessable
@@ -19,12 +19,12 @@ class Sink(Protocol):
     def write(self, data: bytes) -> None: ...
 
 
-async def granted(request: web.Request, verb: Verb, actions: Actions, repos: Repos) -> Grant:
+async def granted(request: web.Request, verb: Verb, actions: Actions, repos: Repositories) -> Grant:
     """`check_grant` from the loop."""
     return await asyncio.to_thread(check_grant, request, verb, actions, repos)
 
 
-def check_grant(request: web.Request, verb: Verb, actions: Actions, repos: Repos) -> Grant:
+def check_grant(request: web.Request, verb: Verb, actions: Actions, repos: Repositories) -> Grant:
     """Raises Forbidden, or NotFound when the repository is gone."""
     path, query = request.match_info, request.query
     signed = (query.get(name, "") for name in _NAMES)

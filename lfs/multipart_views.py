@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from aiohttp import web
 
-from accounts.repos import Repos
+from accounts.repositories import Repositories
 from httpapi.bodies import read_json
 from httpapi.endpoint import Call, Endpoint
 from lfs.actions import Actions, Verb
@@ -20,7 +20,7 @@ _DONE = -1.0
 
 
 class MultipartViews:
-    def __init__(self, multipart: Multipart, actions: Actions, repos: Repos, limits: Limits) -> None:
+    def __init__(self, multipart: Multipart, actions: Actions, repos: Repositories, limits: Limits) -> None:
         self._multipart = multipart
         self._actions = actions
         self._repos = repos

@@ -9,14 +9,9 @@ from typing import Any
 from aiohttp import web
 
 from accounts.access import require
-from accounts.repos import Repos
+from accounts.repositories import Repositories
 from httpapi.bodies import read_json
-from httpapi.endpoint import (
-    GIT_PATHS,
-    Call,
-    Endpoint,
-    InThread,
-)
+from httpapi.endpoint import GIT_PATHS, Call, Endpoint, InThread
 from httpapi.ranges import Download, answer
 from lfs.actions import Actions, Verb
 from lfs.batch import Batch
@@ -43,7 +38,7 @@ class LfsViews:
         possession: Possession,
         actions: Actions,
         blobs: BlobStore,
-        repos: Repos,
+        repos: Repositories,
         limits: Limits,
         origin: Callable[[web.Request], str],
         create: Callable[[Principal, RepoName], Repo] | None = None,

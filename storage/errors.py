@@ -29,6 +29,8 @@
 A message says what happened, to what, and what to do next. It never holds a secret.
 """
 
+WRONG_CREDENTIALS = "Invalid credentials in Authorization header"  # huggingface_hub compares this text
+
 
 class HubError(Exception):
     """Root of the tree; `status` is the HTTP status that fits, whatever the dialect around it."""

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from unittest import mock
 
-from accounts.passwords import Passwords
+from accounts.identity.passwords import Passwords
 from hub.services import Services, build
 from hub.settings import Settings
 from storage.records import Scope

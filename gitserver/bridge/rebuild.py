@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from accounts.repos import Repos
-from accounts.users import Users
+from accounts.identity.users import Users
+from accounts.repositories import Repositories
 from gitserver.objects import Kind, ObjectStores
 from lfs.pointer import MOST_BYTES, parse
 from lfs.possession import Possession
@@ -19,7 +19,7 @@ class Rebuild:
     def __init__(
         self,
         users: Users,
-        repos: Repos,
+        repos: Repositories,
         packs: PackStore,
         objects: ObjectStores,
         possession: Possession,

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from accounts.repos import Repos
+from accounts.repositories import Repositories
 from gitserver.bundles.bundles import Bundles
 from gitserver.bundles.links import PATH
 from gitserver.errors import render_git
@@ -15,7 +15,7 @@ _HEADERS = {"Content-Type": "application/x-git-bundle", "Content-Disposition": "
 
 
 class BundleViews:
-    def __init__(self, bundles: Bundles, repos: Repos) -> None:
+    def __init__(self, bundles: Bundles, repos: Repositories) -> None:
         self._bundles = bundles
         self._repos = repos
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accounts.access import decide
-from accounts.repos import Repos
-from accounts.users import Users
+from accounts.identity.users import Users
+from accounts.repositories import Repositories
 from gitserver.mirror.large import LargeSource
 from gitserver.mirror.mirrors import Mirror, Mirrors
 from gitserver.mirror.plan import Plan, make_plan, missing, newest
@@ -41,7 +41,7 @@ class Here:
     """Where the hub keeps what is fetched. `pusher` takes updates of mirrors, and old odd objects."""
 
     users: Users
-    repos: Repos
+    repos: Repositories
     objects: ObjectStores
     packs: PackStore
     versions: VersionStore

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from accounts.access import may_create_in, require
-from accounts.repos import Repos
+from accounts.repositories import Repositories
 from gitserver.mirror.mirrors import Mirror, Mirrors
 from httpapi.bodies import read_json
 from httpapi.endpoint import Call, Endpoint
@@ -29,7 +29,9 @@ _KINDS = "/api/{kinds:models|datasets|spaces}"
 
 
 class MirrorViews:
-    def __init__(self, mirrors: Mirrors, jobs: Jobs, repos: Repos, versions: VersionStore, limits: Limits, *, allow_private: bool) -> None:
+    def __init__(
+        self, mirrors: Mirrors, jobs: Jobs, repos: Repositories, versions: VersionStore, limits: Limits, *, allow_private: bool
+    ) -> None:
         self._mirrors = mirrors
         self._jobs = jobs
         self._repos = repos
@@ -130,7 +132,7 @@ def checked_interval(seconds: object, limits: Limits) -> int:
     return seconds
 
 
-def find_or_create(repos: Repos, versions: VersionStore, principal: Principal, name: RepoName, *, is_private: bool) -> Repo:
+def find_or_create(repos: Repositories, versions: VersionStore, principal: Principal, name: RepoName, *, is_private: bool) -> Repo:
     """Raises what `require` and `create` raise."""
     repo = repos.find(name)
     if repo is not None:

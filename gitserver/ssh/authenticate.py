@@ -2,7 +2,7 @@
 
 import json
 
-from accounts.keys.keys import SshKeys
+from accounts.keys.ssh_keys import SshKeys
 from gitserver.ssh.entry import Visit
 from storage.limits import Limits
 from storage.records import Scope

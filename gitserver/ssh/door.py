@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, replace
 
 from accounts.access_control import AccessControl
-from accounts.keys.keys import SshKeys
+from accounts.keys.ssh_keys import SshKeys
 from gitserver.ssh.authenticate import authenticate
 from gitserver.ssh.command import Command, Verb, parse
 from gitserver.ssh.entry import Entry, Visit

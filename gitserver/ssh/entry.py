@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from accounts.access import require
 from accounts.access_control import AccessControl
-from accounts.keys.keys import KeyHolder, SshKeys
+from accounts.keys.ssh_keys import KeyHolder, SshKeys
 from gitserver.ssh.command import Command, Verb
 from storage.errors import Forbidden, Moved, Unauthenticated
 from storage.records import Access, Principal, Repo, RepoName

@@ -13,8 +13,8 @@ from ipaddress import ip_address
 
 import asyncssh
 
-from accounts.keys.keys import KeyHolder
 from accounts.keys.public_key import fingerprint
+from accounts.keys.ssh_keys import KeyHolder
 from gitserver.ssh.door import Door, Guest
 from gitserver.ssh.session import Channel, Session
 from storage.errors import HubError

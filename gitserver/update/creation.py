@@ -6,7 +6,7 @@ Git asks several times before it pushes: until something is sent, all answers ar
 import logging
 
 from accounts.access import require
-from accounts.repos import Repos
+from accounts.repositories import Repositories
 from storage.errors import AlreadyExists, Unavailable
 from storage.recent import Recent
 from storage.records import Access, Principal, Repo, RepoName
@@ -18,7 +18,7 @@ _KEPT = 1000
 
 
 class PushCreation:
-    def __init__(self, repos: Repos, versions: VersionStore) -> None:
+    def __init__(self, repos: Repositories, versions: VersionStore) -> None:
         self._repos = repos
         self._versions = versions
         self._made: Recent[str, bool] = Recent(_KEPT)

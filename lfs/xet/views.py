@@ -14,8 +14,8 @@ from functools import partial
 from aiohttp import web
 
 from accounts.access import require
-from accounts.repos import Repos
-from accounts.users import Users
+from accounts.identity.users import Users
+from accounts.repositories import Repositories
 from httpapi.bodies import batches, read_all
 from httpapi.endpoint import Call, Endpoint, as_refusal
 from httpapi.errors import render_json
@@ -44,7 +44,7 @@ class _Caller:
 
 class XetViews:
     def __init__(
-        self, ingest: XetIngest, tokens: XetTokens, users: Users, repos: Repos, limits: Limits, quick_seconds: float = 5.0
+        self, ingest: XetIngest, tokens: XetTokens, users: Users, repos: Repositories, limits: Limits, quick_seconds: float = 5.0
     ) -> None:
         self._ingest = ingest
         self._tokens = tokens

@@ -16,16 +16,8 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.errors import (
-    DeadlockDetected,
-    ForeignKeyViolation,
-    InsufficientPrivilege,
-    SerializationFailure,
-    UniqueViolation,
-)
-from psycopg.errors import (
-    DiskFull as ServerDiskFull,
-)
+from psycopg.errors import DeadlockDetected, ForeignKeyViolation, InsufficientPrivilege, SerializationFailure, UniqueViolation
+from psycopg.errors import DiskFull as ServerDiskFull
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 

@@ -11,13 +11,7 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
 from httpapi.bodies import CHUNK
-from httpapi.endpoint import (
-    STOPPING,
-    Call,
-    Endpoint,
-    InThread,
-    add_endpoints,
-)
+from httpapi.endpoint import STOPPING, Call, Endpoint, InThread, add_endpoints
 from httpapi.errors import render_json
 from httpapi.ranges import Content, Download, answer
 from storage.errors import NotFound

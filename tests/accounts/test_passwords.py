@@ -2,7 +2,7 @@
 
 from argon2 import extract_parameters
 
-from accounts.passwords import Passwords
+from accounts.identity.passwords import Passwords
 
 
 def test_who_is_not_there_takes_as_long() -> None:

@@ -35,7 +35,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def admit(services: Services, authorization: str) -> Principal:
-    return services.gatekeeper.admit({"Authorization": authorization}, {}, "192.0.2.1")
+    return services.authenticator.admit({"Authorization": authorization}, {}, "192.0.2.1")
 
 
 def basic(name: str, secret: str) -> str:
@@ -92,4 +92,4 @@ def test_h14_a_new_password_ends_the_sessions_of_the_old_one(services: Services)
     cookie = services.accounts.sessions.start(ann.id)
     services.users.set_password("ann", "another password")
 
-    assert services.gatekeeper.admit({}, {"session_id": cookie}, "192.0.2.1").is_anonymous
+    assert services.authenticator.admit({}, {"session_id": cookie}, "192.0.2.1").is_anonymous

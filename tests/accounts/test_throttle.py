@@ -14,13 +14,13 @@ def test_ten_wrong_passwords_close_an_account_for_a_while(services: Any) -> None
     token = services.tokens.create(user.id, "t", Scope.READ)
     for number in range(services.limits.guesses_account):
         with pytest.raises(Unauthenticated):
-            services.gatekeeper.sign_in("Ann", "wrong guess", f"192.0.2.{number}")
+            services.authenticator.sign_in("Ann", "wrong guess", f"192.0.2.{number}")
 
     with pytest.raises(Throttled) as refused:
-        services.gatekeeper.sign_in("ann", "long enough", "192.0.2.99")
+        services.authenticator.sign_in("ann", "long enough", "192.0.2.99")
     assert refused.value.retry_after == services.limits.guess_window_seconds
-    assert services.gatekeeper.sign_in("ben", "long enough", "192.0.2.99").name == "ben"
-    admitted = services.gatekeeper.admit({"Authorization": f"Bearer {token.text}"}, {}, "192.0.2.1")
+    assert services.authenticator.sign_in("ben", "long enough", "192.0.2.99").name == "ben"
+    admitted = services.authenticator.admit({"Authorization": f"Bearer {token.text}"}, {}, "192.0.2.1")
     assert admitted.name == "ann"
 
 
@@ -29,8 +29,8 @@ def test_an_address_that_guesses_tokens_is_slowed_down_but_a_right_token_still_w
     token = services.tokens.create(user.id, "t", Scope.READ)
     for number in range(services.limits.guesses_address):
         with pytest.raises(Unauthenticated):
-            services.gatekeeper.admit({"Authorization": f"Bearer hf_{number}"}, {}, "192.0.2.7")
+            services.authenticator.admit({"Authorization": f"Bearer hf_{number}"}, {}, "192.0.2.7")
 
     with pytest.raises(Throttled):
-        services.gatekeeper.admit({"Authorization": "Bearer hf_more"}, {}, "192.0.2.7")
-    assert services.gatekeeper.admit({"Authorization": f"Bearer {token.text}"}, {}, "192.0.2.7").name == "ann"
+        services.authenticator.admit({"Authorization": "Bearer hf_more"}, {}, "192.0.2.7")
+    assert services.authenticator.admit({"Authorization": f"Bearer {token.text}"}, {}, "192.0.2.7").name == "ann"

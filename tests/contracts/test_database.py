@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from accounts.passwords import Passwords
-from accounts.repos import Repos
-from accounts.users import Users
+from accounts.identity.passwords import Passwords
+from accounts.identity.users import Users
+from accounts.repositories import Repositories
 from storage.database.base import Database, Tx
 from storage.errors import AlreadyExists, HubError, Invalid, RepoNotFound, Unavailable
 from storage.records import RepoKind, RepoName, Scope
@@ -186,7 +186,7 @@ def test_a_name_is_given_once_to_many_who_ask_at_once(database: Database, open_r
     assert all("already exists" in message for message in refused)
     owner = make_user(database, "ben").principal(Scope.WRITE, from_session=False)
     name = RepoName(RepoKind.MODEL, "ben", "r")
-    refused = at_once(lambda rows: Repos(rows).create(owner, name, is_private=False), databases)
+    refused = at_once(lambda rows: Repositories(rows).create(owner, name, is_private=False), databases)
 
     assert len(refused) == 5
     assert all("already created" in message for message in refused)
@@ -195,9 +195,9 @@ def test_a_name_is_given_once_to_many_who_ask_at_once(database: Database, open_r
 def test_a_repository_is_moved_once(database: Database, open_rows: Open) -> None:
     databases = [database, *(open_rows() for _ in range(5))]
     owner = make_user(database, "ben").principal(Scope.WRITE, from_session=False)
-    repo = Repos(database).create(owner, RepoName(RepoKind.MODEL, "ben", "old"), is_private=False)
-    refused = at_once(lambda rows: Repos(rows).move(owner, repo, RepoName(RepoKind.MODEL, "ben", secrets.token_hex(4))), databases)
-    moved = Repos(database).find_moved(repo.name)
+    repo = Repositories(database).create(owner, RepoName(RepoKind.MODEL, "ben", "old"), is_private=False)
+    refused = at_once(lambda rows: Repositories(rows).move(owner, repo, RepoName(RepoKind.MODEL, "ben", secrets.token_hex(4))), databases)
+    moved = Repositories(database).find_moved(repo.name)
 
     assert len(refused) == 5
     assert moved is not None

@@ -74,4 +74,4 @@ def test_the_address_is_what_the_trusted_proxy_added(forwarded: list[str], trust
     for value in forwarded:
         request.headers.add("X-Forwarded-For", value)
 
-    assert Origin("", trust_proxy=trust).asker(request).address == expected  # type: ignore[arg-type]
+    assert Origin("", trust_proxy=trust).client_address(request).address == expected  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from hub.command.line import make_parser
 from hub.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
-PACKAGES = ("accounts", "gitserver", "hfcompat", "httpapi", "hub", "lfs", "storage")
+PACKAGES = ("accounts", "gitserver", "hfcompat", "httpapi", "hub", "hubapi", "lfs", "storage")
 BANNED = {"utils", "util", "helpers", "helper", "common", "misc_utils", "manager"}
 FUNCTION_LINES, FILE_LINES, FOLDER_MODULES, FOLDER_DEPTH = 40, 400, 14, 3
 

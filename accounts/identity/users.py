@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from accounts.identity.names import check_account_name
+from accounts.identity.passwords import Passwords
 from accounts.identity.revocations import Revocations
-from accounts.passwords import Passwords
 from storage.database.base import Database, Row, Tx
 from storage.errors import AlreadyExists, Invalid, NotFound
 from storage.records import Principal, Scope

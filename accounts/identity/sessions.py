@@ -3,8 +3,8 @@
 import secrets
 import time
 
-from accounts.tokens import token_hash
-from accounts.users import row_user
+from accounts.identity.tokens import token_hash
+from accounts.identity.users import row_user
 from storage.database.base import Database, Tx
 from storage.records import Principal, Scope
 

@@ -5,9 +5,9 @@ import time
 from dataclasses import dataclass
 
 from accounts.identity.revocations import Revocations
+from accounts.identity.tokens import NewToken, Tokens
+from accounts.identity.users import row_user
 from accounts.keys.public_key import PublicKey
-from accounts.tokens import NewToken, Tokens
-from accounts.users import row_user
 from storage.database.base import Database, Row, Tx
 from storage.errors import AlreadyExists, Invalid, NotFound
 from storage.records import Principal, Scope

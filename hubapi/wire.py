@@ -1,15 +1,13 @@
 """What the account routes read and write, as upstream KohakuHub and huggingface.co spell it."""
 
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Any
 
-from aiohttp import web
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr
 
-from accounts.tokens import Token
-from httpapi.bodies import read_json
-from storage.errors import Invalid
-from storage.limits import Limits
+from accounts.identity.tokens import Token
+from accounts.keys.ssh_keys import SshKey
+from httpapi.shapes import iso
 from storage.records import Principal, Scope
 
 
@@ -24,29 +22,15 @@ class Login(BaseModel):
     password: SecretStr
 
 
+class AddKey(BaseModel):
+    key: str
+    title: str = ""
+
+
 class CreateToken(BaseModel):
     name: str
     scope: Scope = Scope.WRITE
     expires_at: datetime | None = None
-
-
-M = TypeVar("M", bound=BaseModel)
-
-
-async def read(request: web.Request, model: type[M], limits: Limits) -> M:
-    """The JSON body as `model`; raises Invalid that names the first wrong field."""
-    data = await read_json(request, limits.json_bytes)
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "body"
-        raise Invalid(f"{where}: {first['msg']}. Check the request.") from error
-
-
-def iso(micros: int) -> str:
-    """UTC microseconds as the clients parse them: 2026-01-02T03:04:05.000Z."""
-    return datetime.fromtimestamp(micros / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{micros // 1000 % 1000:03d}Z"
 
 
 def token_json(token: Token) -> dict[str, Any]:
@@ -77,4 +61,15 @@ def whoami_json(principal: Principal, version: str) -> dict[str, Any]:
         "orgs": [],
         "auth": {"type": "access_token", "accessToken": access},
         "site": {"name": "KohakuHub", "api": "kohakuhub", "version": version},
+    }
+
+
+def key_json(key: SshKey) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "title": key.title,
+        "key_type": key.kind,
+        "fingerprint": key.fingerprint,
+        "created_at": iso(key.created_at),
+        "last_used": iso(key.last_used) if key.last_used else None,
     }

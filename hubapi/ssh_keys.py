@@ -4,11 +4,11 @@ import asyncio
 
 from aiohttp import web
 
-from accounts import wire
-from accounts.keys.keys import SshKeys
-from accounts.keys.wire import AddKey, key_json
+from accounts.keys.ssh_keys import SshKeys
 from httpapi.endpoint import Call, Endpoint
 from httpapi.errors import render_json
+from httpapi.shapes import read_model
+from hubapi.wire import AddKey, key_json
 from storage.errors import Invalid
 from storage.limits import Limits
 from storage.records import Access
@@ -33,7 +33,7 @@ class KeyViews:
         return web.json_response([key_json(key) for key in keys])
 
     async def add(self, request: web.Request, call: Call) -> web.Response:
-        body = await wire.read(request, AddKey, self._limits)
+        body = await read_model(request, AddKey, self._limits)
         key = await asyncio.to_thread(self._keys.add, call.principal.user_id, body.key, body.title)
         return web.json_response(key_json(key))
 

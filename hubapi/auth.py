@@ -1,16 +1,17 @@
-"""Sign-up, sign-in and tokens: `AccountViews(users, tokens, sessions, gatekeeper, limits, version, *, may_register)`."""
+"""Sign-up, sign-in and tokens: `AccountViews(users, tokens, sessions, authenticator, limits, version, *, may_register)`."""
 
 import asyncio
 
 from aiohttp import web
 
-from accounts import wire
-from accounts.doorman import COOKIE, Gatekeeper
-from accounts.sessions import Sessions
-from accounts.tokens import Tokens
-from accounts.users import Users
-from httpapi.endpoint import Call, Endpoint, asker
+from accounts.identity.authenticator import COOKIE, Authenticator
+from accounts.identity.sessions import Sessions
+from accounts.identity.tokens import Tokens
+from accounts.identity.users import Users
+from httpapi.endpoint import Call, Endpoint, client_address
 from httpapi.errors import render_json
+from httpapi.shapes import iso, read_model
+from hubapi import wire
 from storage.errors import Forbidden, Invalid, Unauthenticated
 from storage.limits import Limits
 from storage.records import Access
@@ -22,7 +23,7 @@ class AccountViews:
         users: Users,
         tokens: Tokens,
         sessions: Sessions,
-        gatekeeper: Gatekeeper,
+        authenticator: Authenticator,
         limits: Limits,
         version: str,
         *,
@@ -31,7 +32,7 @@ class AccountViews:
         self._users = users
         self._tokens = tokens
         self._sessions = sessions
-        self._gatekeeper = gatekeeper
+        self._authenticator = authenticator
         self._limits = limits
         self._version = version
         self._may_register = may_register
@@ -55,14 +56,14 @@ class AccountViews:
     async def register(self, request: web.Request, call: Call) -> web.Response:
         if not self._may_register:
             raise Forbidden("Registration is closed here. Ask the operator for an account.")
-        body = await wire.read(request, wire.Register, self._limits)
+        body = await read_model(request, wire.Register, self._limits)
         await asyncio.to_thread(self._users.create, body.username, body.email, body.password.get_secret_value())
         return web.json_response({"success": True, "message": f"Welcome, {body.username}. You can sign in now.", "email_verified": True})
 
     async def login(self, request: web.Request, call: Call) -> web.Response:
-        body = await wire.read(request, wire.Login, self._limits)
-        who = asker(request)
-        principal = await asyncio.to_thread(self._gatekeeper.sign_in, body.username, body.password.get_secret_value(), who.address)
+        body = await read_model(request, wire.Login, self._limits)
+        who = client_address(request)
+        principal = await asyncio.to_thread(self._authenticator.sign_in, body.username, body.password.get_secret_value(), who.address)
         cookie = await asyncio.to_thread(self._sessions.start, principal.user_id)
         answer = {"success": True, "message": "Signed in.", "username": principal.name}
         response = web.json_response(answer)
@@ -82,14 +83,14 @@ class AccountViews:
         if user is None:
             raise Unauthenticated("This account is gone.")
         shown = {"id": user.id, "username": user.name, "email": user.email, "email_verified": True, "is_admin": user.is_admin}
-        return web.json_response(shown | {"created_at": wire.iso(user.created_at)})
+        return web.json_response(shown | {"created_at": iso(user.created_at)})
 
     async def list_tokens(self, request: web.Request, call: Call) -> web.Response:
         tokens = await asyncio.to_thread(self._tokens.list, call.principal.user_id)
         return web.json_response({"tokens": [wire.token_json(token) for token in tokens]})
 
     async def create_token(self, request: web.Request, call: Call) -> web.Response:
-        body = await wire.read(request, wire.CreateToken, self._limits)
+        body = await read_model(request, wire.CreateToken, self._limits)
         expires = int(body.expires_at.timestamp() * 1_000_000) if body.expires_at else None
         new = await asyncio.to_thread(self._tokens.create, call.principal.user_id, body.name, body.scope, expires)
         answer = {"success": True, "token": new.text, "token_id": new.id, "message": "Keep the token: it is not shown again."}

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from accounts.identity.revocations import Revocations
-from accounts.sessions import Sessions
-from accounts.throttle import Throttle
-from accounts.tokens import Tokens, is_token
-from accounts.users import Users
-from httpapi.errors import WRONG_CREDENTIALS
-from storage.errors import Unauthenticated
+from accounts.identity.sessions import Sessions
+from accounts.identity.throttle import Throttle
+from accounts.identity.tokens import Tokens, is_token
+from accounts.identity.users import Users
+from storage.errors import WRONG_CREDENTIALS, Unauthenticated
 from storage.records import ANONYMOUS, Principal, Scope
 
 COOKIE = "session_id"
@@ -32,7 +31,7 @@ class _Known:
     until: float
 
 
-class Gatekeeper:
+class Authenticator:
     """A Doorman (accounts.endpoint). A credential that was right is remembered for 5 seconds, so that a burst of requests asks once,
     but no longer than until it, or any other, is taken back."""
 

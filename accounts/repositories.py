@@ -13,7 +13,7 @@ from storage.records import Principal, Repo, RepoKind, RepoName
 _PAGE = 500
 
 
-class Repos:
+class Repositories:
     def __init__(self, database: Database) -> None:
         self._database = database
 

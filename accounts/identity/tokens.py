@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from accounts.identity.revocations import Revocations
-from accounts.users import row_user
+from accounts.identity.users import row_user
 from storage.database.base import Database
 from storage.errors import DiskFull, Invalid, NotFound
 from storage.records import Principal, Scope
