@@ -8,8 +8,8 @@ from itertools import islice
 from gitserver.fetch.graph import peel
 from gitserver.history.listing import list_files
 from gitserver.history.tree_table import TreeTable
-from gitserver.objects import Kind, Objects, ObjectStores
-from gitserver.parse import TreeItem
+from gitserver.objects.parse import TreeItem
+from gitserver.objects.store import Kind, Objects, ObjectStores
 from lfs.pointer import MOST_BYTES, parse
 from lfs.possession import Possession
 from storage.errors import EntryNotFound, Invalid, ObjectNotFound, RevisionNotFound

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dulwich.errors import ApplyDeltaError
 
-from gitserver.objects import Kind, Objects, ObjectStores, RawObject, object_id
+from gitserver.objects.store import Kind, Objects, ObjectStores, RawObject, object_id
 from gitserver.receive.fsck import Fsck
 from gitserver.receive.severities import STORED
 from lfs.pointer import MOST_BYTES, parse

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from dulwich.refs import Ref, check_ref_format
 
-from gitserver.commit.packfile import PackWriter
 from gitserver.fetch.graph import DEEPEST_TAG, peel
-from gitserver.merge.closed import is_closed
 from gitserver.merge.merger import Merger
-from gitserver.objects import Kind, Objects, ObjectStores
+from gitserver.objects.connectivity import is_closed
+from gitserver.objects.pack_writer import PackWriter
+from gitserver.objects.store import Kind, Objects, ObjectStores
 from gitserver.prepare.ingester import Ingester
 from gitserver.receive.commands import PushRequest
 from gitserver.receive.ingest import Ingested, Terms

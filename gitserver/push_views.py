@@ -8,7 +8,7 @@ from aiohttp import web
 
 from accounts.access import require
 from gitserver.errors import NO_CACHE, render_git
-from gitserver.pktline import side_band
+from gitserver.protocol.pktline import side_band
 from gitserver.protocol.sessions import note_client
 from gitserver.push import Pusher, PushResult
 from gitserver.receive.commands import CommandReader, PushRequest

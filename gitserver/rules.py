@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from gitserver.fetch.graph import Commits, Difference, unreachable
-from gitserver.parse import CommitNode
+from gitserver.objects.parse import CommitNode
 from storage.database.base import Database, Tx
 from storage.errors import Invalid
 from storage.records import ZERO_OID, Oid, RefUpdate

@@ -14,11 +14,11 @@ from aiohttp import web
 from accounts.access import require
 from gitserver.errors import NO_CACHE, render_git
 from gitserver.fetch.session import PackSupply, open_session
-from gitserver.objects import ObjectStores
-from gitserver.pktline import FLUSH, pkt
+from gitserver.objects.store import ObjectStores
 from gitserver.protocol import capabilities, v0, v2
 from gitserver.protocol.bands import gathered
 from gitserver.protocol.bundle_uri import Offer
+from gitserver.protocol.pktline import FLUSH, pkt
 from gitserver.update.creation import UNBORN
 from httpapi import bodies
 from httpapi.endpoint import GIT_PATHS, Call, Endpoint

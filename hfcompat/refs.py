@@ -11,12 +11,12 @@ from aiohttp import web
 
 from gitserver.browse import Browser
 from gitserver.commit.committer import Committer, signature
-from gitserver.commit.packfile import PackWriter
 from gitserver.history.counts import CommitCounts
 from gitserver.history.log import log
-from gitserver.objects import Kind, RawObject, object_id
+from gitserver.objects.pack_writer import PackWriter
+from gitserver.objects.serialize import make_commit, make_tag
+from gitserver.objects.store import Kind, RawObject, object_id
 from gitserver.push import Pusher, check_made, how_to_change_default
-from gitserver.synthesis import make_commit, make_tag
 from gitserver.update.namespaces import NO_NAME
 from hfcompat import wire
 from httpapi.endpoint import Call, Endpoint

@@ -12,7 +12,7 @@ from accounts.access import may_create_in, require
 from accounts.repositories import Repositories
 from gitserver.commit.committer import Committer
 from gitserver.commit.initial import Beginning
-from gitserver.objects import ObjectStores
+from gitserver.objects.store import ObjectStores
 from hfcompat import wire
 from hfcompat.writing.beginning import beginning_of, check_kept, is_begun
 from httpapi.endpoint import Call, Endpoint

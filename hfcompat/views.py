@@ -8,7 +8,7 @@ from accounts.repositories import Repositories
 from gitserver.browse import Browser
 from gitserver.commit.committer import Committer
 from gitserver.history.paths import PathHistory
-from gitserver.objects import ObjectStores
+from gitserver.objects.store import ObjectStores
 from gitserver.push import Pusher
 from hfcompat.commit import CommitViews
 from hfcompat.info import InfoViews

@@ -27,7 +27,7 @@ from gitserver.history.paths import PathHistory
 from gitserver.merge.merger import Merger
 from gitserver.merge.repacker import Repacker
 from gitserver.mirror.mirrors import Mirrors
-from gitserver.objects import Objects, ObjectStores
+from gitserver.objects.store import Objects, ObjectStores
 from gitserver.prepare.ingester import Ingester
 from gitserver.prepare.preparer import Preparer
 from gitserver.prepare.workshop import Workshop

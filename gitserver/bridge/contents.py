@@ -10,8 +10,8 @@ from gitserver.bridge.difference import Changed, differences
 from gitserver.bridge.intake import Intake
 from gitserver.bridge.outside import KEY_BYTES, fits
 from gitserver.bridge.path_count import check_paths
-from gitserver.objects import Kind, Objects, ObjectStores
-from gitserver.parse import TreeItem
+from gitserver.objects.parse import TreeItem
+from gitserver.objects.store import Kind, Objects, ObjectStores
 from lfs.pointer import MOST_BYTES, Pointer, parse
 from lfs.possession import Possession
 from storage.errors import ObjectNotFound

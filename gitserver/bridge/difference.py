@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gitserver.objects import Objects
-from gitserver.parse import TreeItem
+from gitserver.objects.parse import TreeItem
+from gitserver.objects.store import Objects
 from storage.records import Oid
 
 

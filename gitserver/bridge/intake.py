@@ -9,10 +9,10 @@ import shutil
 from gitserver.bridge.outside import carry_over
 from gitserver.bridge.taking import Taking
 from gitserver.commit.draft import Draft
-from gitserver.commit.packfile import PackWriter
-from gitserver.objects import Objects, ObjectStores
+from gitserver.objects.pack_writer import PackWriter
+from gitserver.objects.serialize import make_commit
+from gitserver.objects.store import Objects, ObjectStores
 from gitserver.receive.ingest import Ingest, Terms
-from gitserver.synthesis import make_commit
 from lfs.possession import Possession
 from storage.blobs.base import BlobStore
 from storage.database.base import Database, Tx

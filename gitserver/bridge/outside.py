@@ -2,8 +2,8 @@
 
 from gitserver.bridge.difference import Changed, differences
 from gitserver.commit.draft import Draft
-from gitserver.objects import Objects
-from gitserver.parse import TreeItem
+from gitserver.objects.parse import TreeItem
+from gitserver.objects.store import Objects
 from storage.errors import BadPath
 from storage.records import Oid
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from gitserver.objects import Objects
-from gitserver.parse import TreeItem
+from gitserver.objects.parse import TreeItem
+from gitserver.objects.store import Objects
 from storage.errors import TooLarge
 from storage.records import Oid
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from accounts.identity.users import Users
 from accounts.repositories import Repositories
-from gitserver.objects import Kind, ObjectStores
+from gitserver.objects.store import Kind, ObjectStores
 from lfs.pointer import MOST_BYTES, parse
 from lfs.possession import Possession
 from storage.blobs.base import BlobStore

@@ -9,7 +9,7 @@ from itertools import islice
 from gitserver.commit.attributes import Attributes
 from gitserver.commit.draft import Draft
 from gitserver.commit.paths import name_fault
-from gitserver.objects import Kind, RawObject
+from gitserver.objects.store import Kind, RawObject
 from gitserver.receive.fsck import gitattributes_faults, gitmodules_faults
 from gitserver.receive.names import GITATTRIBUTES, GITIGNORE, GITMODULES, MAILMAP
 from lfs.pointer import Pointer, serialize

@@ -17,7 +17,7 @@ from pathlib import Path
 from gitserver.bundles.links import BundleLinks
 from gitserver.bundles.writing import read_tips, write_bundle
 from gitserver.fetch.session import FetchSession, PackSupply
-from gitserver.objects import ObjectStores
+from gitserver.objects.store import ObjectStores
 from gitserver.protocol.bundle_uri import Offer
 from storage.disk_space import is_full
 from storage.errors import HubError, Invalid, Unavailable

@@ -12,10 +12,10 @@ from gitserver.browse import Browser, Snapshot
 from gitserver.commit.changes import CommitRequest, Put
 from gitserver.commit.draft import ChangeSet, Draft
 from gitserver.commit.initial import MESSAGE, Beginning, initial_files
-from gitserver.commit.packfile import PackWriter
-from gitserver.objects import Kind, ObjectStores, RawObject
+from gitserver.objects.pack_writer import PackWriter
+from gitserver.objects.serialize import make_commit
+from gitserver.objects.store import Kind, ObjectStores, RawObject
 from gitserver.push import Pusher, check_made
-from gitserver.synthesis import make_commit
 from lfs.store import LargeFiles
 from storage.errors import Stale, Unavailable
 from storage.limits import Limits

@@ -11,9 +11,9 @@ from functools import partial
 from gitserver.browse import Browser, Snapshot
 from gitserver.commit.attributes import Attributes, track
 from gitserver.commit.changes import CommitRequest, Copy, Put, PutLarge, Remove
-from gitserver.commit.packfile import PackWriter
 from gitserver.commit.trees import TreeEdit
-from gitserver.objects import Kind, Objects, RawObject
+from gitserver.objects.pack_writer import PackWriter
+from gitserver.objects.store import Kind, Objects, RawObject
 from lfs.pointer import MOST_BYTES, Pointer, parse, serialize
 from lfs.store import LargeFiles
 from storage.errors import EntryNotFound, Invalid, ObjectNotFound

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from gitserver.history.tree_table import TreeTable
-from gitserver.objects import Kind, RawObject, object_id
-from gitserver.parse import TreeItem
+from gitserver.objects.parse import TreeItem
+from gitserver.objects.store import Kind, RawObject, object_id
 from storage.errors import BadPath
 from storage.records import Oid
 

@@ -6,10 +6,10 @@ from collections.abc import Generator, Iterable
 from gitserver.fetch.graph import TICK
 from gitserver.fetch.objectset import ObjectSet
 from gitserver.fetch.trees import Trees, subtrees
-from gitserver.objects import Objects
-from gitserver.parse import GITLINK, TREE, CommitNode
-from gitserver.reach.marks import joined, without
-from gitserver.reach.table import Reach
+from gitserver.objects.marks import joined, without
+from gitserver.objects.parse import GITLINK, TREE, CommitNode
+from gitserver.objects.reachability import Reach
+from gitserver.objects.store import Objects
 from storage.records import Oid
 
 

@@ -9,8 +9,8 @@ from typing import TypeAlias
 from gitserver.fetch.filters import Filter
 from gitserver.fetch.graph import TICK, Difference
 from gitserver.fetch.trees import Trees, subtrees
-from gitserver.objects import Objects
-from gitserver.parse import GITLINK, TREE
+from gitserver.objects.parse import GITLINK, TREE
+from gitserver.objects.store import Objects
 from storage.records import Oid
 
 _Task: TypeAlias = tuple[Oid, tuple[Oid, ...], tuple[Oid, ...]]  # a tree, and what the client has and gets at the same path

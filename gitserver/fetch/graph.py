@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
-from gitserver.objects import Kind, Objects
-from gitserver.parse import CommitNode, parse_tag_target
+from gitserver.objects.parse import CommitNode, parse_tag_target
+from gitserver.objects.store import Kind, Objects
 from storage.errors import TooManyTags
 from storage.records import Oid
 

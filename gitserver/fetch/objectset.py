@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from itertools import compress
 
-from gitserver.reach.marks import Marks, without
-from gitserver.reach.table import Reach
+from gitserver.objects.marks import Marks, without
+from gitserver.objects.reachability import Reach
 from storage.records import Oid
 
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import TypeAlias
 
-from gitserver.entries import OFS_DELTA, REF_DELTA, EntryHeader, entry_header, offset_bytes, read_entry_header
 from gitserver.fetch.objectset import ObjectSet
-from gitserver.objects import Objects
-from gitserver.reach.table import BY_ID, NOTHING, Reach
+from gitserver.objects.entries import OFS_DELTA, REF_DELTA, EntryHeader, entry_header, offset_bytes, read_entry_header
+from gitserver.objects.reachability import BY_ID, NOTHING, Reach
+from gitserver.objects.store import Objects
 from storage.errors import ObjectNotFound
 from storage.packs import PackFile
 from storage.records import Oid

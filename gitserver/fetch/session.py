@@ -15,9 +15,9 @@ from gitserver.fetch.graph import TICK, Difference, all_lead_to, peel, unreachab
 from gitserver.fetch.objectset import ObjectSet
 from gitserver.fetch.packing import Packing, Piece, Rules
 from gitserver.fetch.shallow import Deepen, ShallowPlan, plan_shallow
-from gitserver.objects import Kind, Objects
-from gitserver.reach.marks import both
-from gitserver.reach.table import Reach
+from gitserver.objects.marks import both
+from gitserver.objects.reachability import Reach
+from gitserver.objects.store import Kind, Objects
 from storage.errors import Invalid, ObjectNotFound
 from storage.records import Oid, Repo
 from storage.versions.base import Ref, Refs, VersionStore

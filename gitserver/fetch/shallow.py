@@ -5,8 +5,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from gitserver.fetch.graph import unreachable
-from gitserver.objects import Kind, Objects
-from gitserver.parse import CommitNode
+from gitserver.objects.parse import CommitNode
+from gitserver.objects.store import Kind, Objects
 from storage.errors import Invalid
 from storage.records import Oid
 

@@ -4,8 +4,8 @@ as the new one and soon after as the old one.
 
 from typing import TypeAlias
 
-from gitserver.objects import Objects
-from gitserver.parse import TREE, TREE_ENTRIES
+from gitserver.objects.parse import TREE, TREE_ENTRIES
+from gitserver.objects.store import Objects
 from storage.records import Oid
 
 Entries: TypeAlias = frozenset[tuple[bytes, bytes, Oid]]  # mode, name, id

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gitserver.history.changed import PathComparer, TooManyPaths
 from gitserver.history.segment import OUTSIDE, Segment, SegmentArrays
-from gitserver.objects import Objects
+from gitserver.objects.store import Objects
 from storage.errors import ObjectNotFound
 from storage.files import sync_file
 from storage.limits import Limits

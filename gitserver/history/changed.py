@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from gitserver.fetch.trees import Entries, Trees
-from gitserver.objects import Objects
-from gitserver.parse import TREE, CommitNode
+from gitserver.objects.parse import TREE, CommitNode
+from gitserver.objects.store import Objects
 from storage.records import Oid
 
 EMPTY_TREE = bytes.fromhex("4b825dc642cb6eb9a060e54bf8d69288fbee4904")

@@ -1,8 +1,8 @@
 """How many commits a branch has."""
 
 from gitserver.browse import Snapshot
-from gitserver.objects import Objects
-from gitserver.reach.table import Reach
+from gitserver.objects.reachability import Reach
+from gitserver.objects.store import Objects
 from storage.recent import Recent
 from storage.records import Oid
 

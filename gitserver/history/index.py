@@ -17,7 +17,7 @@ from pathlib import Path
 
 from gitserver.history.build import NewSegments, SegmentBuilder, find_missing
 from gitserver.history.segment import Segment
-from gitserver.objects import BaseCache, Objects
+from gitserver.objects.store import BaseCache, Objects
 from gitserver.prepare.jobs import Stock, open_stock, stock_of
 from gitserver.prepare.workshop import Workshop
 from storage.errors import HubError, ObjectNotFound, Unavailable

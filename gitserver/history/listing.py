@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gitserver.objects import Objects
-from gitserver.parse import GITLINK, TREE, TREE_ENTRIES
+from gitserver.objects.parse import GITLINK, TREE, TREE_ENTRIES
+from gitserver.objects.store import Objects
 from storage.records import Oid
 
 _RUN = 1000  # about as many files come at once

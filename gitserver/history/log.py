@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterator
 
 from gitserver.browse import Snapshot
-from gitserver.parse import parse_person
+from gitserver.objects.parse import parse_person
 from storage.records import Commit, Oid
 
 

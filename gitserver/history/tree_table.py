@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
-from gitserver.parse import TreeItem
+from gitserver.objects.parse import TreeItem
 
 _ENTRY = re.compile(rb"[0-7]+ [^\0]+\0.{20}", re.DOTALL)  # stored trees have nothing else in them
 _OVERHEAD = 400

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from gitserver.history.changed import FileState, file_states
 from gitserver.history.segment import OUTSIDE, Segment
-from gitserver.objects import Objects
-from gitserver.parse import TREE, TREE_ENTRIES
+from gitserver.objects.parse import TREE, TREE_ENTRIES
+from gitserver.objects.store import Objects
 from storage.errors import Unavailable
 from storage.records import Oid
 

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gitserver.entries import OFS_DELTA, EntryHeader, read_entry_header
+from gitserver.objects.entries import OFS_DELTA, EntryHeader, read_entry_header
 from storage.errors import Unavailable
 from storage.packs import PackFile, StoredEntry
 from storage.records import Oid

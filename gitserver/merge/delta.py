@@ -4,7 +4,7 @@ Linear in the sizes of both, whatever they hold: blocks are looked up whole in a
 the first few are tried, and what was compared is copied and never compared again.
 """
 
-from gitserver.entries import size_bytes
+from gitserver.objects.entries import size_bytes
 
 _BLOCK = 16
 _SAME = 4  # equal blocks of the base that are tried

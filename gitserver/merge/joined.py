@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from dulwich.pack import write_pack_index_v2
 
-from gitserver.entries import OFS_DELTA, EntryHeader, entry_header, offset_bytes, read_entry_header
-from gitserver.objects import Objects
-from gitserver.receive.ingest import pack_entry
+from gitserver.objects.entries import OFS_DELTA, EntryHeader, entry_header, offset_bytes, read_entry_header
+from gitserver.objects.pack_writer import pack_entry
+from gitserver.objects.store import Objects
 from storage.errors import Unavailable
 from storage.packs import PackFile, StoredEntry
 from storage.records import Oid, PackInfo

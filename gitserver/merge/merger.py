@@ -15,7 +15,7 @@ from pathlib import Path
 from gitserver.merge.joined import Source, write_joined
 from gitserver.merge.plan import choose, wants_whole
 from gitserver.merge.repacker import Repacker
-from gitserver.objects import Objects, ObjectStores
+from gitserver.objects.store import Objects, ObjectStores
 from storage.disk_space import is_full
 from storage.errors import Unavailable
 from storage.limits import Limits

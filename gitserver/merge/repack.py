@@ -14,7 +14,7 @@ from gitserver.merge.catalog import Catalog
 from gitserver.merge.job import DEAD, MAIN, RESULT, Given, Job, Made, Role
 from gitserver.merge.walk import Found, Walk
 from gitserver.merge.whole import Tries, WholePack
-from gitserver.objects import Objects
+from gitserver.objects.store import Objects
 from storage.errors import Unavailable
 from storage.packs import GivenPacks, PackFile, StoredEntry
 from storage.packs.packfile import read_entries

@@ -13,11 +13,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gitserver.merge.closed import is_closed, is_in
 from gitserver.merge.job import DEAD, MAIN, Given, Job, Made, Role
 from gitserver.merge.plan import is_copied
 from gitserver.merge.process import RepackProcess
-from gitserver.objects import Objects, ObjectStores
+from gitserver.objects.connectivity import is_closed, is_in
+from gitserver.objects.store import Objects, ObjectStores
 from storage.errors import Unavailable
 from storage.limits import Limits
 from storage.packs import PackStore

@@ -6,8 +6,8 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 
 from gitserver.merge.catalog import Catalog
-from gitserver.objects import Kind, Objects, RawObject
-from gitserver.parse import GITLINK, TREE, TREE_ENTRIES, parse_commit_node, parse_tag_target
+from gitserver.objects.parse import GITLINK, TREE, TREE_ENTRIES, parse_commit_node, parse_tag_target
+from gitserver.objects.store import Kind, Objects, RawObject
 from storage.errors import ObjectNotFound, Unavailable
 from storage.records import Oid
 

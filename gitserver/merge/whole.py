@@ -13,12 +13,12 @@ from pathlib import Path
 
 from dulwich.pack import write_pack_index_v2
 
-from gitserver.entries import OFS_DELTA, entry_header, offset_bytes
 from gitserver.merge.catalog import Catalog
 from gitserver.merge.delta import make_delta
 from gitserver.merge.walk import Found
-from gitserver.objects import Kind, Objects
-from gitserver.receive.ingest import pack_entry
+from gitserver.objects.entries import OFS_DELTA, entry_header, offset_bytes
+from gitserver.objects.pack_writer import pack_entry
+from gitserver.objects.store import Kind, Objects
 from storage.files import sync_file
 from storage.records import PackInfo
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gitserver.fetch.graph import peel
 from gitserver.mirror.source import TAKEN, Listing
-from gitserver.objects import Kind, Objects
+from gitserver.objects.store import Kind, Objects
 from storage.errors import ObjectNotFound
 from storage.records import ZERO_OID, Oid, RefUpdate
 from storage.versions.base import Refs

@@ -19,7 +19,7 @@ from gitserver.mirror.large import LargeSource
 from gitserver.mirror.mirrors import Mirror, Mirrors
 from gitserver.mirror.plan import Plan, make_plan, missing, newest
 from gitserver.mirror.source import Listing, Source
-from gitserver.objects import ObjectStores
+from gitserver.objects.store import ObjectStores
 from gitserver.push import Pusher
 from gitserver.receive.commands import PushRequest
 from lfs.possession import Possession

@@ -17,7 +17,7 @@ from gitserver.mirror.mirrors import Mirror, Mirrors
 from gitserver.mirror.pull import Here
 from gitserver.mirror.source import TAKEN
 from gitserver.mirror.target import Shown, Target
-from gitserver.objects import Kind, Objects
+from gitserver.objects.store import Kind, Objects
 from lfs.pointer import MOST_BYTES, parse
 from storage.errors import Conflict, Forbidden, RepoNotFound
 from storage.jobs.runner import Run

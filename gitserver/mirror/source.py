@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, BinaryIO, cast
 
-from gitserver.pktline import DELIM, FLUSH, Special, pkt, read_pkt
+from gitserver.protocol.pktline import DELIM, FLUSH, Special, pkt, read_pkt
 from storage.errors import HubError, Invalid, TooLarge, Unavailable
 from storage.limits import MIB, Limits
 from storage.outbound.client import Outbound, Reply, Request, check_status

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from gitserver.mirror.source import packets, plain
-from gitserver.pktline import FLUSH, pkt
+from gitserver.protocol.pktline import FLUSH, pkt
 from storage.errors import Conflict, Invalid
 from storage.limits import MIB, Limits
 from storage.outbound.client import Outbound, Request, check_status

@@ -9,7 +9,7 @@ from concurrent.futures import BrokenExecutor, Future, wait
 from contextlib import contextmanager
 from pathlib import Path
 
-from gitserver.objects import Objects
+from gitserver.objects.store import Objects
 from gitserver.prepare.jobs import ingest, stock_of
 from gitserver.prepare.workshop import Workshop
 from gitserver.receive.ingest import Ingest, Ingested, Terms

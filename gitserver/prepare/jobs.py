@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from gitserver.fetch.session import PackJob, PackOrder
-from gitserver.objects import BaseCache, Objects
+from gitserver.objects.store import BaseCache, Objects
 from gitserver.reach.build import NotClosed, build
 from gitserver.receive.ingest import Ingest, Ingested, Terms
 from storage.filecache import FileCache

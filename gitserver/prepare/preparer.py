@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from gitserver.fetch.session import PackJob, PackOrder
-from gitserver.objects import Objects
+from gitserver.objects.reachability import reach_name
+from gitserver.objects.store import Objects
 from gitserver.prepare.answer import PreparedJob
 from gitserver.prepare.jobs import Made, make_answer, make_reach, ready, stock_of
 from gitserver.prepare.workshop import Workshop
-from gitserver.reach.table import reach_name
 from storage.errors import Unavailable
 from storage.filecache import FileCache
 from storage.limits import Limits

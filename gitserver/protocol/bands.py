@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator
 
-from gitserver.pktline import pkt
+from gitserver.protocol.pktline import pkt
 
 PIECE = 256 * 1024
 LARGE_BAND = 65515

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gitserver.pktline import FLUSH, pkt
+from gitserver.protocol.pktline import FLUSH, pkt
 from storage.errors import Invalid
 
 

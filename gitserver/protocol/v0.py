@@ -3,9 +3,9 @@
 from collections.abc import Generator, Iterator
 
 from gitserver.fetch.session import FetchSession, Wanted
-from gitserver.pktline import FLUSH, Readable, pkt, read_pkt
 from gitserver.protocol.answer import pack_order, send_pack, shallow_lines, shallow_plan
 from gitserver.protocol.bands import LARGE_BAND, SMALL_BAND, Bands
+from gitserver.protocol.pktline import FLUSH, Readable, pkt, read_pkt
 from gitserver.protocol.request import FLAGS, FetchRequest
 from gitserver.protocol.sessions import note_client
 from storage.errors import Invalid

@@ -4,12 +4,12 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from enum import Enum, auto
 
 from gitserver.fetch.session import FetchSession, Wanted
-from gitserver.objects import Objects
-from gitserver.pktline import DELIM, FLUSH, Readable, Special, pkt, read_pkt
+from gitserver.objects.store import Objects
 from gitserver.protocol.answer import pack_order, send_pack, shallow_lines, shallow_plan
 from gitserver.protocol.bands import LARGE_BAND, Bands
 from gitserver.protocol.bundle_uri import Offer, bundle_list, nothing_offered
 from gitserver.protocol.capabilities import V2
+from gitserver.protocol.pktline import DELIM, FLUSH, Readable, Special, pkt, read_pkt
 from gitserver.protocol.request import FetchRequest, parse_oid
 from gitserver.protocol.sessions import note_client, session_line
 from storage.errors import Invalid, ObjectNotFound, TooLarge

@@ -10,11 +10,11 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from gitserver.entries import OFS_DELTA, REF_DELTA, read_entry_header
-from gitserver.objects import Kind, Objects
-from gitserver.parse import CHILDREN, parse_commit_node, parse_tag_target
-from gitserver.reach.marks import Marks, joined
-from gitserver.reach.table import BY_ID, KIND, NOTHING, Arrays
+from gitserver.objects.entries import OFS_DELTA, REF_DELTA, read_entry_header
+from gitserver.objects.marks import Marks, joined
+from gitserver.objects.parse import CHILDREN, parse_commit_node, parse_tag_target
+from gitserver.objects.reachability import BY_ID, KIND, NOTHING, Arrays
+from gitserver.objects.store import Kind, Objects
 from storage.packs import PackFile
 from storage.records import Oid
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from gitserver.pktline import Readable, Special, read_pkt
+from gitserver.protocol.pktline import Readable, Special, read_pkt
 from storage.errors import Invalid, TooLarge
 from storage.limits import Limits
 from storage.records import RefUpdate

@@ -4,7 +4,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from gitserver.objects import RawObject
+from gitserver.objects.store import RawObject
 from gitserver.receive.patch import Patch, patched, read_sizes
 from gitserver.receive.scan import Entry, PackScan, too_large
 from storage.errors import BadPack

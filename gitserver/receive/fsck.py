@@ -7,8 +7,8 @@ merges, gitlinks, names in any bytes.
 import re
 from collections.abc import Iterator
 
-from gitserver.objects import Kind
-from gitserver.parse import LATEST
+from gitserver.objects.parse import LATEST
+from gitserver.objects.store import Kind
 from gitserver.receive.gitmodules import gitmodules_fault
 from gitserver.receive.patch import Patch
 from gitserver.receive.people import Fault, person_faults

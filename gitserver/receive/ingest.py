@@ -10,9 +10,9 @@ from pathlib import Path
 
 from dulwich.pack import write_pack_index_v2
 
-from gitserver.entries import entry_header
-from gitserver.objects import Kind, Objects, RawObject, object_id
-from gitserver.parse import CommitNode, parse_commit_node
+from gitserver.objects.pack_writer import pack_entry
+from gitserver.objects.parse import CommitNode, parse_commit_node
+from gitserver.objects.store import Kind, Objects, RawObject, object_id
 from gitserver.receive.deltas import Deltas
 from gitserver.receive.fsck import Fsck, gitattributes_faults, gitmodules_faults
 from gitserver.receive.large_blobs import misplaced
@@ -280,8 +280,3 @@ def complete(pack: Path, outside: dict[Oid, RawObject], count: int) -> tuple[lis
         file.seek(end)
         file.write(digest.digest())
     return rows, digest.digest()
-
-
-def pack_entry(raw: RawObject) -> bytes:
-    """An object as a whole pack entry (gitformat-pack)."""
-    return entry_header(raw.kind, len(raw.data)) + zlib.compress(raw.data, 3)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gitserver.commit.attributes import Attributes
-from gitserver.parse import TREE_ENTRIES
+from gitserver.objects.parse import TREE_ENTRIES
 from storage.errors import TooLarge
 from storage.limits import MIB, Limits
 from storage.records import Oid

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from dulwich.errors import ApplyDeltaError
 from dulwich.pack import apply_delta
 
-from gitserver.entries import read_size, size_bytes
+from gitserver.objects.entries import read_size, size_bytes
 from storage.errors import BadPack
 from storage.records import Oid
 

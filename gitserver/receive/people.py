@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gitserver.parse import read_seconds
+from gitserver.objects.parse import read_seconds
 
 _DATE = re.compile(rb"([ \t\r\v\f]*)([0-9]+)(.*)", re.DOTALL)
 _ZONE = re.compile(rb" [+-][0-9]{4}")

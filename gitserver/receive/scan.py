@@ -5,8 +5,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gitserver.entries import OFS_DELTA, read_entry_header
-from gitserver.objects import Kind
+from gitserver.objects.entries import OFS_DELTA, read_entry_header
+from gitserver.objects.store import Kind
 from storage.errors import BadPack, TooLarge
 from storage.limits import MIB, Limits
 from storage.records import Oid

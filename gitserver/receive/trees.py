@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate, chain, islice
 from operator import ge
 
-from gitserver.objects import Kind
+from gitserver.objects.store import Kind
 from gitserver.receive.names import GITATTRIBUTES, GITIGNORE, GITMODULES, MAILMAP, is_dotgit
 from gitserver.receive.patch import Patch
 from gitserver.receive.verdict import Judge, References, bad, shown

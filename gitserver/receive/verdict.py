@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from gitserver.objects import Kind
+from gitserver.objects.store import Kind
 from gitserver.receive.people import Fault
 from gitserver.receive.severities import DEFAULT, Severities, Severity
 from storage.errors import BadPack

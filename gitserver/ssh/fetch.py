@@ -5,9 +5,9 @@ from functools import partial
 
 from gitserver.bundles.bundles import Bundles
 from gitserver.fetch.session import FetchSession, PackSupply, open_session
-from gitserver.objects import ObjectStores
-from gitserver.pktline import pkt
+from gitserver.objects.store import ObjectStores
 from gitserver.protocol import capabilities, v0, v2
+from gitserver.protocol.pktline import pkt
 from gitserver.protocol.sessions import new_session
 from gitserver.ssh.stream import Stream
 from storage.errors import HubError, TooLarge

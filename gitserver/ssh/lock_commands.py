@@ -5,7 +5,7 @@ git-lfs also says `list-locks`, and reads the lock that is gone from the answer 
 
 from collections.abc import Callable, Iterator, Mapping
 
-from gitserver.pktline import DELIM, FLUSH, pkt
+from gitserver.protocol.pktline import DELIM, FLUSH, pkt
 from gitserver.ssh.entry import Visit
 from lfs.locks.locks import FileLock, FileLocks, LockPage, PathLocked
 from lfs.locks.wire import checked_path, locked_at, parse_id, parse_query

@@ -3,8 +3,8 @@
 import hashlib
 from collections.abc import Callable
 
-from gitserver.pktline import pkt, side_band
 from gitserver.protocol import capabilities, v0
+from gitserver.protocol.pktline import pkt, side_band
 from gitserver.protocol.sessions import new_session, note_client
 from gitserver.push import Pusher
 from gitserver.receive.commands import PushRequest, read_request

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from gitserver.pktline import DELIM, FLUSH, MAX_DATA, Special, pkt, read_pkt
+from gitserver.protocol.pktline import DELIM, FLUSH, MAX_DATA, Special, pkt, read_pkt
 from gitserver.ssh.lock_commands import LockCommands, status
 from gitserver.ssh.stream import Stream
 from lfs.possession import Possession

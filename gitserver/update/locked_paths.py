@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from gitserver.fetch.graph import Difference, unreachable
 from gitserver.history.tree_table import TreeTable
-from gitserver.objects import Kind, Objects
-from gitserver.parse import TreeItem
+from gitserver.objects.parse import TreeItem
+from gitserver.objects.store import Kind, Objects
 from lfs.locks.locks import FileLock, shown
 from storage.limits import MIB
 from storage.recent import Recent

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitserver.pktline import FLUSH, pkt, side_band
+from gitserver.protocol.pktline import FLUSH, pkt, side_band
 from gitserver.push import IS_DEFAULT, Pusher, PushResult, how_to_change_default
 from gitserver.receive.commands import PushRequest
 from storage.disk_space import DiskSpace

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from gitserver.check import check_repository
-from gitserver.commit.packfile import PackWriter
 from gitserver.merge.merger import Merger
 from gitserver.merge.repacker import Repacker
-from gitserver.objects import Kind, ObjectStores, RawObject, object_id
+from gitserver.objects.pack_writer import PackWriter
+from gitserver.objects.store import Kind, ObjectStores, RawObject, object_id
 from gitserver.push import Pusher
 from hub.services import Services
 from storage.limits import Limits

@@ -6,7 +6,7 @@ import pytest
 
 from gitserver.merge.job import Made
 from gitserver.merge.repacker import Look
-from gitserver.objects import Kind, RawObject, object_id
+from gitserver.objects.store import Kind, RawObject, object_id
 from storage.errors import Unavailable
 from storage.records import ZERO_OID, PackInfo, RefUpdate
 from tests.contracts.sites import Site, Sites

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gitserver.commit.packfile import PackWriter
-from gitserver.objects import Kind, RawObject, object_id
+from gitserver.objects.pack_writer import PackWriter
+from gitserver.objects.store import Kind, RawObject, object_id
 from gitserver.receive.commands import PushRequest
 from storage.errors import Dropped, ObjectNotFound, Unavailable
 from storage.records import ZERO_OID, RefUpdate

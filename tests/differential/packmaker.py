@@ -7,9 +7,9 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gitserver.entries import OFS_DELTA, REF_DELTA
-from gitserver.objects import Kind, RawObject, object_id
-from gitserver.receive.ingest import pack_entry
+from gitserver.objects.entries import OFS_DELTA, REF_DELTA
+from gitserver.objects.pack_writer import pack_entry
+from gitserver.objects.store import Kind, RawObject, object_id
 from tests.differential.oddities import ATTRIBUTES, MODES, MODULES, NASTY_MODES, NASTY_NAMES, NASTY_WORDS
 
 PERSON = b"A U Thor <a@example.com> 1700000000 +0100"

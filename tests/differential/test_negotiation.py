@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gitserver.pktline import DELIM, FLUSH, Special, pkt, read_pkt
+from gitserver.protocol.pktline import DELIM, FLUSH, Special, pkt, read_pkt
 from tests.differential.backend import Backend
 from tests.gitserver.conftest import Git
 from tests.harness.hubs import Hub

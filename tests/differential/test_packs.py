@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gitserver.objects import Kind, RawObject
+from gitserver.objects.store import Kind, RawObject
 from gitserver.receive.ingest import Ingest, Terms
 from gitserver.receive.severities import TABLE, Severity
 from hub.services import Services

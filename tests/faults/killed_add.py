@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gitserver.commit.packfile import PackWriter
-from gitserver.objects import Kind, RawObject, object_id
+from gitserver.objects.pack_writer import PackWriter
+from gitserver.objects.store import Kind, RawObject, object_id
 from hub.services import build
 from hub.settings import Settings
 from storage.blobs.bucket import Bucket

@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
-from gitserver.pktline import DELIM, FLUSH, Special, pkt, read_pkt
+from gitserver.protocol.pktline import DELIM, FLUSH, Special, pkt, read_pkt
 
 __all__ = ["DELIM", "FLUSH", "command", "lines", "packets", "pkt", "post", "v2"]
 

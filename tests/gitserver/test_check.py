@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gitserver.check import check_repository
-from gitserver.commit.packfile import PackWriter
-from gitserver.objects import Kind, ObjectStores, RawObject, object_id
+from gitserver.objects.pack_writer import PackWriter
+from gitserver.objects.store import Kind, ObjectStores, RawObject, object_id
 from lfs.pointer import Pointer, serialize
 from storage.packs import PackStore
 from storage.records import ZERO_OID, RefUpdate, Repo, RepoKind, RepoName, Scope

@@ -9,7 +9,7 @@ import pytest
 from gitserver.browse import Browser
 from gitserver.commit.changes import Change, CommitRequest, Copy, Put, Remove
 from gitserver.commit.committer import Committer
-from gitserver.objects import BaseCache, Kind, Objects, ObjectStores, RawObject
+from gitserver.objects.store import BaseCache, Kind, Objects, ObjectStores, RawObject
 from gitserver.push import Pusher
 from lfs.store import LargeFiles
 from storage.packs import PackStore

@@ -4,13 +4,13 @@ import random
 
 import pytest
 
-from gitserver.entries import OFS_DELTA, entry_header, offset_bytes, read_entry_header
 from gitserver.fetch.filters import Filter
 from gitserver.fetch.graph import Difference, all_lead_to, unreachable
 from gitserver.fetch.objectset import ObjectSet
 from gitserver.fetch.packing import Packing, Rules
 from gitserver.fetch.session import FetchSession, PackOrder
 from gitserver.fetch.shallow import ShallowPlan
+from gitserver.objects.entries import OFS_DELTA, entry_header, offset_bytes, read_entry_header
 
 
 def raw(*oids):

@@ -7,8 +7,8 @@ import pytest
 
 from gitserver.browse import Browser
 from gitserver.history.tree_table import TreeTable
-from gitserver.objects import CommitBudget, Objects
-from gitserver.parse import TreeItem, parse_tree
+from gitserver.objects.parse import TreeItem, parse_tree
+from gitserver.objects.store import CommitBudget, Objects
 from storage.recent import Recent
 from storage.records import Oid
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gitserver.merge.plan import FULL, choose
-from gitserver.objects import Kind, RawObject, object_id
+from gitserver.objects.store import Kind, RawObject, object_id
 from storage.errors import Unavailable
 from storage.limits import Limits
 from storage.records import ZERO_OID, PackInfo, RefUpdate

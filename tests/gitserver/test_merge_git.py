@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from gitserver.entries import OFS_DELTA, REF_DELTA, read_entry_header
 from gitserver.merge.merger import Merger
 from gitserver.merge.plan import FULL
 from gitserver.merge.repacker import Repacker
+from gitserver.objects.entries import OFS_DELTA, REF_DELTA, read_entry_header
 from storage.limits import Limits
 
 

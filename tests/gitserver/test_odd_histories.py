@@ -8,7 +8,7 @@ import pytest
 
 from gitserver.history.log import log
 from gitserver.merge.repacker import Repacker
-from gitserver.objects import Kind, ObjectStores, RawObject, object_id
+from gitserver.objects.store import Kind, ObjectStores, RawObject, object_id
 from gitserver.prepare.jobs import make_reach, stock_of
 from storage.limits import Limits
 from storage.packs import PackStore

@@ -11,7 +11,7 @@ import pytest
 from gitserver.history.build import SegmentBuilder
 from gitserver.history.segment import Segment
 from gitserver.history.walk import NotIndexed, PathWalk
-from gitserver.objects import Objects
+from gitserver.objects.store import Objects
 from storage.limits import Limits
 
 _LIMITS = Limits()

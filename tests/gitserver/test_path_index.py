@@ -9,7 +9,7 @@ import pytest
 from gitserver.browse import Browser, Snapshot
 from gitserver.history.index import PathIndex
 from gitserver.history.paths import PathHistory
-from gitserver.objects import ObjectStores
+from gitserver.objects.store import ObjectStores
 from gitserver.prepare.jobs import ready
 from gitserver.prepare.workshop import Workshop
 from storage.errors import Unavailable

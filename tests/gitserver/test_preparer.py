@@ -10,11 +10,11 @@ from gitserver.fetch.filters import Filter
 from gitserver.fetch.packing import Rules
 from gitserver.fetch.session import FetchSession, PackOrder
 from gitserver.fetch.shallow import ShallowPlan
-from gitserver.objects import ObjectStores
+from gitserver.objects.reachability import reach_name
+from gitserver.objects.store import ObjectStores
 from gitserver.prepare.jobs import ready
 from gitserver.prepare.preparer import Preparer
 from gitserver.prepare.workshop import Workshop
-from gitserver.reach.table import reach_name
 from storage.filecache import FileCache
 from storage.limits import Limits
 

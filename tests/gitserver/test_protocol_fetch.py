@@ -9,8 +9,8 @@ from email.message import Message
 import pytest
 
 from gitserver.fetch.filters import Filter, parse_filter
-from gitserver.pktline import DELIM, FLUSH, pkt
 from gitserver.protocol.bands import Bands
+from gitserver.protocol.pktline import DELIM, FLUSH, pkt
 from gitserver.protocol.request import FetchRequest
 from storage.errors import Invalid, TooLarge
 from storage.limits import Limits

@@ -9,8 +9,8 @@ from gitserver.fetch.filters import Filter
 from gitserver.fetch.packing import Rules
 from gitserver.fetch.session import FetchSession, PackOrder
 from gitserver.fetch.shallow import ShallowPlan
+from gitserver.objects.reachability import open_reach, reach_name
 from gitserver.reach import build
-from gitserver.reach.table import open_reach, reach_name
 from storage.errors import Invalid
 from storage.filecache import FileCache
 

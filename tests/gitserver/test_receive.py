@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from gitserver.objects import Kind, Objects, RawObject, object_id
-from gitserver.receive.ingest import Ingest, Ingested, Terms, complete, pack_entry
+from gitserver.objects.pack_writer import pack_entry
+from gitserver.objects.store import Kind, Objects, RawObject, object_id
+from gitserver.receive.ingest import Ingest, Ingested, Terms, complete
 from gitserver.receive.severities import TABLE, Severity
 from storage.errors import BadPack, TooLarge
 from storage.limits import Limits

@@ -6,10 +6,11 @@ import zlib
 
 import pytest
 
-from gitserver.entries import OFS_DELTA
-from gitserver.objects import Kind, RawObject, object_id
+from gitserver.objects.entries import OFS_DELTA
+from gitserver.objects.pack_writer import pack_entry
+from gitserver.objects.store import Kind, RawObject, object_id
 from gitserver.receive.gitmodules import gitmodules_fault
-from gitserver.receive.ingest import Ingest, Terms, pack_entry
+from gitserver.receive.ingest import Ingest, Terms
 from gitserver.receive.names import GITATTRIBUTES, GITMODULES, is_dotgit
 from storage.errors import BadPack
 from storage.limits import Limits

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from gitserver.commit.packfile import PackWriter
 from gitserver.merge.job import Job
 from gitserver.merge.plan import wants_whole
 from gitserver.merge.process import RepackProcess
 from gitserver.merge.repacker import Repacker
-from gitserver.objects import Kind, RawObject
+from gitserver.objects.pack_writer import PackWriter
+from gitserver.objects.store import Kind, RawObject
 from storage.errors import Unavailable
 from storage.limits import Limits
 from storage.records import PackInfo

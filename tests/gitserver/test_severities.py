@@ -2,8 +2,8 @@
 
 import pytest
 
-from gitserver.objects import Kind
-from gitserver.parse import parse_commit_node, parse_person
+from gitserver.objects.parse import parse_commit_node, parse_person
+from gitserver.objects.store import Kind
 from gitserver.receive.fsck import Fsck
 from gitserver.receive.severities import DEFAULT, TABLE, Severities, check_changes
 from hub.settings import Settings

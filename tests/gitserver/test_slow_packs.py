@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gitserver.objects import Objects, ObjectStores
+from gitserver.objects.store import Objects, ObjectStores
 from storage.errors import Unavailable
 
 

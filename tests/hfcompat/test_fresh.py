@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gitserver.commit.packfile import PackWriter
-from gitserver.objects import Kind, RawObject, object_id
+from gitserver.objects.pack_writer import PackWriter
+from gitserver.objects.store import Kind, RawObject, object_id
 from hub.services import Services
 from hub.settings import Settings
 from lfs.pointer import Pointer, serialize

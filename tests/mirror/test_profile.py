@@ -2,7 +2,7 @@
 
 import pytest
 
-from gitserver.objects import Kind
+from gitserver.objects.store import Kind
 from gitserver.receive.fsck import Fsck
 from gitserver.receive.severities import DEFAULT, STORED, Severities
 from storage.errors import BadPack

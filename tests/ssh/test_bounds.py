@@ -13,7 +13,7 @@ import asyncssh
 import psutil
 import pytest
 
-from gitserver.pktline import FLUSH, pkt
+from gitserver.protocol.pktline import FLUSH, pkt
 from storage.limits import MIB
 
 GREETING = "Hi alice!"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gitserver.pktline import DELIM, FLUSH, pkt
+from gitserver.protocol.pktline import DELIM, FLUSH, pkt
 from gitserver.ssh.server import web_origin
 from storage.records import Scope
 

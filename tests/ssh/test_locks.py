@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gitserver.pktline import FLUSH, pkt
+from gitserver.protocol.pktline import FLUSH, pkt
 
 
 @pytest.fixture(scope="module")

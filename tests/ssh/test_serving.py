@@ -11,7 +11,7 @@ from typing import Any
 import asyncssh
 import pytest
 
-from gitserver.pktline import FLUSH
+from gitserver.protocol.pktline import FLUSH
 from tests.hub.test_serve import wait_for
 
 

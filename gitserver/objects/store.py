@@ -14,9 +14,9 @@ from typing import NamedTuple, Protocol
 
 from dulwich.pack import apply_delta
 
-from gitserver.entries import OFS_DELTA, EntryHeader, read_entry_header, read_size
-from gitserver.parse import CommitNode, TreeItem, parse_commit_node, parse_tree
-from gitserver.reach.table import Reach, open_reach
+from gitserver.objects.entries import OFS_DELTA, EntryHeader, read_entry_header, read_size
+from gitserver.objects.parse import CommitNode, TreeItem, parse_commit_node, parse_tree
+from gitserver.objects.reachability import Reach, open_reach
 from storage.errors import ObjectNotFound, Unavailable
 from storage.filecache import FileCache
 from storage.limits import MIB

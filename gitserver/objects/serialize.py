@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gitserver.objects import Kind, RawObject
+from gitserver.objects.store import Kind, RawObject
 from storage.records import Oid, Signature
 
 _FORBIDDEN = bytes.maketrans(b"<>\n\0", b"    ")

@@ -12,8 +12,8 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal
 
-from gitserver.parse import CommitNode
-from gitserver.reach.marks import Marks
+from gitserver.objects.marks import Marks
+from gitserver.objects.parse import CommitNode
 from storage.filecache import FileCache
 from storage.packs import PackFile
 from storage.records import Oid

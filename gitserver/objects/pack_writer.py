@@ -2,11 +2,12 @@
 
 import hashlib
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from gitserver.objects import RawObject, object_id
-from gitserver.receive.ingest import pack_entry
+from gitserver.objects.entries import entry_header
+from gitserver.objects.store import RawObject, object_id
 from storage.limits import MIB
 from storage.records import Oid
 
@@ -40,3 +41,8 @@ class PackWriter:
             while data := file.read(MIB):
                 digest.update(data)
             file.write(digest.digest())
+
+
+def pack_entry(raw: RawObject) -> bytes:
+    """An object as a whole pack entry (gitformat-pack)."""
+    return entry_header(raw.kind, len(raw.data)) + zlib.compress(raw.data, 3)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from gitserver.objects import Kind, Objects, RawObject
-from gitserver.parse import CHILDREN, parse_commit_node, parse_tag_target
+from gitserver.objects.parse import CHILDREN, parse_commit_node, parse_tag_target
+from gitserver.objects.store import Kind, Objects, RawObject
 from storage.errors import ObjectNotFound
 from storage.packs import GivenPacks, PackFile
 from storage.records import Oid
