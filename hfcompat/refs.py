@@ -16,8 +16,8 @@ from gitserver.history.log import log
 from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.serialize import make_commit, make_tag
 from gitserver.objects.store import Kind, RawObject, object_id
-from gitserver.push import Pusher, check_made, how_to_change_default
 from gitserver.update.namespaces import NO_NAME
+from gitserver.update.pusher import Pusher, check_made, how_to_change_default
 from hfcompat import wire
 from httpapi.endpoint import Call, Endpoint
 from httpapi.errors import render_json

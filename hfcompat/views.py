@@ -9,7 +9,7 @@ from gitserver.browse import Browser
 from gitserver.commit.committer import Committer
 from gitserver.history.paths import PathHistory
 from gitserver.objects.store import ObjectStores
-from gitserver.push import Pusher
+from gitserver.update.pusher import Pusher
 from hfcompat.commit import CommitViews
 from hfcompat.info import InfoViews
 from hfcompat.misc import MiscViews

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from gitserver.bundles.views import BundleViews
+from gitserver.http.branch_rules import RuleViews
 from gitserver.http.go_import import go_import_page
+from gitserver.http.receive_pack import PushViews
+from gitserver.http.upload_pack import GitViews
 from gitserver.protocol.bundle_uri import Offer
-from gitserver.push_views import PushViews
-from gitserver.rule_views import RuleViews
-from gitserver.views import GitViews
 from hfcompat.reading.one_word import OneWordViews
 from hfcompat.views import HfViews
 from httpapi.bodies import PACE, Pace, finish_body

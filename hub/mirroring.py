@@ -9,8 +9,8 @@ from gitserver.mirror.pull import Here, Puller
 from gitserver.mirror.push import PushMirror
 from gitserver.mirror.target_views import TargetViews
 from gitserver.mirror.views import MirrorViews, checked_interval, find_or_create, read_source
-from gitserver.push import Pusher
 from gitserver.receive.severities import Strictness
+from gitserver.update.pusher import Pusher
 from httpapi.endpoint import Endpoint
 from hub.services import Services
 from lfs.store import LargeFiles

@@ -31,9 +31,9 @@ from gitserver.objects.store import Objects, ObjectStores
 from gitserver.prepare.ingester import Ingester
 from gitserver.prepare.preparer import Preparer
 from gitserver.prepare.workshop import Workshop
-from gitserver.push import Pusher
-from gitserver.rules import BranchRules
+from gitserver.update.branch_rules import BranchRules
 from gitserver.update.creation import PushCreation
+from gitserver.update.pusher import Pusher
 from hub.settings import Settings
 from hub.stores import Stores, open_stores
 from hub.versions import Around, open_versions

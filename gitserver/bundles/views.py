@@ -5,7 +5,7 @@ from aiohttp import web
 from accounts.repositories import Repositories
 from gitserver.bundles.bundles import Bundles
 from gitserver.bundles.links import PATH
-from gitserver.errors import render_git
+from gitserver.http.errors import render_git
 from httpapi.endpoint import Call, Endpoint, InThread
 from httpapi.ranges import Content, Download, answer
 from storage.errors import NotFound

@@ -15,7 +15,7 @@ from gitserver.commit.initial import MESSAGE, Beginning, initial_files
 from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.serialize import make_commit
 from gitserver.objects.store import Kind, ObjectStores, RawObject
-from gitserver.push import Pusher, check_made
+from gitserver.update.pusher import Pusher, check_made
 from lfs.store import LargeFiles
 from storage.errors import Stale, Unavailable
 from storage.limits import Limits

@@ -20,8 +20,8 @@ from gitserver.mirror.mirrors import Mirror, Mirrors
 from gitserver.mirror.plan import Plan, make_plan, missing, newest
 from gitserver.mirror.source import Listing, Source
 from gitserver.objects.store import ObjectStores
-from gitserver.push import Pusher
 from gitserver.receive.commands import PushRequest
+from gitserver.update.pusher import Pusher
 from lfs.possession import Possession
 from lfs.store import LargeFiles
 from storage.blobs.base import BlobStore

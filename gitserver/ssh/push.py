@@ -6,12 +6,12 @@ from collections.abc import Callable
 from gitserver.protocol import capabilities, v0
 from gitserver.protocol.pktline import pkt, side_band
 from gitserver.protocol.sessions import new_session, note_client
-from gitserver.push import Pusher
 from gitserver.receive.commands import PushRequest, read_request
 from gitserver.receive.spool import Spool
 from gitserver.ssh.entry import Visit
 from gitserver.ssh.stream import Stream
 from gitserver.update.creation import UNBORN, PushCreation
+from gitserver.update.pusher import Pusher
 from gitserver.update.reception import Push, Reception, report
 from storage.errors import TooLarge
 from storage.limits import Limits

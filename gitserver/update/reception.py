@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitserver.protocol.pktline import FLUSH, pkt, side_band
-from gitserver.push import IS_DEFAULT, Pusher, PushResult, how_to_change_default
 from gitserver.receive.commands import PushRequest
+from gitserver.update.pusher import IS_DEFAULT, Pusher, PushResult, how_to_change_default
 from storage.disk_space import DiskSpace
 from storage.errors import DiskFull, HubError
 from storage.limits import Limits

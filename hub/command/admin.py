@@ -6,7 +6,7 @@ from getpass import getpass
 
 from gitserver.bridge.rebuild import Rebuild
 from gitserver.check import check_repository
-from gitserver.rules import BranchRule
+from gitserver.update.branch_rules import BranchRule
 from hub.mirroring import Mirroring, Wish
 from hub.services import Services
 from lfs.check import check_pool

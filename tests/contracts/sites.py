@@ -10,7 +10,7 @@ from gitserver.merge.merger import Merger
 from gitserver.merge.repacker import Repacker
 from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.store import Kind, ObjectStores, RawObject, object_id
-from gitserver.push import Pusher
+from gitserver.update.pusher import Pusher
 from hub.services import Services
 from storage.limits import Limits
 from storage.packs import PackStore

@@ -10,7 +10,7 @@ from gitserver.browse import Browser
 from gitserver.commit.changes import Change, CommitRequest, Copy, Put, Remove
 from gitserver.commit.committer import Committer
 from gitserver.objects.store import BaseCache, Kind, Objects, ObjectStores, RawObject
-from gitserver.push import Pusher
+from gitserver.update.pusher import Pusher
 from lfs.store import LargeFiles
 from storage.packs import PackStore
 from storage.records import Oid, Principal, Repo, RepoKind, RepoName, Scope

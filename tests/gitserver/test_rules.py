@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gitserver.rules import BranchRule
+from gitserver.update.branch_rules import BranchRule
 from tests.gitserver.test_push import Pushing
 
 

@@ -7,15 +7,15 @@ from functools import partial
 from aiohttp import web
 
 from accounts.access import require
-from gitserver.errors import NO_CACHE, render_git
+from gitserver.http.errors import NO_CACHE, render_git
+from gitserver.http.upload_pack import session_of
 from gitserver.protocol.pktline import side_band
 from gitserver.protocol.sessions import note_client
-from gitserver.push import Pusher, PushResult
 from gitserver.receive.commands import CommandReader, PushRequest
 from gitserver.receive.spool import Spool
 from gitserver.update.creation import PushCreation
+from gitserver.update.pusher import Pusher, PushResult
 from gitserver.update.reception import Push, Reception, report
-from gitserver.views import session_of
 from httpapi import bodies
 from httpapi.endpoint import GIT_PATHS, Call, Endpoint
 from storage.errors import Invalid, Unsupported

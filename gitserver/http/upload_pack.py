@@ -12,8 +12,8 @@ from typing import IO
 from aiohttp import web
 
 from accounts.access import require
-from gitserver.errors import NO_CACHE, render_git
 from gitserver.fetch.session import PackSupply, open_session
+from gitserver.http.errors import NO_CACHE, render_git
 from gitserver.objects.store import ObjectStores
 from gitserver.protocol import capabilities, v0, v2
 from gitserver.protocol.bands import gathered

@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from accounts.access import may_create_in
-from gitserver.rules import BranchRule, BranchRules
+from gitserver.update.branch_rules import BranchRule, BranchRules
 from httpapi.bodies import read_json
 from httpapi.endpoint import API_REPO, Call, Endpoint
 from httpapi.errors import render_json

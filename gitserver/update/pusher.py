@@ -20,7 +20,7 @@ from gitserver.prepare.ingester import Ingester
 from gitserver.receive.commands import PushRequest
 from gitserver.receive.ingest import Ingested, Terms
 from gitserver.receive.severities import USUAL, LargeBlobs, Strictness
-from gitserver.rules import Arriving, BranchRule, BranchRules, refusal
+from gitserver.update.branch_rules import Arriving, BranchRule, BranchRules, refusal
 from gitserver.update.locked_paths import LockedPaths
 from gitserver.update.namespaces import NO_NAME, refusal_of
 from lfs.locks.locks import FileLock, FileLocks, check_none_since
