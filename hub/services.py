@@ -24,16 +24,16 @@ from gitserver.bundles.links import BundleLinks
 from gitserver.commit.committer import Committer
 from gitserver.history.index import PathIndex
 from gitserver.history.paths import PathHistory
-from gitserver.merge.merger import Merger
-from gitserver.merge.repacker import Repacker
+from gitserver.maintenance.background import Merger
+from gitserver.maintenance.repack import Repacker
 from gitserver.mirror.mirrors import Mirrors
 from gitserver.objects.store import Objects, ObjectStores
-from gitserver.prepare.ingester import Ingester
-from gitserver.prepare.preparer import Preparer
-from gitserver.prepare.workshop import Workshop
+from gitserver.pack_cache.cache import Preparer
 from gitserver.update.branch_rules import BranchRules
 from gitserver.update.creation import PushCreation
 from gitserver.update.pusher import Pusher
+from gitserver.workers.process_pool import Workshop
+from gitserver.workers.receive_runner import Ingester
 from hub.settings import Settings
 from hub.stores import Stores, open_stores
 from hub.versions import Around, open_versions

@@ -18,8 +18,8 @@ from pathlib import Path
 from gitserver.history.build import NewSegments, SegmentBuilder, find_missing
 from gitserver.history.segment import Segment
 from gitserver.objects.store import BaseCache, Objects
-from gitserver.prepare.jobs import Stock, open_stock, stock_of
-from gitserver.prepare.workshop import Workshop
+from gitserver.workers.process_pool import Workshop
+from gitserver.workers.tasks import Stock, open_stock, stock_of
 from storage.errors import HubError, ObjectNotFound, Unavailable
 from storage.filecache import FileCache
 from storage.limits import Limits

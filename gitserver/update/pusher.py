@@ -12,17 +12,17 @@ from pathlib import Path
 from dulwich.refs import Ref, check_ref_format
 
 from gitserver.fetch.graph import DEEPEST_TAG, peel
-from gitserver.merge.merger import Merger
+from gitserver.maintenance.background import Merger
 from gitserver.objects.connectivity import is_closed
 from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.store import Kind, Objects, ObjectStores
-from gitserver.prepare.ingester import Ingester
 from gitserver.receive.commands import PushRequest
 from gitserver.receive.ingest import Ingested, Terms
 from gitserver.receive.severities import USUAL, LargeBlobs, Strictness
 from gitserver.update.branch_rules import Arriving, BranchRule, BranchRules, refusal
 from gitserver.update.locked_paths import LockedPaths
 from gitserver.update.namespaces import NO_NAME, refusal_of
+from gitserver.workers.receive_runner import Ingester
 from lfs.locks.locks import FileLock, FileLocks, check_none_since
 from lfs.possession import Possession
 from storage.database.base import Tx

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from getpass import getpass
 
 from gitserver.bridge.rebuild import Rebuild
-from gitserver.check import check_repository
+from gitserver.maintenance.check import check_repository
 from gitserver.update.branch_rules import BranchRule
 from hub.mirroring import Mirroring, Wish
 from hub.services import Services

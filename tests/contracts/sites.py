@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from gitserver.check import check_repository
-from gitserver.merge.merger import Merger
-from gitserver.merge.repacker import Repacker
+from gitserver.maintenance.background import Merger
+from gitserver.maintenance.check import check_repository
+from gitserver.maintenance.repack import Repacker
 from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.store import Kind, ObjectStores, RawObject, object_id
 from gitserver.update.pusher import Pusher

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gitserver.merge.job import Made
-from gitserver.merge.repacker import Look
+from gitserver.maintenance.order import Made
+from gitserver.maintenance.repack import Look
 from gitserver.objects.store import Kind, RawObject, object_id
 from storage.errors import Unavailable
 from storage.records import ZERO_OID, PackInfo, RefUpdate

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gitserver.merge.process import RepackProcess
-from gitserver.merge.repacker import Repacker
+from gitserver.maintenance.processes import RepackProcess
+from gitserver.maintenance.repack import Repacker
 from hub.services import build
 from hub.settings import Settings
 from storage.packs.store import PackStore

@@ -13,11 +13,11 @@ import pytest
 from aiohttp import web
 
 from accounts.access import require
-from gitserver.check import check_repository
 from gitserver.fetch.graph import peel
 from gitserver.http.upload_pack import GitViews
-from gitserver.merge.merger import Merger
-from gitserver.merge.repacker import Repacker
+from gitserver.maintenance.background import Merger
+from gitserver.maintenance.check import check_repository
+from gitserver.maintenance.repack import Repacker
 from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.store import Kind, Objects, ObjectStores, RawObject, object_id
 from httpapi.endpoint import STOPPING, add_endpoints

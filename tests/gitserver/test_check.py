@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gitserver.check import check_repository
+from gitserver.maintenance.check import check_repository
 from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.store import Kind, ObjectStores, RawObject, object_id
 from lfs.pointer import Pointer, serialize

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 from dulwich.pack import apply_delta
 
-from gitserver.merge import delta as delta_module
-from gitserver.merge.delta import make_delta
+from gitserver.maintenance import delta as delta_module
+from gitserver.maintenance.delta import make_delta
 
 _NO_LIMIT = 1 << 40
 

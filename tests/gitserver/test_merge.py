@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gitserver.merge.plan import FULL, choose
+from gitserver.maintenance.tiers import FULL, choose
 from gitserver.objects.store import Kind, RawObject, object_id
 from storage.errors import Unavailable
 from storage.limits import Limits

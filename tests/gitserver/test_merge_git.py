@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from gitserver.merge.merger import Merger
-from gitserver.merge.plan import FULL
-from gitserver.merge.repacker import Repacker
+from gitserver.maintenance.background import Merger
+from gitserver.maintenance.repack import Repacker
+from gitserver.maintenance.tiers import FULL
 from gitserver.objects.entries import OFS_DELTA, REF_DELTA, read_entry_header
 from storage.limits import Limits
 

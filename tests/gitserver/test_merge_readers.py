@@ -7,7 +7,7 @@ import pytest
 
 from gitserver.fetch.objectset import ObjectSet
 from gitserver.fetch.packing import Packing, Rules
-from gitserver.merge.plan import FULL
+from gitserver.maintenance.tiers import FULL
 from gitserver.objects.store import ObjectStores
 from storage.errors import Unavailable
 from storage.packs import PackStore

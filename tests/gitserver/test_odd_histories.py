@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from gitserver.history.log import log
-from gitserver.merge.repacker import Repacker
+from gitserver.maintenance.repack import Repacker
 from gitserver.objects.store import Kind, ObjectStores, RawObject, object_id
-from gitserver.prepare.jobs import make_reach, stock_of
+from gitserver.workers.tasks import make_reach, stock_of
 from storage.limits import Limits
 from storage.packs import PackStore
 from storage.records import ZERO_OID, RefUpdate

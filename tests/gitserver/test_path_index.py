@@ -10,8 +10,8 @@ from gitserver.browse import Browser, Snapshot
 from gitserver.history.index import PathIndex
 from gitserver.history.paths import PathHistory
 from gitserver.objects.store import ObjectStores
-from gitserver.prepare.jobs import ready
-from gitserver.prepare.workshop import Workshop
+from gitserver.workers.process_pool import Workshop
+from gitserver.workers.tasks import ready
 from storage.errors import Unavailable
 from storage.filecache import FileCache
 from storage.limits import Limits

@@ -12,9 +12,9 @@ from gitserver.fetch.session import FetchSession, PackOrder
 from gitserver.fetch.shallow import ShallowPlan
 from gitserver.objects.reachability import reach_name
 from gitserver.objects.store import ObjectStores
-from gitserver.prepare.jobs import ready
-from gitserver.prepare.preparer import Preparer
-from gitserver.prepare.workshop import Workshop
+from gitserver.pack_cache.cache import Preparer
+from gitserver.workers.process_pool import Workshop
+from gitserver.workers.tasks import ready
 from storage.filecache import FileCache
 from storage.limits import Limits
 

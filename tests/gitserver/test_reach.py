@@ -10,7 +10,6 @@ from gitserver.fetch.packing import Rules
 from gitserver.fetch.session import FetchSession, PackOrder
 from gitserver.fetch.shallow import ShallowPlan
 from gitserver.objects.reachability import open_reach, reach_name
-from gitserver.reach import build
 from storage.errors import Invalid
 from storage.filecache import FileCache
 
@@ -45,12 +44,12 @@ def history(work):
 def reached(fetch_hub, history, tmp_path, monkeypatch):
     """The objects, with their reachability at hand; one in seven commits is selected, of the newest one in three."""
     for name, value in (("_STEP", 7), ("_NEW", 100), ("_NEW_STEP", 3)):
-        monkeypatch.setattr(build, name, value)
+        monkeypatch.setattr(reachability, name, value)
     fetch_hub.load(history)
     objects, files = fetch_hub.objects, FileCache(tmp_path / "prepared", 1 << 30)
     pack = objects.largest()
     with (tmp_path / "out").open("wb") as out:
-        build.build(objects, pack, out)
+        reachability.build(objects, pack, out)
     files.keep(tmp_path / "out", reach_name("r", pack))
     objects.reach = open_reach(files, "r", pack)
     return objects
@@ -140,8 +139,8 @@ def test_a_pack_that_lacks_something_has_none(fetch_hub, history, tmp_path):
     fetch_hub.load(history)
     fetch_hub.load(history, tip, f"^{tip}~1")
     pack = min(fetch_hub.objects.packs(), key=lambda pack: pack.info.objects)
-    with (tmp_path / "out").open("wb") as out, pytest.raises(build.NotClosed):
-        build.build(fetch_hub.objects, pack, out)
+    with (tmp_path / "out").open("wb") as out, pytest.raises(reachability.NotClosed):
+        reachability.build(fetch_hub.objects, pack, out)
 
 
 @pytest.mark.parametrize("content", [b"", b"KHREACH1", b"x" * 400], ids=["empty", "cut off", "wrong"])
@@ -174,12 +173,12 @@ def test_wants_that_no_ref_leads_to_are_refused(reached, history, fetch_hub):
 def test_old_commits_have_their_share_of_the_selected_ones(fetch_hub, work, monkeypatch):
     """However many of the newest there are: a walk from anywhere meets one."""
     for name, value in (("_MARKS_BYTES", 1), ("_STEP", 10), ("_NEW", 100), ("_NEW_STEP", 5)):
-        monkeypatch.setattr(build, name, value)
+        monkeypatch.setattr(reachability, name, value)
     head = "commit refs/heads/main\ncommitter A <a@x> {} +0000\ndata 1\nm\n"
     stream = "".join(f"{head.format(1_600_000_000 + n)}M 100644 inline f\ndata 3\n{n:03}\n" for n in range(300))
     work("fast-import", "--quiet", data=stream.encode())
     fetch_hub.load(work)
-    made = build._Build(fetch_hub.objects, fetch_hub.objects.largest())
+    made = reachability._Build(fetch_hub.objects, fetch_hub.objects.largest())
     made.entries()
     made.contents()
     made.select()

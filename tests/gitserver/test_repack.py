@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from gitserver.merge.job import Job
-from gitserver.merge.plan import wants_whole
-from gitserver.merge.process import RepackProcess
-from gitserver.merge.repacker import Repacker
+from gitserver.maintenance.order import Job
+from gitserver.maintenance.processes import RepackProcess
+from gitserver.maintenance.repack import Repacker
+from gitserver.maintenance.tiers import wants_whole
 from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.store import Kind, RawObject
 from storage.errors import Unavailable

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from gitserver.merge.delta import make_delta
+from gitserver.maintenance.delta import make_delta
 from gitserver.receive import trees as trees_module
 from gitserver.receive.patch import Patch, read_sizes
 from gitserver.receive.trees import Trees

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from gitserver.fetch.packing import Piece
 from gitserver.fetch.session import PackJob
-from gitserver.prepare.jobs import Made
+from gitserver.workers.tasks import Made
 from storage.errors import Unavailable
 
 _HEADER = 12

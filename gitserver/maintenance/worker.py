@@ -1,4 +1,4 @@
-"""The work of a whole repack, in a process of its own (`python -m gitserver.merge.repack`): it sees files and ids, no rows.
+"""The work of a whole repack, in a process of its own (`python -m gitserver.maintenance.worker`): it sees files and ids, no rows.
 
 A job comes as one line on standard input. When standard input ends, whoever wanted the work is gone, and the process with it.
 """
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gitserver.merge.catalog import Catalog
-from gitserver.merge.job import DEAD, MAIN, RESULT, Given, Job, Made, Role
-from gitserver.merge.walk import Found, Walk
-from gitserver.merge.whole import Tries, WholePack
+from gitserver.maintenance.catalog import Catalog
+from gitserver.maintenance.full_pack import Tries, WholePack
+from gitserver.maintenance.order import DEAD, MAIN, RESULT, Given, Job, Made, Role
+from gitserver.maintenance.walk import Found, Walk
 from gitserver.objects.store import Objects
 from storage.errors import Unavailable
 from storage.packs import GivenPacks, PackFile, StoredEntry

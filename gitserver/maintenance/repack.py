@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gitserver.merge.job import DEAD, MAIN, Given, Job, Made, Role
-from gitserver.merge.plan import is_copied
-from gitserver.merge.process import RepackProcess
+from gitserver.maintenance.order import DEAD, MAIN, Given, Job, Made, Role
+from gitserver.maintenance.processes import RepackProcess
+from gitserver.maintenance.tiers import is_copied
 from gitserver.objects.connectivity import is_closed, is_in
 from gitserver.objects.store import Objects, ObjectStores
 from storage.errors import Unavailable

@@ -5,7 +5,7 @@ import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 
-from gitserver.merge.catalog import Catalog
+from gitserver.maintenance.catalog import Catalog
 from gitserver.objects.parse import GITLINK, TREE, TREE_ENTRIES, parse_commit_node, parse_tag_target
 from gitserver.objects.store import Kind, Objects, RawObject
 from storage.errors import ObjectNotFound, Unavailable

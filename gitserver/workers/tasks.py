@@ -8,8 +8,8 @@ from pathlib import Path
 
 from gitserver.fetch.session import PackJob, PackOrder
 from gitserver.objects.store import BaseCache, Objects
-from gitserver.reach.build import NotClosed, build
 from gitserver.receive.ingest import Ingest, Ingested, Terms
+from gitserver.workers.reachability import NotClosed, build
 from storage.filecache import FileCache
 from storage.files import sync_file
 from storage.limits import Limits

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from gitserver.merge.job import RESULT, Job, Made
+from gitserver.maintenance.order import RESULT, Job, Made
 from storage.errors import Unavailable
 
-_COMMAND = (sys.executable, "-m", "gitserver.merge.repack")
+_COMMAND = (sys.executable, "-m", "gitserver.maintenance.worker")
 _MOST_TOLD = 2000  # of what a process said before it failed
 
 

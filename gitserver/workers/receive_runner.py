@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gitserver.objects.store import Objects
-from gitserver.prepare.jobs import ingest, stock_of
-from gitserver.prepare.workshop import Workshop
 from gitserver.receive.ingest import Ingest, Ingested, Terms
+from gitserver.workers.process_pool import Workshop
+from gitserver.workers.tasks import ingest, stock_of
 from storage.errors import Unavailable
 from storage.limits import Limits
 from storage.records import RefUpdate

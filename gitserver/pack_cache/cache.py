@@ -14,9 +14,9 @@ from typing import TypeVar
 from gitserver.fetch.session import PackJob, PackOrder
 from gitserver.objects.reachability import reach_name
 from gitserver.objects.store import Objects
-from gitserver.prepare.answer import PreparedJob
-from gitserver.prepare.jobs import Made, make_answer, make_reach, ready, stock_of
-from gitserver.prepare.workshop import Workshop
+from gitserver.pack_cache.cached_pack import PreparedJob
+from gitserver.workers.process_pool import Workshop
+from gitserver.workers.tasks import Made, make_answer, make_reach, ready, stock_of
 from storage.errors import Unavailable
 from storage.filecache import FileCache
 from storage.limits import Limits

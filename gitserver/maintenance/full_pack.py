@@ -13,9 +13,9 @@ from pathlib import Path
 
 from dulwich.pack import write_pack_index_v2
 
-from gitserver.merge.catalog import Catalog
-from gitserver.merge.delta import make_delta
-from gitserver.merge.walk import Found
+from gitserver.maintenance.catalog import Catalog
+from gitserver.maintenance.delta import make_delta
+from gitserver.maintenance.walk import Found
 from gitserver.objects.entries import OFS_DELTA, entry_header, offset_bytes
 from gitserver.objects.pack_writer import pack_entry
 from gitserver.objects.store import Kind, Objects

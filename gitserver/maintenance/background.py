@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gitserver.merge.joined import Source, write_joined
-from gitserver.merge.plan import choose, wants_whole
-from gitserver.merge.repacker import Repacker
+from gitserver.maintenance.concatenate import Source, write_joined
+from gitserver.maintenance.repack import Repacker
+from gitserver.maintenance.tiers import choose, wants_whole
 from gitserver.objects.store import Objects, ObjectStores
 from storage.disk_space import is_full
 from storage.errors import Unavailable

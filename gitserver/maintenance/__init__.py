@@ -1,0 +1,1 @@
+"""Repacking: many packs become few, in the background."""

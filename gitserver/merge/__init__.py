@@ -1,1 +1,0 @@
-"""Many small packs become one."""

@@ -1,0 +1,1 @@
+"""Git objects: stored, parsed, serialized, and what they reach."""

@@ -1,0 +1,1 @@
+"""Packs of large clones, made once and sent often."""

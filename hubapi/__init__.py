@@ -1,0 +1,1 @@
+"""KohakuHub's own HTTP API."""
