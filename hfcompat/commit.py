@@ -6,8 +6,8 @@ from typing import IO
 
 from aiohttp import web
 
-from gitserver.browse import Browser
 from gitserver.commit.committer import Committer
+from gitserver.history.browser import Browser
 from hfcompat import wire
 from hfcompat.payload import CommitReader
 from hfcompat.turns import Turns

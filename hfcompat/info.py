@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from accounts.repositories import Repositories
-from gitserver.browse import Browser, Snapshot
+from gitserver.history.browser import Browser, Snapshot
 from hfcompat import wire
 from hfcompat.reading.card import Cards, tags_of
 from hfcompat.reading.fields import EXPANDABLE

@@ -9,9 +9,9 @@ from typing import Any
 
 from aiohttp import web
 
-from gitserver.browse import Browser, Snapshot
 from gitserver.commit.attributes import Attributes, Ignores, default_attributes
 from gitserver.commit.paths import checked_path
+from gitserver.history.browser import Browser, Snapshot
 from hfcompat import wire
 from httpapi.bodies import read_json
 from httpapi.endpoint import Call, Endpoint

@@ -9,8 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
-from gitserver.browse import Browser
 from gitserver.commit.committer import Committer, signature
+from gitserver.history.browser import Browser
 from gitserver.history.counts import CommitCounts
 from gitserver.history.log import log
 from gitserver.objects.pack_writer import PackWriter

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from gitserver.browse import Browser, Snapshot
+from gitserver.history.browser import Browser, Snapshot
 from hfcompat import wire
 from httpapi.endpoint import Call, Endpoint, InThread
 from httpapi.errors import render_json

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gitserver.browse import Browser, Snapshot
+from gitserver.history.browser import Browser, Snapshot
 from gitserver.history.paths import PathHistory
 from hfcompat import wire
 from httpapi.endpoint import Call, Endpoint

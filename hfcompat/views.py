@@ -5,8 +5,8 @@ from collections.abc import Callable
 from aiohttp import web
 
 from accounts.repositories import Repositories
-from gitserver.browse import Browser
 from gitserver.commit.committer import Committer
+from gitserver.history.browser import Browser
 from gitserver.history.paths import PathHistory
 from gitserver.objects.store import ObjectStores
 from gitserver.update.pusher import Pusher

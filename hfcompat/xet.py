@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from gitserver.browse import Browser
+from gitserver.history.browser import Browser
 from hfcompat import wire
 from httpapi.endpoint import Call, Endpoint
 from httpapi.errors import render_json

@@ -18,10 +18,10 @@ from accounts.identity.tokens import Tokens
 from accounts.identity.users import Users
 from accounts.keys.ssh_keys import SshKeys
 from accounts.repositories import Repositories
-from gitserver.browse import Browser
 from gitserver.bundles.bundles import Bundles
 from gitserver.bundles.links import BundleLinks
 from gitserver.commit.committer import Committer
+from gitserver.history.browser import Browser
 from gitserver.history.index import PathIndex
 from gitserver.history.paths import PathHistory
 from gitserver.maintenance.background import Merger

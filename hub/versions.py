@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from accounts.repositories import Repositories
 from gitserver.bridge.contents import GitContents
-from gitserver.bridge.intake import Intake
+from gitserver.bridge.synthesis import Intake
 from gitserver.objects.store import ObjectStores
 from hub.settings import Settings
 from hub.stores import Stores

@@ -6,10 +6,10 @@ from functools import partial
 
 from dulwich.refs import Ref, check_ref_format
 
-from gitserver.bridge.difference import Changed, differences
-from gitserver.bridge.intake import Intake
-from gitserver.bridge.outside import KEY_BYTES, fits
 from gitserver.bridge.path_count import check_paths
+from gitserver.bridge.synthesis import Intake
+from gitserver.bridge.tree_diff import Changed, differences
+from gitserver.bridge.unprojected import KEY_BYTES, fits
 from gitserver.objects.parse import TreeItem
 from gitserver.objects.store import Kind, Objects, ObjectStores
 from lfs.pointer import MOST_BYTES, Pointer, parse

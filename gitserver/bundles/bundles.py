@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gitserver.bundles.links import BundleLinks
 from gitserver.bundles.writing import read_tips, write_bundle
-from gitserver.fetch.session import FetchSession, PackSupply
+from gitserver.fetch.session import FetchSession, PackSource
 from gitserver.objects.store import ObjectStores
 from gitserver.protocol.bundle_uri import Offer
 from storage.disk_space import is_full
@@ -56,7 +56,7 @@ class Bundles:
         packs: PackStore,
         links: BundleLinks,
         limits: Limits,
-        supply: PackSupply | None = None,
+        supply: PackSource | None = None,
     ) -> None:
         self._objects = objects
         self._versions = versions

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gitserver.fetch.filters import Filter
+from gitserver.fetch.pack_job import PackOrder
 from gitserver.fetch.packing import Rules
-from gitserver.fetch.session import FetchSession, PackOrder
+from gitserver.fetch.session import FetchSession
 from gitserver.fetch.shallow import ShallowPlan
 from storage.errors import Invalid
 from storage.files import sync_file

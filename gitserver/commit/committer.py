@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from io import BytesIO
 
-from gitserver.browse import Browser, Snapshot
 from gitserver.commit.changes import CommitRequest, Put
 from gitserver.commit.draft import ChangeSet, Draft
 from gitserver.commit.initial import MESSAGE, Beginning, initial_files
+from gitserver.history.browser import Browser, Snapshot
 from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.serialize import make_commit
 from gitserver.objects.store import Kind, ObjectStores, RawObject

@@ -8,10 +8,10 @@ import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from gitserver.browse import Browser, Snapshot
 from gitserver.commit.attributes import Attributes, track
 from gitserver.commit.changes import CommitRequest, Copy, Put, PutLarge, Remove
 from gitserver.commit.trees import TreeEdit
+from gitserver.history.browser import Browser, Snapshot
 from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.store import Kind, Objects, RawObject
 from lfs.pointer import MOST_BYTES, Pointer, parse, serialize

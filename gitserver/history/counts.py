@@ -1,6 +1,6 @@
 """How many commits a branch has."""
 
-from gitserver.browse import Snapshot
+from gitserver.history.browser import Snapshot
 from gitserver.objects.reachability import Reach
 from gitserver.objects.store import Objects
 from storage.recent import Recent

@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Iterator
 
-from gitserver.browse import Snapshot
+from gitserver.history.browser import Snapshot
 from gitserver.objects.parse import parse_person
 from storage.records import Commit, Oid
 

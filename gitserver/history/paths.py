@@ -10,7 +10,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import TypeVar
 
-from gitserver.browse import Snapshot
+from gitserver.history.browser import Snapshot
 from gitserver.history.index import PathIndex
 from gitserver.history.log import log, read_commit
 from gitserver.history.walk import NotIndexed, PathWalk

@@ -12,7 +12,7 @@ from typing import IO
 from aiohttp import web
 
 from accounts.access import require
-from gitserver.fetch.session import PackSupply, open_session
+from gitserver.fetch.session import PackSource, open_session
 from gitserver.http.errors import NO_CACHE, render_git
 from gitserver.objects.store import ObjectStores
 from gitserver.protocol import capabilities, v0, v2
@@ -43,7 +43,7 @@ class GitViews:
         objects: ObjectStores,
         versions: VersionStore,
         limits: Limits,
-        supply: PackSupply | None = None,
+        supply: PackSource | None = None,
         offers: Callable[[web.Request, Repo, Refs], Sequence[Offer]] = nothing_offered,
         *,
         may_create: bool = False,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from gitserver.fetch.session import PackJob, PackOrder
+from gitserver.fetch.pack_job import PackJob, PackOrder
 from gitserver.objects.reachability import reach_name
 from gitserver.objects.store import Objects
 from gitserver.pack_cache.cached_pack import PreparedJob

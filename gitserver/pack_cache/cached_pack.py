@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import BinaryIO
 
+from gitserver.fetch.pack_job import PackJob
 from gitserver.fetch.packing import Piece
-from gitserver.fetch.session import PackJob
 from gitserver.workers.tasks import Made
 from storage.errors import Unavailable
 

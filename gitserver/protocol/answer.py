@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Iterator
 
+from gitserver.fetch.pack_job import PackOrder, Wanted
 from gitserver.fetch.packing import Rules
-from gitserver.fetch.session import FetchSession, PackOrder, Wanted
+from gitserver.fetch.session import FetchSession
 from gitserver.fetch.shallow import Deepen, ShallowPlan
 from gitserver.protocol.bands import Bands
 from gitserver.protocol.request import FetchRequest

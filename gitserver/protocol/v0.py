@@ -2,7 +2,8 @@
 
 from collections.abc import Generator, Iterator
 
-from gitserver.fetch.session import FetchSession, Wanted
+from gitserver.fetch.pack_job import Wanted
+from gitserver.fetch.session import FetchSession
 from gitserver.protocol.answer import pack_order, send_pack, shallow_lines, shallow_plan
 from gitserver.protocol.bands import LARGE_BAND, SMALL_BAND, Bands
 from gitserver.protocol.pktline import FLUSH, Readable, pkt, read_pkt

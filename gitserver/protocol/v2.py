@@ -3,7 +3,8 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from enum import Enum, auto
 
-from gitserver.fetch.session import FetchSession, Wanted
+from gitserver.fetch.pack_job import Wanted
+from gitserver.fetch.session import FetchSession
 from gitserver.objects.store import Objects
 from gitserver.protocol.answer import pack_order, send_pack, shallow_lines, shallow_plan
 from gitserver.protocol.bands import LARGE_BAND, Bands

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from gitserver.bundles.bundles import Bundles
-from gitserver.fetch.session import FetchSession, PackSupply, open_session
+from gitserver.fetch.session import FetchSession, PackSource, open_session
 from gitserver.objects.store import ObjectStores
 from gitserver.protocol import capabilities, v0, v2
 from gitserver.protocol.pktline import pkt
@@ -18,7 +18,7 @@ from storage.versions.base import VersionStore
 
 class Fetching:
     def __init__(
-        self, objects: ObjectStores, versions: VersionStore, bundles: Bundles, limits: Limits, supply: PackSupply | None = None
+        self, objects: ObjectStores, versions: VersionStore, bundles: Bundles, limits: Limits, supply: PackSource | None = None
     ) -> None:
         self._objects = objects
         self._versions = versions

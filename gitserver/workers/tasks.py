@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from gitserver.fetch.session import PackJob, PackOrder
+from gitserver.fetch.pack_job import PackJob, PackOrder
 from gitserver.objects.store import BaseCache, Objects
 from gitserver.receive.ingest import Ingest, Ingested, Terms
 from gitserver.workers.reachability import NotClosed, build

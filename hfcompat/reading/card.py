@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from gitserver.browse import Browser, Snapshot
+from gitserver.history.browser import Browser, Snapshot
 from hfcompat.reading.frontmatter import CardError, parse
 from hfcompat.reading.licenses import LICENSES
 from storage.errors import EntryNotFound

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from gitserver.browse import Browser
 from gitserver.commit.changes import Change, CommitRequest, Copy, Put, Remove
 from gitserver.commit.committer import Committer
+from gitserver.history.browser import Browser
 from gitserver.objects.store import BaseCache, Kind, Objects, ObjectStores, RawObject
 from gitserver.update.pusher import Pusher
 from lfs.store import LargeFiles

@@ -7,8 +7,9 @@ import pytest
 from gitserver.fetch.filters import Filter
 from gitserver.fetch.graph import Difference, all_lead_to, unreachable
 from gitserver.fetch.objectset import ObjectSet
+from gitserver.fetch.pack_job import PackOrder
 from gitserver.fetch.packing import Packing, Rules
-from gitserver.fetch.session import FetchSession, PackOrder
+from gitserver.fetch.session import FetchSession
 from gitserver.fetch.shallow import ShallowPlan
 from gitserver.objects.entries import OFS_DELTA, entry_header, offset_bytes, read_entry_header
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gitserver.browse import Browser
+from gitserver.history.browser import Browser
 from gitserver.history.tree_table import TreeTable
 from gitserver.objects.parse import TreeItem, parse_tree
 from gitserver.objects.store import CommitBudget, Objects

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gitserver.bridge.difference import differences
 from gitserver.bridge.path_count import PathCount, check_paths
+from gitserver.bridge.tree_diff import differences
 from storage.errors import TooLarge
 
 

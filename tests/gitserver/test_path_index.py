@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gitserver.browse import Browser, Snapshot
+from gitserver.history.browser import Browser, Snapshot
 from gitserver.history.index import PathIndex
 from gitserver.history.paths import PathHistory
 from gitserver.objects.store import ObjectStores

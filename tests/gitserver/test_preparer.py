@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from gitserver.fetch.filters import Filter
+from gitserver.fetch.pack_job import PackOrder
 from gitserver.fetch.packing import Rules
-from gitserver.fetch.session import FetchSession, PackOrder
+from gitserver.fetch.session import FetchSession
 from gitserver.fetch.shallow import ShallowPlan
 from gitserver.objects.reachability import reach_name
 from gitserver.objects.store import ObjectStores

@@ -6,10 +6,12 @@ import pytest
 
 from gitserver.fetch.closure import Closure
 from gitserver.fetch.filters import Filter
+from gitserver.fetch.pack_job import PackOrder
 from gitserver.fetch.packing import Rules
-from gitserver.fetch.session import FetchSession, PackOrder
+from gitserver.fetch.session import FetchSession
 from gitserver.fetch.shallow import ShallowPlan
 from gitserver.objects.reachability import open_reach, reach_name
+from gitserver.workers import reachability
 from storage.errors import Invalid
 from storage.filecache import FileCache
 

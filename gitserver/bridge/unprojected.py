@@ -1,6 +1,6 @@
 """What LakeFS cannot hold or must not: it is in git alone. A commit that joins a push with what came in between has it, too."""
 
-from gitserver.bridge.difference import Changed, differences
+from gitserver.bridge.tree_diff import Changed, differences
 from gitserver.commit.draft import Draft
 from gitserver.objects.parse import TreeItem
 from gitserver.objects.store import Objects

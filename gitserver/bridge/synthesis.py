@@ -6,8 +6,8 @@ Large files become LFS pointers. Keys that no tree of git may hold are left out 
 import logging
 import shutil
 
-from gitserver.bridge.outside import carry_over
-from gitserver.bridge.taking import Taking
+from gitserver.bridge.tree_import import Taking
+from gitserver.bridge.unprojected import carry_over
 from gitserver.commit.draft import Draft
 from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.serialize import make_commit
