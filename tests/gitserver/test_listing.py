@@ -93,7 +93,7 @@ def test_s5_a_memory_is_bounded_in_bytes() -> None:
 
 
 def test_s5_trees_are_held_as_bytes(fetch_hub: Any, work: Any, browser: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gitserver.browse._TREES_BYTES", 20_000)
+    monkeypatch.setattr("gitserver.history.browser._TREES_BYTES", 20_000)
     small = Browser(fetch_hub.stores, fetch_hub.versions, Nothing())  # type: ignore[arg-type]
     work.commit("many", {f"d{folder}/f{number}": f"{number}" for folder in range(40) for number in range(20)})
     fetch_hub.load(work)

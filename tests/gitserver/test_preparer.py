@@ -23,7 +23,7 @@ from storage.limits import Limits
 @pytest.fixture
 def preparer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Preparer]:
     """One whose processes have started, and for whom a pack is large at once."""
-    monkeypatch.setattr("gitserver.prepare.preparer._LONG_OBJECTS", 0)
+    monkeypatch.setattr("gitserver.pack_cache.cache._LONG_OBJECTS", 0)
     workshop = Workshop(1)
     workshop.submit(ready).result()
     (tmp_path / "incoming").mkdir()

@@ -176,7 +176,7 @@ def test_damage_is_told_and_changes_nothing(fetch_hub: Any, work: Any) -> None:
 
 
 def test_a_process_that_takes_too_long_is_ended(fetch_hub: Any, work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gitserver.merge.process._COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
+    monkeypatch.setattr("gitserver.maintenance.processes._COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
     with pytest.raises(Unavailable, match="longer than 1 seconds"):
         RepackProcess(1).run(Job(str(work.path), (), (), 1, 1), [])
     assert sleepers() == []
@@ -184,13 +184,13 @@ def test_a_process_that_takes_too_long_is_ended(fetch_hub: Any, work: Any, monke
 
 def test_a_process_that_dies_is_told(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     command = (sys.executable, "-c", "import sys; sys.exit('out of everything')")
-    monkeypatch.setattr("gitserver.merge.process._COMMAND", command)
+    monkeypatch.setattr("gitserver.maintenance.processes._COMMAND", command)
     with pytest.raises(Unavailable, match=r"status 1\. out of everything"):
         RepackProcess(60).run(Job(str(work.path), (), (), 1, 1), [])
 
 
 def test_a_stop_ends_the_process(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gitserver.merge.process._COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
+    monkeypatch.setattr("gitserver.maintenance.processes._COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
     workshop, seen = RepackProcess(600), []
 
     def run() -> None:
@@ -362,6 +362,6 @@ def pushed(work: Any, url: str) -> str:
 
 def test_a_killed_process_is_told(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     command = (sys.executable, "-c", f"import os; os.kill(os.getpid(), {signal.SIGKILL.value})")
-    monkeypatch.setattr("gitserver.merge.process._COMMAND", command)
+    monkeypatch.setattr("gitserver.maintenance.processes._COMMAND", command)
     with pytest.raises(Unavailable, match="stopped with status -9"):
         RepackProcess(60).run(Job(str(work.path), (), (), 1, 1), [])
