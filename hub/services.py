@@ -49,13 +49,13 @@ from storage.blobs.base import BlobStore
 from storage.database.base import Database
 from storage.database.sqlite import SQLiteDatabase
 from storage.disk_space import DiskSpace, is_full
+from storage.encryption import Seal
 from storage.errors import HubError, Unavailable
 from storage.filecache import FileCache
 from storage.files import make_durable_dir, sync_dir, sync_file
 from storage.limits import Limits
 from storage.packs import PackStore
 from storage.records import Oid
-from storage.sealed import Seal
 from storage.versions.base import VersionStore
 
 _SECRET_BYTES = 32

@@ -14,15 +14,15 @@ from storage.errors import HubError, Unavailable
 from storage.filecache import FileCache
 from storage.files import make_durable_dir
 from storage.limits import Limits
+from storage.multipart.base import PartStore, Quarantine
+from storage.multipart.disk import DiskPartStore
 from storage.packs.base import PackFiles
 from storage.packs.disk import DiskPackFiles
-from storage.parts.base import PartStore, Quarantine
-from storage.parts.disk import DiskPartStore
 
 if TYPE_CHECKING:
     from storage.blobs.bucket import Bucket
-    from storage.parts.quarantine import S3Quarantine
-    from storage.parts.s3 import S3PartStore
+    from storage.multipart.quarantine import S3Quarantine
+    from storage.multipart.s3 import S3PartStore
 
 _LEFTOVER_SECONDS = 86400.0
 
@@ -96,9 +96,9 @@ def _open_s3(settings: Settings, data: Path, limits: Limits, space: DiskSpace) -
         from storage.blobs.presign import Signer
         from storage.blobs.s3 import S3BlobStore
         from storage.blobs.s3_staging import S3Staging
+        from storage.multipart.quarantine import S3Quarantine
+        from storage.multipart.s3 import S3PartStore
         from storage.packs.s3 import S3PackFiles
-        from storage.parts.quarantine import S3Quarantine
-        from storage.parts.s3 import S3PartStore
     except ModuleNotFoundError as error:
         raise Unavailable(f"S3 needs the Python package {error.name}. Install it with: pip install 'kohakuhub[cluster]'") from error
     config = S3Config(

@@ -8,7 +8,7 @@ from enum import StrEnum
 from urllib.parse import quote
 
 from storage.errors import Forbidden
-from storage.parts.base import Direct, Parted
+from storage.multipart.base import Direct, Parted
 from storage.records import BlobRef
 
 

@@ -11,7 +11,7 @@ from lfs.wire import BadObject, BatchRequest, error_json
 from storage.blobs.base import BlobStore
 from storage.errors import DiskFull
 from storage.limits import Limits
-from storage.parts.base import Parted
+from storage.multipart.base import Parted
 from storage.records import BlobRef
 
 

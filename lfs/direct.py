@@ -11,7 +11,7 @@ from typing import Any
 
 from lfs.actions import Actions
 from storage.limits import Limits
-from storage.parts.base import Parted, Quarantine
+from storage.multipart.base import Parted, Quarantine
 from storage.records import BlobRef
 
 _AT_ONCE = 8  # questions to S3 for one batch

@@ -10,7 +10,7 @@ from httpapi.bodies import batches
 from lfs.actions import Actions, Grant, Verb
 from lfs.wire import Unprocessable
 from storage.errors import Invalid, NotFound, TooLarge
-from storage.parts.base import Direct
+from storage.multipart.base import Direct
 
 _NAMES = ("size", "expires", "signature")
 

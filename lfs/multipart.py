@@ -10,7 +10,7 @@ from lfs.possession import Possession
 from lfs.wire import Completion
 from storage.errors import Invalid, ObjectNotFound, Unavailable
 from storage.limits import MIB, Limits
-from storage.parts.base import Joiner, Parted, PartStore, PartUpload, Quarantine
+from storage.multipart.base import Joiner, Parted, PartStore, PartUpload, Quarantine
 from storage.records import BlobRef
 
 _WAIT_SECONDS = 0.2

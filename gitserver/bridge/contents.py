@@ -16,7 +16,7 @@ from lfs.pointer import MOST_BYTES, Pointer, parse
 from lfs.possession import Possession
 from storage.errors import ObjectNotFound
 from storage.records import BlobRef, Oid, Repo
-from storage.versions.contents import Changes, Foreign, GitCommit, Placed
+from storage.versions.git_side import Changes, Foreign, GitCommit, Placed
 
 _NEAR = 2000
 

@@ -19,7 +19,7 @@ from storage.database.base import Database, Tx
 from storage.limits import Limits
 from storage.packs import PackStore
 from storage.records import Oid, PackInfo, Repo, Signature
-from storage.versions.contents import Foreign
+from storage.versions.git_side import Foreign
 
 log = logging.getLogger(__name__)
 _EMAIL = b"lakefs@users.noreply.kohakuhub"

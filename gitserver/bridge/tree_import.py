@@ -17,7 +17,7 @@ from storage.blobs.base import BlobStore
 from storage.errors import TooLarge, Unavailable
 from storage.limits import MIB, Limits
 from storage.records import BlobRef
-from storage.versions.contents import Reader
+from storage.versions.git_side import Reader
 from storage.versions.lakefs.records import Difference, LakeObject
 
 # These decide on ids, so they are no settings.

@@ -23,8 +23,8 @@ from storage.disk_space import is_full
 from storage.errors import HubError, Invalid, Unavailable
 from storage.files import claim_folder
 from storage.limits import Limits
+from storage.lru import Recent
 from storage.packs import PackStore
-from storage.recent import Recent
 from storage.versions.base import Refs, VersionStore
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from lfs.pointer import MOST_BYTES, parse
 from lfs.possession import Possession
 from storage.errors import EntryNotFound, Invalid, ObjectNotFound, RevisionNotFound
 from storage.limits import MIB
-from storage.recent import Recent
+from storage.lru import Recent
 from storage.records import FileEntry, Oid, Repo
 from storage.spelling import named, spelled
 from storage.versions.base import VersionStore

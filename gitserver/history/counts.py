@@ -3,7 +3,7 @@
 from gitserver.history.browser import Snapshot
 from gitserver.objects.reachability import Reach
 from gitserver.objects.store import Objects
-from storage.recent import Recent
+from storage.lru import Recent
 from storage.records import Oid
 
 _KEPT_BYTES, _COUNT_BYTES = 4 << 20, 250

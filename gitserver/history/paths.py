@@ -16,7 +16,7 @@ from gitserver.history.log import log, read_commit
 from gitserver.history.walk import NotIndexed, PathWalk
 from storage.errors import Unavailable
 from storage.limits import MIB, Limits
-from storage.recent import Recent
+from storage.lru import Recent
 from storage.records import Commit, Oid
 
 T = TypeVar("T")

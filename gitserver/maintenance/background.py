@@ -20,7 +20,7 @@ from storage.disk_space import is_full
 from storage.errors import Unavailable
 from storage.limits import Limits
 from storage.packs import PackStore
-from storage.packs.upkeep import Turns
+from storage.packs.generations import Turns
 from storage.records import PackInfo
 
 log = logging.getLogger(__name__)

@@ -6,13 +6,13 @@ import uuid
 from dataclasses import dataclass
 
 from storage.database.base import Database, Row, Tx
+from storage.encryption import Seal
 from storage.errors import AlreadyExists, Conflict, RepoNotFound
 from storage.jobs import queue
 from storage.jobs.base import JobKey
 from storage.jobs.followers import PUSH
 from storage.outbound.url import Login, Url, parse
 from storage.records import Principal, Repo
-from storage.sealed import Seal
 
 PULL = "pull"  # as PUSH: a direction, and the kind of its jobs
 _MOST_TARGETS = 20  # of one repository

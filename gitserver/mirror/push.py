@@ -25,7 +25,7 @@ from storage.limits import Limits
 from storage.outbound.client import Outbound, Request, check_status, deadline
 from storage.records import ZERO_OID, Access, BlobRef, Oid, RefUpdate, Repo, Scope
 from storage.versions.base import Refs
-from storage.versions.beside import Names
+from storage.versions.ref_names import Names
 
 _BATCH = 1000  # refs of one push
 _REPLY_BYTES = 1 << 20

@@ -21,8 +21,8 @@ from storage.errors import ObjectNotFound, Unavailable
 from storage.filecache import FileCache
 from storage.limits import MIB
 from storage.packs import PackFile, Packs, PackStore
-from storage.packs.once import Once
 from storage.records import Oid
+from storage.singleflight import Once
 
 _BASE_CACHE_BYTES = 48 * MIB
 _STORES_BYTES = 64 * MIB  # of what is kept open of all repositories

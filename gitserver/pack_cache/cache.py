@@ -20,8 +20,8 @@ from gitserver.workers.tasks import Made, make_answer, make_reach, ready, stock_
 from storage.errors import Unavailable
 from storage.filecache import FileCache
 from storage.limits import Limits
+from storage.lru import Recent
 from storage.packs import PackFile
-from storage.recent import Recent
 from storage.versions.base import Refs
 
 log = logging.getLogger(__name__)

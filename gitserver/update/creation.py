@@ -8,7 +8,7 @@ import logging
 from accounts.access import require
 from accounts.repositories import Repositories
 from storage.errors import AlreadyExists, Unavailable
-from storage.recent import Recent
+from storage.lru import Recent
 from storage.records import Access, Principal, Repo, RepoName
 from storage.versions.base import Refs, VersionStore
 

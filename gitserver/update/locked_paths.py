@@ -13,7 +13,7 @@ from gitserver.objects.parse import TreeItem
 from gitserver.objects.store import Kind, Objects
 from lfs.locks.locks import FileLock, shown
 from storage.limits import MIB
-from storage.recent import Recent
+from storage.lru import Recent
 from storage.records import ZERO_OID, Oid, RefUpdate
 from storage.versions.base import Refs
 

@@ -10,7 +10,7 @@ from hfcompat.reading.frontmatter import CardError, parse
 from hfcompat.reading.licenses import LICENSES
 from storage.errors import EntryNotFound
 from storage.limits import Limits
-from storage.recent import Recent
+from storage.lru import Recent
 from storage.records import FileEntry, Oid
 
 _MOST_TAGS = 200

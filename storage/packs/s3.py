@@ -15,9 +15,9 @@ from storage.blobs.s3 import RangedObject, pieces_of
 from storage.errors import ObjectNotFound, Unavailable
 from storage.filecache import FileCache
 from storage.limits import MIB
+from storage.lru import Recent
 from storage.packs.base import COUNT_AT, COUNT_END, ENDINGS, Ending, count_of, file_name, old_ids, whole_packs
 from storage.packs.packfile import file_size, is_sound
-from storage.recent import Recent
 from storage.records import PackInfo
 
 _FETCHES = 2  # of a file that comes damaged

@@ -18,10 +18,10 @@ from storage.errors import Unavailable
 from storage.files import claim_folder
 from storage.limits import MIB
 from storage.packs.base import PackFiles
-from storage.packs.once import Once
+from storage.packs.generations import Upkeep
 from storage.packs.packfile import PackFile, StoredEntry, read_entries
-from storage.packs.upkeep import Upkeep
 from storage.records import PackInfo
+from storage.singleflight import Once
 
 log = logging.getLogger(__name__)
 

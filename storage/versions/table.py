@@ -8,7 +8,7 @@ from storage.errors import Invalid, RepoNotFound
 from storage.jobs.followers import wake_followers
 from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo
 from storage.versions.base import Kept, Ref, RefResult, Refs
-from storage.versions.beside import Names
+from storage.versions.ref_names import Names
 
 _REFS = (
     "SELECT repos.head, refs.name, refs.oid, refs.peeled FROM repos LEFT JOIN refs ON refs.repo_id = repos.id"

@@ -12,9 +12,9 @@ import pytest
 from storage.blobs.disk import DiskBlobStore
 from storage.errors import Invalid, Unavailable
 from storage.limits import MIB
+from storage.multipart.base import Parted
+from storage.multipart.disk import DiskPart, DiskPartStore
 from storage.packs import sweep_incoming
-from storage.parts.base import Parted
-from storage.parts.disk import DiskPart, DiskPartStore
 from storage.records import BlobRef
 
 DATA = os.urandom(2500)
@@ -115,7 +115,7 @@ def test_a_whole_that_is_not_the_object(store: DiskPartStore, blobs: DiskBlobSto
 
 
 def test_joining_that_is_given_up_leaves_nothing(store: DiskPartStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("storage.parts.base.STEP_BYTES", 1000)
+    monkeypatch.setattr("storage.multipart.base.STEP_BYTES", 1000)
     steps = store.join(PARTED, [send(store, number) for number in (1, 2, 3)])
     next(steps)
     assert len(list((tmp_path / "incoming").glob("upload-*"))) == 1

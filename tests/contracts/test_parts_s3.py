@@ -10,8 +10,8 @@ import pytest
 from storage.blobs.bucket import Bucket
 from storage.blobs.s3 import S3BlobStore
 from storage.errors import Invalid
-from storage.parts.base import Parted
-from storage.parts.s3 import S3PartStore
+from storage.multipart.base import Parted
+from storage.multipart.s3 import S3PartStore
 from storage.records import BlobRef
 
 DATA = os.urandom(2500)

@@ -16,8 +16,8 @@ from storage.blobs.presign import Signer
 from storage.blobs.s3 import S3BlobStore
 from storage.errors import Invalid, ObjectNotFound, Unavailable, WrongBytes
 from storage.limits import GIB, MIB
-from storage.parts.base import Direct, Parted
-from storage.parts.quarantine import S3Quarantine
+from storage.multipart.base import Direct, Parted
+from storage.multipart.quarantine import S3Quarantine
 from storage.records import BlobRef
 
 DATA = os.urandom(11 * MIB + 5)
@@ -276,7 +276,7 @@ def test_one_caller_of_a_machine_at_a_time(store: S3Quarantine) -> None:
 def test_two_machines_at_once(store: S3Quarantine, blobs: S3BlobStore, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
     """One is done, and has removed what came, when the other one has made `ahead` steps: it ends well, or says plainly that all is gone."""
     monkeypatch.setattr("storage.blobs.bucket._COPIED", 5 * MIB)
-    monkeypatch.setattr("storage.parts.quarantine.STEP_BYTES", 2 * MIB)
+    monkeypatch.setattr("storage.multipart.quarantine.STEP_BYTES", 2 * MIB)
     monkeypatch.setattr("storage.blobs.s3._FIRST_WINDOW", MIB)
     monkeypatch.setattr("storage.blobs.s3._LAST_WINDOW", MIB)
     parted = begin(store)

@@ -7,7 +7,7 @@ import pytest
 
 from hub.services import Services
 from hub.serving.housekeeping import tidy
-from storage.packs.upkeep import Turns, Upkeep
+from storage.packs.generations import Turns, Upkeep
 from storage.records import Repo, RepoKind, RepoName, Scope
 
 DAY = 86400

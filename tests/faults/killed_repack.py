@@ -11,8 +11,8 @@ from gitserver.maintenance.processes import RepackProcess
 from gitserver.maintenance.repack import Repacker
 from hub.services import build
 from hub.settings import Settings
+from storage.packs.generations import Upkeep
 from storage.packs.store import PackStore
-from storage.packs.upkeep import Upkeep
 from storage.records import RepoKind, RepoName
 
 

@@ -9,7 +9,7 @@ from gitserver.history.browser import Browser
 from gitserver.history.tree_table import TreeTable
 from gitserver.objects.parse import TreeItem, parse_tree
 from gitserver.objects.store import CommitBudget, Objects
-from storage.recent import Recent
+from storage.lru import Recent
 from storage.records import Oid
 
 

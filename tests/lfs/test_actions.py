@@ -8,7 +8,7 @@ import pytest
 
 from lfs.actions import Actions, Verb
 from storage.errors import Forbidden
-from storage.parts.base import Direct, Parted
+from storage.multipart.base import Direct, Parted
 from storage.records import BlobRef
 
 BLOB = BlobRef("ab" * 32, 100)

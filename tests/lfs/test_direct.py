@@ -23,8 +23,8 @@ from lfs.direct import DirectUploads
 from storage.blobs.bucket import Bucket
 from storage.blobs.presign import Signer
 from storage.limits import GIB, Limits
-from storage.parts.base import Parted
-from storage.parts.quarantine import S3Quarantine
+from storage.multipart.base import Parted
+from storage.multipart.quarantine import S3Quarantine
 from storage.records import BlobRef
 from tests.servers.s3 import S3_SERVERS, S3Server
 

@@ -9,8 +9,8 @@ from lfs.multipart import Multipart, choose_part_bytes
 from lfs.wire import Completion
 from storage.errors import Unavailable
 from storage.limits import GIB, MIB, Limits
-from storage.parts.base import Parted
-from storage.parts.disk import DiskPartStore
+from storage.multipart.base import Parted
+from storage.multipart.disk import DiskPartStore
 from storage.records import BlobRef
 
 

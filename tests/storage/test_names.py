@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterable
 
 from storage.records import ZERO_OID, RefUpdate
-from storage.versions.beside import Names
+from storage.versions.ref_names import Names
 
 OID = b"1" * 20
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from storage.packs.once import Once
+from storage.singleflight import Once
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
             made.release()
             return super().result(timeout)
 
-    monkeypatch.setattr("storage.packs.once.Future", Watched)
+    monkeypatch.setattr("storage.singleflight.Future", Watched)
     return made
 
 

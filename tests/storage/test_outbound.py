@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from storage.encryption import Seal
 from storage.errors import Forbidden, HubError, Invalid, NotFound, TooLarge, Unavailable
 from storage.limits import Limits
 from storage.outbound.address import is_public, resolve
 from storage.outbound.client import Outbound, Request, check_status, deadline
 from storage.outbound.url import Login, Url, parse
-from storage.sealed import Seal
 
 LIMITS = Limits(outbound_read_seconds=2, outbound_connect_seconds=2)
 LOGIN = Login("ann", "a-word-of-hers")

@@ -1,6 +1,6 @@
 """The bounded memory."""
 
-from storage.recent import Recent
+from storage.lru import Recent
 
 
 def test_the_longest_unused_goes_first() -> None:

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 from storage.database.base import Database
 from storage.errors import Unavailable
-from storage.versions.lakefs import journal
-from storage.versions.lakefs.journal import Operation
+from storage.versions.lakefs import operations
+from storage.versions.lakefs.operations import Operation
 
 log = logging.getLogger(__name__)
-_EVERY_SECONDS = journal.LEASE_SECONDS / 3
+_EVERY_SECONDS = operations.LEASE_SECONDS / 3
 
 
 class Leases:
@@ -49,6 +49,6 @@ class Leases:
                 held = list(self._held.values())
             for operation in held:
                 try:
-                    self._database.write(lambda tx, op=operation: journal.renew(tx, op))  # type: ignore[misc]
+                    self._database.write(lambda tx, op=operation: operations.renew(tx, op))  # type: ignore[misc]
                 except Unavailable:
                     log.warning("the lease of operation %s was not renewed; whoever finds it over ends the operation", operation.id)

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 from storage.database.base import Database, Tx
 from storage.errors import Unavailable
-from storage.packs.upkeep import Upkeep
+from storage.packs.generations import Upkeep
 from storage.records import ZERO_OID, Oid, Repo
-from storage.versions.beside import Names
-from storage.versions.contents import Contents, Foreign
-from storage.versions.lakefs import journal
+from storage.versions.git_side import Contents, Foreign
+from storage.versions.lakefs import operations
 from storage.versions.lakefs.client import Denied, LakeFS
-from storage.versions.lakefs.journal import Done, Operation
 from storage.versions.lakefs.lease import Leases
 from storage.versions.lakefs.names import branch_ref, repository_id
+from storage.versions.lakefs.operations import Done, Operation
 from storage.versions.lakefs.records import BASE, OID, OPERATION, TREE, LakeCommit, LakeObject
+from storage.versions.ref_names import Names
 
 log = logging.getLogger(__name__)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -103,16 +103,16 @@ class Reconciler:
         """Move `ref` to where LakeFS's `branch` stands. Nothing is done while somebody else moves it. Raises Busy when his lease is
         over, Unavailable.
         """
-        known = journal.known_refs(self._database, repo.id, is_tag=False).get(branch)
+        known = operations.known_refs(self._database, repo.id, is_tag=False).get(branch)
         base = str(known["commit_id"]) if known else ""
-        operation = self._database.write(lambda tx: journal.seize(tx, repo.id, ref, branch, base))
+        operation = self._database.write(lambda tx: operations.seize(tx, repo.id, ref, branch, base))
         if operation is None:
             return
         try:
             with self._leases.hold(operation):
                 self._bring_up(repo, operation)
         except BaseException:
-            self._database.write(lambda tx: journal.let_go(tx, operation))
+            self._database.write(lambda tx: operations.let_go(tx, operation))
             raise
 
     def lose(self, repo: Repo, branch: str, ref: bytes) -> None:
@@ -120,16 +120,16 @@ class Reconciler:
 
         Raises Busy, Unavailable.
         """
-        operation = self._database.write(lambda tx: journal.seize(tx, repo.id, ref, branch, ""))
+        operation = self._database.write(lambda tx: operations.seize(tx, repo.id, ref, branch, ""))
         if operation is None:
             return
         try:
             is_gone = self._lakefs.branch(repository_id(repo.id), branch) is None
         except BaseException:
-            self._database.write(lambda tx: journal.let_go(tx, operation))
+            self._database.write(lambda tx: operations.let_go(tx, operation))
             raise
         lost = b"refs/hub/lost/" + ref.removeprefix(b"refs/heads/")
-        self._database.write(lambda tx: journal.finish_lost(tx, repo, operation, lost if is_gone else b""))
+        self._database.write(lambda tx: operations.finish_lost(tx, repo, operation, lost if is_gone else b""))
 
     def ref_for(self, repo: Repo, branch: str, commit: str) -> bytes:
         """The ref that a branch made in LakeFS gets: its decoded name if git can have that one, else the name as it is."""
@@ -151,7 +151,7 @@ class Reconciler:
             oid = self.git_of(repo, head)
             done = [Done(step, head, oid if oid != ZERO_OID else step.update.old)]
             log.info("LakeFS: %s of %s is at %s now, %s in git", step.branch, repo.name.full, head[:12], oid.hex()[:12])
-        self._database.write(lambda tx: journal.finish(tx, repo, operation, done))
+        self._database.write(lambda tx: operations.finish(tx, repo, operation, done))
 
     def _translated(self, repo: Repo, commit: LakeCommit) -> Oid:
         if commit.is_initial:
@@ -205,13 +205,13 @@ class Reconciler:
         return oid if found is not None and found.tree.hex() == commit.metadata.get(TREE) else None
 
     def _known(self, repo: Repo, commit: str) -> Oid | None:
-        return journal.oid_of(self._database, repo.id, commit)
+        return operations.oid_of(self._database, repo.id, commit)
 
     def _keep(self, repo: Repo, commit: str, oid: Oid, drops: int) -> None:
         """It is a root of the repository from now on. Raises Dropped where it may have gone since it was found."""
 
         def work(tx: Tx) -> None:
             self._upkeep.count_on(tx, repo.id, drops)
-            journal.note_commit(tx, repo.id, commit, oid)
+            operations.note_commit(tx, repo.id, commit, oid)
 
         self._database.write(work)

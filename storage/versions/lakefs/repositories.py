@@ -7,7 +7,7 @@ from storage.database.base import Database, Tx
 from storage.errors import Invalid
 from storage.records import ZERO_OID, Repo
 from storage.versions.base import Kept
-from storage.versions.lakefs import journal
+from storage.versions.lakefs import operations
 from storage.versions.lakefs.client import Denied, LakeFS
 from storage.versions.lakefs.description import describe, digest, parse
 from storage.versions.lakefs.names import branch_id, repo_id_of, repository_id
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 _MAIN = b"refs/heads/main"
 
 
-class Repositories:
+class LakeRepositories:
     """`namespace` is where LakeFS keeps what is its own of all repositories, e.g. `s3://bucket/lakefs`; `drop` removes one's there."""
 
     def __init__(self, database: Database, lakefs: LakeFS, namespace: str, drop: Callable[[str], None]) -> None:
@@ -27,21 +27,21 @@ class Repositories:
 
     def ensure(self, repo: Repo) -> None:
         """LakeFS has it when this returns. Raises Unavailable."""
-        if not journal.is_described(self._database, repo.id):
+        if not operations.is_described(self._database, repo.id):
             self._make(repo.id)
 
     def settle(self, repo_id: str) -> None:
         """Make it, tell LakeFS what it is called now, or delete it, whatever the rows say. Raises Unavailable."""
-        wanted, told = self._database.read(lambda tx: (describe(tx, repo_id), journal.description(tx, repo_id)))
+        wanted, told = self._database.read(lambda tx: (describe(tx, repo_id), operations.description(tx, repo_id)))
         if wanted is None and told is not None:
             self._lakefs.delete_repository(repository_id(repo_id))
             self._drop(repository_id(repo_id))
-            self._database.write(lambda tx: journal.forget_repository(tx, repo_id))
+            self._database.write(lambda tx: operations.forget_repository(tx, repo_id))
         elif wanted is not None and told is None:
             self._make(repo_id)
         elif wanted is not None and digest(wanted) != told:
             self._lakefs.describe(repository_id(repo_id), wanted)
-            self._database.write(lambda tx: journal.note_description(tx, repo_id, digest(wanted)))
+            self._database.write(lambda tx: operations.note_description(tx, repo_id, digest(wanted)))
 
     def kept(self) -> Iterator[Kept]:
         """Those that the hub made, as LakeFS was last told of them."""
@@ -57,7 +57,7 @@ class Repositories:
         """Note that LakeFS has it, and is told so already."""
         told = describe(tx, repo_id)
         if told is not None:
-            journal.note_description(tx, repo_id, digest(told))
+            operations.note_description(tx, repo_id, digest(told))
 
     def _make(self, repo_id: str) -> None:
         """Every call may find itself done before: by a process that died, or by one that does the same right now."""
@@ -78,10 +78,10 @@ class Repositories:
         is_new = first is not None and self._lakefs.get_commit(name, first).is_initial
 
         def work(tx: Tx) -> None:
-            journal.note_description(tx, repo_id, digest(wanted))  # also where it was deleted meanwhile: so it is deleted there later
+            operations.note_description(tx, repo_id, digest(wanted))  # also where it was deleted meanwhile: so it is deleted there later
             exists = describe(tx, repo_id) is not None
-            if exists and is_new and first is not None and main not in journal.known_refs(tx, repo_id, is_tag=False):
-                journal.note_branch(tx, repo_id, main, _MAIN, first)
-                journal.note_commit(tx, repo_id, first, ZERO_OID)
+            if exists and is_new and first is not None and main not in operations.known_refs(tx, repo_id, is_tag=False):
+                operations.note_branch(tx, repo_id, main, _MAIN, first)
+                operations.note_commit(tx, repo_id, first, ZERO_OID)
 
         self._database.write(work)

@@ -14,17 +14,17 @@ from storage.errors import Unavailable
 from storage.limits import Limits
 from storage.records import Oid, Principal, RefUpdate, Repo
 from storage.versions.base import Kept, Ref, RefResult, Refs
-from storage.versions.contents import Contents
-from storage.versions.lakefs import journal
-from storage.versions.lakefs.carrier import DEFAULT_BRANCH, Carrier
+from storage.versions.git_side import Contents
+from storage.versions.lakefs import operations
 from storage.versions.lakefs.client import Denied, LakeFS
-from storage.versions.lakefs.janitor import Janitor
-from storage.versions.lakefs.journal import Asked, Busy, Operation
+from storage.versions.lakefs.executor import DEFAULT_BRANCH, Carrier
 from storage.versions.lakefs.lease import Leases
+from storage.versions.lakefs.operations import Asked, Busy, Operation
 from storage.versions.lakefs.reconcile import Reconciler
-from storage.versions.lakefs.repositories import Repositories
+from storage.versions.lakefs.recovery import Janitor
+from storage.versions.lakefs.repositories import LakeRepositories
+from storage.versions.lakefs.sync import Watch
 from storage.versions.lakefs.tags import Tags
-from storage.versions.lakefs.watch import Watch
 from storage.versions.lakefs.writer import Writer
 from storage.versions.table import Refused, TableVersionStore, is_newest, put_refs
 
@@ -65,7 +65,7 @@ def open_store(parts: Parts) -> "LakeFSVersionStore":
     carrier = Carrier(database, lakefs, contents, writer, reconciler, leases)
     tags = Tags(database, lakefs, contents, reconciler)
     watch = Watch(database, lakefs, reconciler, carrier, tags, parts.find_repo, parts.limits)
-    repositories = Repositories(database, lakefs, f"{parts.place}/{_OWN}", lambda name: parts.drop(f"{_OWN}/{name}/"))
+    repositories = LakeRepositories(database, lakefs, f"{parts.place}/{_OWN}", lambda name: parts.drop(f"{_OWN}/{name}/"))
     janitor = Janitor(database, lakefs, carrier, repositories, parts.find_repo)
 
     def close() -> None:
@@ -83,7 +83,7 @@ class LakeFSVersionStore:
         parts: Parts,
         carrier: Carrier,
         watch: Watch,
-        repositories: Repositories,
+        repositories: LakeRepositories,
         tags: Tags,
         janitor: Janitor,
         close: Callable[[], None],
@@ -116,7 +116,7 @@ class LakeFSVersionStore:
 
     def roots(self, repo_id: str) -> set[Oid]:
         """Also what LakeFS's commits are in git: its history only grows, and what was pushed away can be asked for there for ever."""
-        return self._table.roots(repo_id) | self._database.read(lambda tx: journal.named(tx, repo_id))
+        return self._table.roots(repo_id) | self._database.read(lambda tx: operations.named(tx, repo_id))
 
     def settle(self, repo_id: str) -> None:
         try:
@@ -206,7 +206,7 @@ class LakeFSVersionStore:
         pause = _FIRST_WAIT
         while True:
             try:
-                return self._database.write(lambda tx: journal.begin(tx, repo, updates, asked, rows))
+                return self._database.write(lambda tx: operations.begin(tx, repo, updates, asked, rows))
             except Busy as busy:
                 if busy.is_over:
                     self._carrier.recover(repo, busy.operation)

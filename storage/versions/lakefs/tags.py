@@ -4,8 +4,8 @@ import logging
 
 from storage.database.base import Database, Tx
 from storage.records import ZERO_OID, RefUpdate, Repo
-from storage.versions.contents import Contents
-from storage.versions.lakefs import journal
+from storage.versions.git_side import Contents
+from storage.versions.lakefs import operations
 from storage.versions.lakefs.client import Denied, LakeFS
 from storage.versions.lakefs.names import repository_id, tag_id, tag_ref
 from storage.versions.lakefs.reconcile import Reconciler
@@ -53,7 +53,7 @@ class Tags:
 
     def take_in(self, repo: Repo, found: list[LakeRef]) -> None:
         """`found` are LakeFS's tags. Raises Unavailable."""
-        known = journal.known_refs(self._database, repo.id, is_tag=True)
+        known = operations.known_refs(self._database, repo.id, is_tag=True)
         for tag in found:
             if tag.id not in known and (ref := self._name(tag.id)) is not None:
                 self._take(repo, tag, ref)
@@ -70,7 +70,7 @@ class Tags:
             update = RefUpdate(ref, ZERO_OID, oid)
             if not judge_updates(tx, repo, [update])[0].reason:
                 move_refs(tx, repo, [update], {}, 0, "")
-            journal.note_branch(tx, repo.id, tag.id, ref, tag.commit, is_tag=True)
+            operations.note_branch(tx, repo.id, tag.id, ref, tag.commit, is_tag=True)
 
         self._database.write(work)
 
@@ -79,4 +79,4 @@ class Tags:
         return ref if ref is not None and self._contents.is_ref_name(ref) else None
 
     def _note(self, repo: Repo, tag: str, ref: bytes, commit: str) -> None:
-        self._database.write(lambda tx: journal.note_branch(tx, repo.id, tag, ref, commit, is_tag=True))
+        self._database.write(lambda tx: operations.note_branch(tx, repo.id, tag, ref, commit, is_tag=True))

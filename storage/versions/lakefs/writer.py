@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 
 from storage.blobs.base import BlobStore
 from storage.errors import TooLarge, Unavailable
-from storage.recent import Recent
+from storage.lru import Recent
 from storage.records import ZERO_OID, BlobRef, Oid, RefUpdate, Repo
-from storage.versions.contents import Changes, Contents, Placed
+from storage.versions.git_side import Changes, Contents, Placed
 from storage.versions.lakefs.client import Denied, LakeFS
-from storage.versions.lakefs.journal import Operation, Step
 from storage.versions.lakefs.names import SCRATCH, repository_id
+from storage.versions.lakefs.operations import Operation, Step
 from storage.versions.lakefs.records import BASE, OID, OPERATION, TREE, LakeCommit, Link
 
 log = logging.getLogger(__name__)

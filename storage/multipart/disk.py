@@ -18,7 +18,7 @@ from storage.blobs.base import BlobStore
 from storage.errors import Invalid, Unavailable
 from storage.files import try_lock
 from storage.limits import MIB
-from storage.parts.base import Parted, copy_in_steps
+from storage.multipart.base import Parted, copy_in_steps
 
 
 class DiskPart:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from storage.database.base import Database
 from storage.errors import Unavailable
 from storage.records import Repo
-from storage.versions.lakefs import journal
-from storage.versions.lakefs.carrier import Carrier
+from storage.versions.lakefs import operations
 from storage.versions.lakefs.client import Denied, LakeFS
+from storage.versions.lakefs.executor import Carrier
 from storage.versions.lakefs.names import SCRATCH, repository_id
-from storage.versions.lakefs.repositories import Repositories
+from storage.versions.lakefs.repositories import LakeRepositories
 from storage.versions.lakefs.writer import scratch_owner
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class Janitor:
         database: Database,
         lakefs: LakeFS,
         carrier: Carrier,
-        repositories: Repositories,
+        repositories: LakeRepositories,
         find_repo: Callable[[str], Repo | None],
     ) -> None:
         self._database = database
@@ -36,7 +36,7 @@ class Janitor:
         """Raises Unavailable when LakeFS does not answer; the rest is left to the next time. One repository that is out of order does
         not keep the others waiting.
         """
-        for operation, repo_id in journal.overdue(self._database):
+        for operation, repo_id in operations.overdue(self._database):
             self._each(repo_id, lambda repo_id, operation=operation: self._recover(repo_id, operation))  # type: ignore[misc]
         for row in self._database.all(_REPOSITORIES):
             self._each(row["repo_id"], self._put_in_order)
@@ -57,7 +57,7 @@ class Janitor:
 
     def _put_in_order(self, repo_id: str) -> None:
         self._repositories.settle(repo_id)
-        if journal.description(self._database, repo_id) is not None:
+        if operations.description(self._database, repo_id) is not None:
             self._drop_scratch(repo_id)
 
     def _drop_scratch(self, repo_id: str) -> None:
@@ -65,5 +65,5 @@ class Janitor:
         name = repository_id(repo_id)
         for found in self._lakefs.branches(name, SCRATCH, hidden=True):
             owner = scratch_owner(found.id)
-            if not journal.is_open(self._database, owner):
+            if not operations.is_open(self._database, owner):
                 self._lakefs.delete_branch(name, found.id)

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from storage.database.base import Database, Tx
 from storage.errors import Unavailable
 from storage.records import ZERO_OID, Repo
-from storage.versions.contents import Contents
-from storage.versions.lakefs import journal
+from storage.versions.git_side import Contents
+from storage.versions.lakefs import operations
 from storage.versions.lakefs.client import Denied, LakeFS
-from storage.versions.lakefs.journal import Done, Fenced, Operation, Step
 from storage.versions.lakefs.lease import Leases
 from storage.versions.lakefs.names import branch_id, repository_id
+from storage.versions.lakefs.operations import Done, Fenced, Operation, Step
 from storage.versions.lakefs.reconcile import Reconciler
 from storage.versions.lakefs.records import OPERATION
 from storage.versions.lakefs.writer import Overtaken, Start, Writer, undoing
@@ -69,7 +69,7 @@ class Carrier:
 
     def recover(self, repo: Repo, operation_id: str) -> None:
         """End an operation whose owner is gone; nothing where somebody is faster. Raises Unavailable."""
-        operation = self._database.write(lambda tx: journal.take_over(tx, operation_id))
+        operation = self._database.write(lambda tx: operations.take_over(tx, operation_id))
         if operation is None:
             return
         log.warning("LakeFS: an update of %s was cut short and is ended now", repo.name.full)
@@ -121,7 +121,7 @@ class Carrier:
 
         def work(tx: Tx) -> Start | None:
             for oid in ancestors:
-                if commit := journal.commit_of(tx, repo.id, oid):
+                if commit := operations.commit_of(tx, repo.id, oid):
                     return Start(commit, oid)
             return None
 
@@ -144,7 +144,7 @@ class Carrier:
             if step.is_deletion or not step.base:
                 self._undo_existence(repo, step, one.commit)
                 continue
-            self._database.write(lambda tx, one=one: journal.note_commit(tx, repo.id, one.commit, one.oid))  # type: ignore[misc]
+            self._database.write(lambda tx, one=one: operations.note_commit(tx, repo.id, one.commit, one.oid))  # type: ignore[misc]
             before = self._start(repo, self._lakefs.get_commit(repository_id(repo.id), one.commit).parents[0])
             commit = self._writer.undo(repo, operation, step, Start(one.commit, one.oid), before)
             oid = self._reconciler.git_of(repo, commit)
@@ -199,7 +199,7 @@ class Carrier:
     def _finish(self, repo: Repo, operation: Operation, done: list[Done]) -> None:
         """Raises Unavailable where another process ended the operation otherwise than we did."""
         try:
-            self._database.write(lambda tx: journal.finish(tx, repo, operation, done))
+            self._database.write(lambda tx: operations.finish(tx, repo, operation, done))
         except Fenced as error:
             sql = "SELECT oid FROM refs WHERE repo_id = :repo AND name = :ref"
             for one in done:
@@ -211,7 +211,7 @@ class Carrier:
 
     def _let_go(self, operation: Operation) -> None:
         try:
-            self._database.write(lambda tx: journal.let_go(tx, operation))
+            self._database.write(lambda tx: operations.let_go(tx, operation))
         except Unavailable:
             log.warning("operation %s could not be let go; its lease ends by itself", operation.id)
 

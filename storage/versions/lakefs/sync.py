@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from storage.database.base import Database, Row, Tx
 from storage.errors import Unavailable
 from storage.limits import Limits
-from storage.recent import Recent
+from storage.lru import Recent
 from storage.records import Repo
-from storage.versions.lakefs import journal
-from storage.versions.lakefs.carrier import DEFAULT_BRANCH, Carrier
+from storage.versions.lakefs import operations
 from storage.versions.lakefs.client import Denied, LakeFS
-from storage.versions.lakefs.journal import Busy
+from storage.versions.lakefs.executor import DEFAULT_BRANCH, Carrier
 from storage.versions.lakefs.names import SCRATCH, branch_id, repository_id
+from storage.versions.lakefs.operations import Busy
 from storage.versions.lakefs.reconcile import Reconciler
 from storage.versions.lakefs.tags import Tags
 
@@ -83,7 +83,7 @@ class Watch:
         """
         if len(refs) > _ASKED_ONE_BY_ONE:
             return self.bring_up(repo)
-        known = journal.known_refs(self._database, repo.id, is_tag=False)
+        known = operations.known_refs(self._database, repo.id, is_tag=False)
         ids = {bytes(row["ref"]): branch for branch, row in known.items()}
         for ref in refs:
             branch = ids.get(ref) or branch_id(ref)
@@ -95,7 +95,7 @@ class Watch:
         """All branches and tags of a repository, and what was cut short. Raises Unavailable, Denied."""
 
         def rows(tx: Tx) -> tuple[bool, list[tuple[str, str]], dict[str, Row]]:
-            return journal.is_described(tx, repo.id), journal.overdue(tx, repo.id), journal.known_refs(tx, repo.id, is_tag=False)
+            return operations.is_described(tx, repo.id), operations.overdue(tx, repo.id), operations.known_refs(tx, repo.id, is_tag=False)
 
         is_there, overdue, known = self._database.read(rows)
         if not is_there:
@@ -114,7 +114,7 @@ class Watch:
                     self._lakefs.health()
                     broken.append(error)  # the other branches do not wait for this one
             elif row["missing_since"] is not None:
-                self._database.write(lambda tx, branch=branch: journal.miss_branch(tx, repo.id, branch, None))  # type: ignore[misc]
+                self._database.write(lambda tx, branch=branch: operations.miss_branch(tx, repo.id, branch, None))  # type: ignore[misc]
         for branch in known.keys() - heads.keys() - {DEFAULT_BRANCH}:
             self._miss(repo, branch, known[branch])
         self._tags.take_in(repo, self._lakefs.tags(name))
@@ -178,7 +178,7 @@ class Watch:
         now = time.time_ns() // 1000
         since = row["missing_since"]
         if since is None:
-            self._database.write(lambda tx: journal.miss_branch(tx, repo.id, branch, now))
+            self._database.write(lambda tx: operations.miss_branch(tx, repo.id, branch, now))
         elif now - since > _MISSING_SECONDS * 1_000_000:
             try:
                 self._reconciler.lose(repo, branch, bytes(row["ref"]))

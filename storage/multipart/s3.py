@@ -16,7 +16,7 @@ from storage.blobs.bucket import Bucket
 from storage.blobs.s3 import new_spool, open_object, pieces_of
 from storage.errors import Invalid, ObjectNotFound
 from storage.files import claim_file
-from storage.parts.base import Parted, copy_in_steps
+from storage.multipart.base import Parted, copy_in_steps
 
 _PREFIX = "parts/"
 

@@ -20,7 +20,7 @@ from storage.blobs.s3 import key_of, open_object, pieces_of
 from storage.errors import Invalid, ObjectNotFound, Unavailable, WrongBytes
 from storage.files import claim_file
 from storage.limits import GIB, MIB
-from storage.parts.base import STEP_BYTES, Direct, Parted
+from storage.multipart.base import STEP_BYTES, Direct, Parted
 from storage.records import BlobRef
 
 _PREFIX = "quarantine/"

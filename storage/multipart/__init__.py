@@ -1,0 +1,1 @@
+"""Large files in parts: S3 multipart uploads, and the same on disk."""
