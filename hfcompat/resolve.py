@@ -11,7 +11,7 @@ from hfcompat import wire
 from httpapi.endpoint import Call, Endpoint, InThread
 from httpapi.errors import render_json
 from httpapi.ranges import Content, Download, answer, is_conditional, redirect
-from lfs.sources import content_of, link_of
+from lfs.objects.downloads import content_of, link_of
 from storage.blobs.base import BlobStore
 from storage.errors import EntryNotFound, ObjectNotFound
 from storage.records import Access, FileEntry, Repo, RepoKind

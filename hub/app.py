@@ -33,11 +33,11 @@ from hub.site.page import render_missing, wants_html
 from hub.site.repository import RepositoryViews
 from hubapi.auth import AccountViews
 from hubapi.ssh_keys import KeyViews
-from lfs.batch import Batch
-from lfs.direct import DirectUploads
 from lfs.locks.views import LockViews
-from lfs.multipart_views import MultipartViews
-from lfs.views import LfsViews
+from lfs.transfers.batch import Batch
+from lfs.transfers.direct_uploads import DirectUploads
+from lfs.transfers.multipart_views import MultipartViews
+from lfs.transfers.views import LfsViews
 from lfs.xet.views import XetViews
 from storage.errors import HubError, NotFound
 from storage.records import Repo

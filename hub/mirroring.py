@@ -13,7 +13,7 @@ from gitserver.receive.severities import Strictness
 from gitserver.update.pusher import Pusher
 from httpapi.endpoint import Endpoint
 from hub.services import Services
-from lfs.store import LargeFiles
+from lfs.objects.large_files import LargeFiles
 from storage.errors import Conflict, Invalid, NotFound, Unavailable
 from storage.jobs.base import Fenced, JobState
 from storage.jobs.followers import PUSH

@@ -37,11 +37,11 @@ from gitserver.workers.receive_runner import Ingester
 from hub.settings import Settings
 from hub.stores import Stores, open_stores
 from hub.versions import Around, open_versions
-from lfs.actions import Actions
 from lfs.locks.locks import FileLocks
-from lfs.multipart import Multipart
-from lfs.possession import Possession
-from lfs.store import LargeFiles
+from lfs.objects.large_files import LargeFiles
+from lfs.objects.possession import Possession
+from lfs.transfers.actions import Actions
+from lfs.transfers.multipart import Multipart
 from lfs.xet.index import XetIndex
 from lfs.xet.ingest import XetIngest
 from lfs.xet.tokens import XetTokens

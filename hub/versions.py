@@ -10,7 +10,7 @@ from gitserver.bridge.synthesis import Intake
 from gitserver.objects.store import ObjectStores
 from hub.settings import Settings
 from hub.stores import Stores
-from lfs.possession import Possession
+from lfs.objects.possession import Possession
 from storage.database.base import Database, Tx
 from storage.errors import Unavailable
 from storage.limits import Limits

@@ -5,7 +5,7 @@ import json
 from aiohttp import web
 
 from httpapi.errors import basic_challenge
-from lfs.wire import MEDIA_TYPE
+from lfs.transfers.wire import MEDIA_TYPE
 from storage.errors import HubError, RepoNotFound, Throttled, Unauthenticated, Unavailable
 
 

@@ -12,8 +12,8 @@ from gitserver.bridge.tree_diff import Changed, differences
 from gitserver.bridge.unprojected import KEY_BYTES, fits
 from gitserver.objects.parse import TreeItem
 from gitserver.objects.store import Kind, Objects, ObjectStores
+from lfs.objects.possession import Possession
 from lfs.pointer import MOST_BYTES, Pointer, parse
-from lfs.possession import Possession
 from storage.errors import ObjectNotFound
 from storage.records import BlobRef, Oid, Repo
 from storage.versions.git_side import Changes, Foreign, GitCommit, Placed

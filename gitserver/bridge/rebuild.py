@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from accounts.identity.users import Users
 from accounts.repositories import Repositories
 from gitserver.objects.store import Kind, ObjectStores
+from lfs.objects.possession import Possession
 from lfs.pointer import MOST_BYTES, parse
-from lfs.possession import Possession
 from storage.blobs.base import BlobStore
 from storage.database.base import Tx
 from storage.errors import HubError

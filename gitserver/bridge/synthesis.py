@@ -13,7 +13,7 @@ from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.serialize import make_commit
 from gitserver.objects.store import Objects, ObjectStores
 from gitserver.receive.ingest import Ingest, Terms
-from lfs.possession import Possession
+from lfs.objects.possession import Possession
 from storage.blobs.base import BlobStore
 from storage.database.base import Database, Tx
 from storage.limits import Limits

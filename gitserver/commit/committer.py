@@ -16,7 +16,7 @@ from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.serialize import make_commit
 from gitserver.objects.store import Kind, ObjectStores, RawObject
 from gitserver.update.pusher import Pusher, check_made
-from lfs.store import LargeFiles
+from lfs.objects.large_files import LargeFiles
 from storage.errors import Stale, Unavailable
 from storage.limits import Limits
 from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo, Signature

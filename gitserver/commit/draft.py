@@ -14,8 +14,8 @@ from gitserver.commit.trees import TreeEdit
 from gitserver.history.browser import Browser, Snapshot
 from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.store import Kind, Objects, RawObject
+from lfs.objects.large_files import LargeFiles
 from lfs.pointer import MOST_BYTES, Pointer, parse, serialize
-from lfs.store import LargeFiles
 from storage.errors import EntryNotFound, Invalid, ObjectNotFound
 from storage.limits import Limits
 from storage.records import BlobRef, FileEntry, Oid, Principal, Repo

@@ -10,8 +10,8 @@ from gitserver.history.listing import list_files
 from gitserver.history.tree_table import TreeTable
 from gitserver.objects.parse import TreeItem
 from gitserver.objects.store import Kind, Objects, ObjectStores
+from lfs.objects.possession import Possession
 from lfs.pointer import MOST_BYTES, parse
-from lfs.possession import Possession
 from storage.errors import EntryNotFound, Invalid, ObjectNotFound, RevisionNotFound
 from storage.limits import MIB
 from storage.lru import Recent

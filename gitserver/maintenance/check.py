@@ -9,8 +9,8 @@ from dulwich.errors import ApplyDeltaError
 from gitserver.objects.store import Kind, Objects, ObjectStores, RawObject, object_id
 from gitserver.receive.fsck import Fsck
 from gitserver.receive.severities import STORED
+from lfs.objects.possession import Possession
 from lfs.pointer import MOST_BYTES, parse
-from lfs.possession import Possession
 from storage.errors import BadPack, HubError, RepoNotFound
 from storage.limits import Limits
 from storage.packs import PackFile

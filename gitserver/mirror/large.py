@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from gitserver.mirror.batch import PAGE, Item, LfsServer, action_of, fault_of
 from gitserver.mirror.source import Source
-from lfs.possession import Possession
+from lfs.objects.possession import Possession
 from storage.blobs.base import BlobStore
 from storage.errors import HubError, Invalid, TooLarge, Unavailable
 from storage.limits import MIB, Limits

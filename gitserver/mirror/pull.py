@@ -22,8 +22,8 @@ from gitserver.mirror.source import Listing, Source
 from gitserver.objects.store import ObjectStores
 from gitserver.receive.commands import PushRequest
 from gitserver.update.pusher import Pusher
-from lfs.possession import Possession
-from lfs.store import LargeFiles
+from lfs.objects.large_files import LargeFiles
+from lfs.objects.possession import Possession
 from storage.blobs.base import BlobStore
 from storage.errors import BadPack, Conflict, Forbidden, RepoNotFound, Unavailable
 from storage.jobs.runner import Run

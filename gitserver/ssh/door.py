@@ -16,7 +16,7 @@ from gitserver.ssh.stream import Stream
 from gitserver.ssh.transfer import Transfer
 from gitserver.update.creation import PushCreation
 from lfs.locks.locks import FileLocks
-from lfs.possession import Possession
+from lfs.objects.possession import Possession
 from storage.blobs.base import BlobStore
 from storage.errors import HubError, Invalid, RepoNotFound
 from storage.limits import Limits

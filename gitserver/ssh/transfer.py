@@ -7,8 +7,8 @@ from typing import BinaryIO
 from gitserver.protocol.pktline import DELIM, FLUSH, MAX_DATA, Special, pkt, read_pkt
 from gitserver.ssh.lock_commands import LockCommands, status
 from gitserver.ssh.stream import Stream
-from lfs.possession import Possession
-from lfs.wire import BadObject, Unprocessable, parse_object
+from lfs.objects.possession import Possession
+from lfs.transfers.wire import BadObject, Unprocessable, parse_object
 from storage.blobs.base import BlobStore
 from storage.errors import Forbidden, HubError, Invalid, NotFound, ObjectNotFound, RepoNotFound, TooLarge
 from storage.limits import Limits

@@ -24,7 +24,7 @@ from gitserver.update.locked_paths import LockedPaths
 from gitserver.update.namespaces import NO_NAME, refusal_of
 from gitserver.workers.receive_runner import Ingester
 from lfs.locks.locks import FileLock, FileLocks, check_none_since
-from lfs.possession import Possession
+from lfs.objects.possession import Possession
 from storage.database.base import Tx
 from storage.errors import BadPack, Conflict, Dropped, ObjectNotFound, TooLarge, TooManyTags, Unavailable
 from storage.limits import Limits

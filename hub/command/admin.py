@@ -9,7 +9,7 @@ from gitserver.maintenance.check import check_repository
 from gitserver.update.branch_rules import BranchRule
 from hub.mirroring import Mirroring, Wish
 from hub.services import Services
-from lfs.check import check_pool
+from lfs.objects.check import check_pool
 from storage.errors import Invalid, NotFound, Unavailable
 from storage.records import RepoKind, RepoName, Scope
 

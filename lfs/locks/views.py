@@ -11,7 +11,7 @@ from httpapi.endpoint import GIT_PATHS, Call, Endpoint
 from lfs.errors import render_lfs
 from lfs.locks.locks import FileLocks, LockPage, PathLocked
 from lfs.locks.wire import lock_json, page_json, parse_force, parse_id, parse_path, parse_query, parse_verify, verified_json
-from lfs.wire import MEDIA_TYPE
+from lfs.transfers.wire import MEDIA_TYPE
 from storage.errors import Unsupported
 from storage.limits import Limits
 from storage.records import Access

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import TypeAlias
 
 from accounts.access import READABLE_REPOS, readable_by
-from lfs.possession import link_in
+from lfs.objects.possession import link_in
 from lfs.xet.hashes import Chunks, XetHash, is_dedup_eligible, to_text
 from lfs.xet.shard import ShardFile, Term
 from storage.database.base import Database, Row, Tx

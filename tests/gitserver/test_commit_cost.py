@@ -11,7 +11,7 @@ from gitserver.commit.committer import Committer
 from gitserver.history.browser import Browser
 from gitserver.objects.store import BaseCache, Kind, Objects, ObjectStores, RawObject
 from gitserver.update.pusher import Pusher
-from lfs.store import LargeFiles
+from lfs.objects.large_files import LargeFiles
 from storage.packs import PackStore
 from storage.records import Oid, Principal, Repo, RepoKind, RepoName, Scope
 

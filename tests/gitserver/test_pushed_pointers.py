@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from lfs.objects.possession import EMPTY
 from lfs.pointer import Pointer, serialize
-from lfs.possession import EMPTY
 from tests.gitserver.test_push import Pushing
 
 LFS = "application/vnd.git-lfs+json"

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from lfs.objects.possession import EMPTY
 from lfs.pointer import Pointer, serialize
-from lfs.possession import EMPTY
 from tests.gitserver.test_odd_histories import odd_history
 from tests.lakefs.lake import Lake, Work
 

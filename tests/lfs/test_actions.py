@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from lfs.actions import Actions, Verb
+from lfs.transfers.actions import Actions, Verb
 from storage.errors import Forbidden
 from storage.multipart.base import Direct, Parted
 from storage.records import BlobRef

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lfs.check import check_pool
+from lfs.objects.check import check_pool
 from storage.records import BlobRef, Principal, RepoKind, RepoName, Scope
 
 

@@ -18,8 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from lfs.actions import Actions
-from lfs.direct import DirectUploads
+from lfs.transfers.actions import Actions
+from lfs.transfers.direct_uploads import DirectUploads
 from storage.blobs.bucket import Bucket
 from storage.blobs.presign import Signer
 from storage.limits import GIB, Limits

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from lfs.multipart import Multipart, choose_part_bytes
-from lfs.wire import Completion
+from lfs.transfers.multipart import Multipart, choose_part_bytes
+from lfs.transfers.wire import Completion
 from storage.errors import Unavailable
 from storage.limits import GIB, MIB, Limits
 from storage.multipart.base import Parted

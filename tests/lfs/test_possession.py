@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from lfs.possession import EMPTY
-from lfs.store import LargeFiles
+from lfs.objects.large_files import LargeFiles
+from lfs.objects.possession import EMPTY
 from storage.errors import ObjectNotFound, RepoNotFound
 from storage.records import BlobRef, Principal, Repo, RepoKind, RepoName, Scope
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lfs.wire import BadObject, Completion, NotAcceptable, check_accept, parse_batch, parse_completion, parse_object
+from lfs.transfers.wire import BadObject, Completion, NotAcceptable, check_accept, parse_batch, parse_completion, parse_object
 from storage.errors import Conflict, Invalid, TooLarge
 from storage.limits import Limits
 from storage.records import BlobRef

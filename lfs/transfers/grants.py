@@ -7,8 +7,8 @@ from aiohttp import web
 
 from accounts.repositories import Repositories
 from httpapi.bodies import batches
-from lfs.actions import Actions, Grant, Verb
-from lfs.wire import Unprocessable
+from lfs.transfers.actions import Actions, Grant, Verb
+from lfs.transfers.wire import Unprocessable
 from storage.errors import Invalid, NotFound, TooLarge
 from storage.multipart.base import Direct
 

@@ -13,15 +13,15 @@ from accounts.repositories import Repositories
 from httpapi.bodies import read_json
 from httpapi.endpoint import GIT_PATHS, Call, Endpoint, InThread
 from httpapi.ranges import Download, answer
-from lfs.actions import Actions, Verb
-from lfs.batch import Batch
 from lfs.errors import render_lfs
-from lfs.grants import check_grant, granted, receive
-from lfs.multipart import Multipart
-from lfs.multipart_views import work
-from lfs.possession import Possession
-from lfs.sources import content_of
-from lfs.wire import MEDIA_TYPE, BadObject, Unprocessable, parse_batch, parse_object
+from lfs.objects.downloads import content_of
+from lfs.objects.possession import Possession
+from lfs.transfers.actions import Actions, Verb
+from lfs.transfers.batch import Batch
+from lfs.transfers.grants import check_grant, granted, receive
+from lfs.transfers.multipart import Multipart
+from lfs.transfers.multipart_views import work
+from lfs.transfers.wire import MEDIA_TYPE, BadObject, Unprocessable, parse_batch, parse_object
 from storage.blobs.base import BlobStore
 from storage.errors import NotFound, ObjectNotFound, Unsupported
 from storage.limits import Limits

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from accounts.access import READABLE_REPOS, readable_by
-from lfs.possession import EMPTY, Possession, link_in
+from lfs.objects.possession import EMPTY, Possession, link_in
 from storage.blobs.base import BlobStore
 from storage.database.base import Database, Tx
 from storage.records import BlobRef, Principal, Repo

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from lfs.actions import Actions, Verb
-from lfs.direct import DirectUploads
-from lfs.multipart import choose_part_bytes
-from lfs.possession import Possession
-from lfs.sources import link_of
-from lfs.wire import BadObject, BatchRequest, error_json
+from lfs.objects.downloads import link_of
+from lfs.objects.possession import Possession
+from lfs.transfers.actions import Actions, Verb
+from lfs.transfers.direct_uploads import DirectUploads
+from lfs.transfers.multipart import choose_part_bytes
+from lfs.transfers.wire import BadObject, BatchRequest, error_json
 from storage.blobs.base import BlobStore
 from storage.errors import DiskFull
 from storage.limits import Limits

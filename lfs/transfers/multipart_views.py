@@ -8,11 +8,11 @@ from aiohttp import web
 from accounts.repositories import Repositories
 from httpapi.bodies import read_json
 from httpapi.endpoint import Call, Endpoint
-from lfs.actions import Actions, Verb
 from lfs.errors import render_lfs
-from lfs.grants import granted, receive
-from lfs.multipart import Multipart
-from lfs.wire import parse_completion
+from lfs.transfers.actions import Actions, Verb
+from lfs.transfers.grants import granted, receive
+from lfs.transfers.multipart import Multipart
+from lfs.transfers.wire import parse_completion
 from storage.limits import Limits
 from storage.records import Access
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from lfs.actions import Actions
+from lfs.transfers.actions import Actions
 from storage.limits import Limits
 from storage.multipart.base import Parted, Quarantine
 from storage.records import BlobRef

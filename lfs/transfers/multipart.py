@@ -6,8 +6,8 @@ What a client sent to S3 without the hub becomes an object in the same way, in o
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 
-from lfs.possession import Possession
-from lfs.wire import Completion
+from lfs.objects.possession import Possession
+from lfs.transfers.wire import Completion
 from storage.errors import Invalid, ObjectNotFound, Unavailable
 from storage.limits import MIB, Limits
 from storage.multipart.base import Joiner, Parted, PartStore, PartUpload, Quarantine
