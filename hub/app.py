@@ -23,10 +23,10 @@ from httpapi.errors import render_json
 from hub import VERSION
 from hub.cors import add_cors, answer_options, own_origins
 from hub.health import HealthViews
+from hub.jobs import Mirroring
 from hub.log import log_request
-from hub.mirroring import Mirroring
-from hub.origin import Origin
 from hub.probe import ProbeViews
+from hub.public_address import Origin
 from hub.services import Services
 from hub.site.home import HomeViews
 from hub.site.page import render_missing, wants_html

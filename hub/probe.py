@@ -9,7 +9,7 @@ from aiohttp import web
 from httpapi.bodies import invite
 from httpapi.endpoint import STOPPING, Call, Endpoint, client_address
 from httpapi.errors import render_json
-from hub.origin import Origin
+from hub.public_address import Origin
 from storage.records import Access
 
 _PATH_CHARACTERS = 1000

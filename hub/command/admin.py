@@ -7,7 +7,7 @@ from getpass import getpass
 from gitserver.bridge.rebuild import Rebuild
 from gitserver.maintenance.check import check_repository
 from gitserver.update.branch_rules import BranchRule
-from hub.mirroring import Mirroring, Wish
+from hub.jobs import Mirroring, Wish
 from hub.services import Services
 from lfs.objects.check import check_pool
 from storage.errors import Invalid, NotFound, Unavailable

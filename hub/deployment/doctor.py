@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from hub.deployment import inside, outside
+from hub.deployment import from_settings, over_http
 from hub.deployment.finding import Finding
 from hub.setting_names import unknown_settings
 from hub.settings import Settings, problems
@@ -36,8 +36,8 @@ def _findings(url: str) -> Iterator[Finding]:
     if settings is not None:
         url = url or settings.base_url or f"http://127.0.0.1:{settings.port}"
     try:
-        yield from outside.examine(url or f"http://127.0.0.1:{outside.PUBLIC_PORT}", os.environ.get("HF_ENDPOINT", ""))
+        yield from over_http.examine(url or f"http://127.0.0.1:{over_http.PUBLIC_PORT}", os.environ.get("HF_ENDPOINT", ""))
     except ValueError as error:
         yield Finding("the address", str(error), "for example: kohakuhub doctor http://localhost:28080")
     if settings is not None:
-        yield from inside.examine(settings)
+        yield from from_settings.examine(settings)

@@ -14,7 +14,7 @@ from aiohttp import web
 from httpapi.bodies import LINGER_SECONDS
 from httpapi.endpoint import STOPPING
 from hub.app import LEAVING, RUNNING, make_app
-from hub.mirroring import Mirroring
+from hub.jobs import Mirroring
 from hub.services import Services, build
 from hub.serving.connections import Addresses, Connection
 from hub.serving.housekeeping import keep_house

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from httpapi.endpoint import Call, Endpoint
 from httpapi.errors import render_json
-from hub.origin import Origin
+from hub.public_address import Origin
 from hub.site.page import render_page
 from storage.records import Access
 

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from httpapi.endpoint import KINDS, Call, Endpoint
 from httpapi.errors import render_json
-from hub.origin import Origin
+from hub.public_address import Origin
 from hub.site.page import render_missing, render_page, wants_html
 from storage.errors import HubError, NotFound
 from storage.records import Access, RepoKind

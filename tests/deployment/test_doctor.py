@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hub.deployment.inside import lakefs_version
+from hub.deployment.from_settings import lakefs_version
 from tests.deployment.stack import SHIPPED
 from tests.harness.hubs import VERB, hub_forks
 from tests.servers.nginx import NginxServer

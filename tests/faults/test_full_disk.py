@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from hub.command.admin import check
-from hub.deployment import inside
+from hub.deployment import from_settings
 from hub.services import build
 from hub.settings import Settings
 from storage.blobs.disk import DiskBlobStore
@@ -166,7 +166,7 @@ def check_that_it_recovers(disk: SmallDisk, name: str, work: Path) -> None:
 def told_by_the_operators_verbs(disk: SmallDisk) -> str:
     """The doctor's finding, and what a start says, which ends at once."""
     settings = Settings(data=disk.data, limits={"disk_reserve_bytes": 1 << 16})
-    troubles = [finding.trouble for finding in inside.examine(settings) if finding.trouble]
+    troubles = [finding.trouble for finding in from_settings.examine(settings) if finding.trouble]
     command = [str(Path(sys.executable).parent / "kohakuhub"), "serve", "--port", "0", "--data", str(disk.data / "second")]
     started = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
 

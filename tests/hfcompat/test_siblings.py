@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hfcompat.info import _gathered
+from hfcompat.reading.info import _gathered
 from storage.limits import Limits
 
 FILES = 12_000

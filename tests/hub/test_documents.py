@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hub.command.line import make_parser
-from hub.deployment.inside import LAKEFS_VERSIONS, lakefs_version
+from hub.deployment.from_settings import LAKEFS_VERSIONS, lakefs_version
 from hub.setting_names import UNUSED
 from hub.settings import Settings
 

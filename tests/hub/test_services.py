@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from multidict import CIMultiDict
 
-from hub.origin import Origin
+from hub.public_address import Origin
 from hub.services import build, load_secret
 from hub.settings import Settings
 from storage.errors import Unavailable

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 
-from hub.deployment.door import PROBLEMS, Door, Reply
 from hub.deployment.finding import Finding
+from hub.deployment.raw_http import PROBLEMS, Door, Reply
 from hub.services import connect_database
 from hub.settings import Settings
 from hub.stores import open_stores

@@ -9,8 +9,8 @@ from aiohttp import web
 from gitserver.commit.committer import Committer
 from gitserver.history.browser import Browser
 from hfcompat import wire
-from hfcompat.payload import CommitReader
-from hfcompat.turns import Turns
+from hfcompat.writing.branch_locks import Turns
+from hfcompat.writing.payload import CommitReader
 from httpapi.bodies import batches
 from httpapi.endpoint import Call, Endpoint
 from httpapi.errors import render_json

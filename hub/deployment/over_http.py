@@ -8,8 +8,8 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from hub.deployment.door import PROBLEMS, Door, Reply
 from hub.deployment.finding import Finding
+from hub.deployment.raw_http import PROBLEMS, Door, Reply
 
 HUB_PORT, PUBLIC_PORT = 48888, 28080
 _SKEW_SECONDS = 60.0
