@@ -14,7 +14,7 @@ from gitserver.http.branch_rules import RuleViews
 from gitserver.http.go_import import go_import_page
 from gitserver.http.receive_pack import PushViews
 from gitserver.http.upload_pack import GitViews
-from gitserver.protocol.bundle_uri import Offer
+from gitserver.protocol.bundle_uri import BundleLink
 from hfcompat.reading.one_word import OneWordViews
 from hfcompat.views import HfViews
 from httpapi.bodies import PACE, Pace, finish_body
@@ -100,11 +100,11 @@ def endpoints(services: Services) -> list[Endpoint]:
 
 
 def _git_views(services: Services, origin: Origin) -> GitViews:
-    def offers(request: web.Request, repo: Repo, refs: Refs) -> list[Offer]:
+    def offers(request: web.Request, repo: Repo, refs: Refs) -> list[BundleLink]:
         return services.bundles.offers(repo.id, refs, origin.of(request))
 
     parts, may_create = (services.objects, services.versions, services.limits), services.creation is not None
-    return GitViews(*parts, services.preparer, offers, may_create=may_create)
+    return GitViews(*parts, services.pack_cache, offers, may_create=may_create)
 
 
 def _lfs_views(services: Services, origin: Origin) -> LfsViews:

@@ -48,10 +48,10 @@ class HealthViews:
             down["database"] = error.message
         data = self._services.settings.data
         remote = self._services.stores.remote
-        for name, reach in (("s3", remote.bucket.reach if remote else None), ("lakefs", self._services.versions.reach)):
+        for name, ping in (("s3", remote.bucket.ping if remote else None), ("lakefs", self._services.versions.ping)):
             try:
-                if reach is not None:
-                    reach()
+                if ping is not None:
+                    ping()
             except Unavailable as error:
                 down[name] = error.message
         if not os.access(data, os.W_OK):

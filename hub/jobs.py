@@ -27,7 +27,7 @@ _THREADS = 2  # so that a long import does not hold up the small looks of mirror
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ImportRequest:
     """What the operator asks for; `every` 0 is an import, `password` empty means none."""
 
     url: str
@@ -59,7 +59,7 @@ class Mirroring:
     def runner(self) -> JobRunner:
         return JobRunner(self._jobs, {PULL: self._puller.pull, PUSH: self._pusher.push}, self._limits.job_lease_seconds, _THREADS)
 
-    def run_now(self, wish: Wish) -> None:
+    def run_now(self, wish: ImportRequest) -> None:
         """Import, with a line of progress now and then. Raises HubErrors that say why it cannot be done."""
         url, login = read_source(wish.url, wish.user, wish.password)
         every = checked_interval(wish.every, self._limits) if wish.every else 0
@@ -93,6 +93,6 @@ class Mirroring:
 def _here(services: Services) -> Here:
     """The services as a mirror uses them: its pushes are forbidden to nobody, by no branch rule, and old odd objects are taken."""
     it, strictness = services, Strictness(services.settings.strictness.severities.of_imports)
-    pusher = Pusher(it.objects, it.packs, it.merger, it.versions, it.possession, None, it.ingester, it.limits, strictness)
+    pusher = Pusher(it.objects, it.packs, it.background_repack, it.versions, it.possession, None, it.receive_runner, it.limits, strictness)
     large = LargeFiles(it.database, it.blobs, it.possession)
     return Here(it.users, it.repos, it.objects, it.packs, it.versions, pusher, it.possession, large, it.blobs)

@@ -24,16 +24,16 @@ from gitserver.commit.committer import Committer
 from gitserver.history.browser import Browser
 from gitserver.history.index import PathIndex
 from gitserver.history.paths import PathHistory
-from gitserver.maintenance.background import Merger
+from gitserver.maintenance.background import BackgroundRepack
 from gitserver.maintenance.repack import Repacker
 from gitserver.mirror.mirrors import Mirrors
 from gitserver.objects.store import Objects, ObjectStores
-from gitserver.pack_cache.cache import Preparer
+from gitserver.pack_cache.cache import PackCache
 from gitserver.update.branch_rules import BranchRules
 from gitserver.update.creation import PushCreation
 from gitserver.update.pusher import Pusher
-from gitserver.workers.process_pool import Workshop
-from gitserver.workers.receive_runner import Ingester
+from gitserver.workers.process_pool import ProcessPool
+from gitserver.workers.receive_runner import ReceiveRunner
 from hub.settings import Settings
 from hub.stores import Stores, open_stores
 from hub.versions import Around, open_versions
@@ -49,7 +49,7 @@ from storage.blobs.base import BlobStore
 from storage.database.base import Database
 from storage.database.sqlite import SQLiteDatabase
 from storage.disk_space import DiskSpace, is_full
-from storage.encryption import Seal
+from storage.encryption import SecretBox
 from storage.errors import HubError, Unavailable
 from storage.filecache import FileCache
 from storage.files import make_durable_dir, sync_dir, sync_file
@@ -68,16 +68,16 @@ _LOOK = "Look after that disk, or choose another folder with --data or KOHAKU_HU
 class PackWork:
     """Who makes, checks and merges packs, and indexes them."""
 
-    preparer: Preparer
+    pack_cache: PackCache
     paths: PathIndex
     history: PathHistory
-    ingester: Ingester
-    merger: Merger
+    receive_runner: ReceiveRunner
+    background_repack: BackgroundRepack
 
     def close(self) -> None:
-        self.merger.close()
+        self.background_repack.close()
         self.paths.close()
-        self.preparer.close()
+        self.pack_cache.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,20 +166,20 @@ class Services:
         return self.accounts.access
 
     @property
-    def preparer(self) -> Preparer:
-        return self.packing.preparer
+    def pack_cache(self) -> PackCache:
+        return self.packing.pack_cache
 
     @property
-    def ingester(self) -> Ingester:
-        return self.packing.ingester
+    def receive_runner(self) -> ReceiveRunner:
+        return self.packing.receive_runner
 
     @property
     def history(self) -> PathHistory:
         return self.packing.history
 
     @property
-    def merger(self) -> Merger:
-        return self.packing.merger
+    def background_repack(self) -> BackgroundRepack:
+        return self.packing.background_repack
 
     def close(self) -> None:
         self.packing.close()
@@ -198,7 +198,7 @@ def build(settings: Settings) -> Services:
     repos, secret = Repositories(database), signing_key(settings, data)
     around = Around(database, stores, packs, objects, possession, repos)
     versions = open_versions(settings, limits, around)
-    packing, mirrors = open_packing(settings, packs, objects, versions, prepared), Mirrors(database, Seal(secret))
+    packing, mirrors = open_packing(settings, packs, objects, versions, prepared), Mirrors(database, SecretBox(secret))
     refs = open_ref_work(settings, around, versions, packing, mirrors)
     browser, large = Browser(objects, versions, possession), LargeFiles(database, stores.blobs, possession)
     xet = XetIngest(XetIndex(database), stores.staging, stores.blobs, limits)
@@ -213,7 +213,7 @@ def build(settings: Settings) -> Services:
         repos=repos,
         objects=objects,
         packing=packing,
-        bundles=Bundles(objects, versions, packs, BundleLinks(secret, limits.action_seconds), limits, packing.preparer),
+        bundles=Bundles(objects, versions, packs, BundleLinks(secret, limits.action_seconds), limits, packing.pack_cache),
         refs=refs,
         possession=possession,
         actions=Actions(secret, limits.action_seconds),
@@ -246,11 +246,11 @@ def open_ref_work(settings: Settings, around: Around, versions: VersionStore, pa
     pusher = Pusher(
         around.objects,
         around.packs,
-        packing.merger,
+        packing.background_repack,
         versions,
         around.possession,
         rules,
-        packing.ingester,
+        packing.receive_runner,
         limits,
         settings.strictness,
         forbids=mirrors.forbids,
@@ -260,17 +260,19 @@ def open_ref_work(settings: Settings, around: Around, versions: VersionStore, pa
 
 
 def open_packing(settings: Settings, packs: PackStore, objects: ObjectStores, versions: VersionStore, prepared: FileCache) -> PackWork:
-    limits, workshop = settings.make_limits(), Workshop(settings.workshop_processes)
-    preparer = Preparer(prepared, packs.incoming, workshop, limits)
-    paths = PathIndex(prepared, packs.incoming, workshop, lambda repo_id: _commits(versions, repo_id), limits)
-    ingester = Ingester(workshop, limits, settings.workshop_processes)
+    limits, process_pool = settings.make_limits(), ProcessPool(settings.process_pool_processes)
+    pack_cache = PackCache(prepared, packs.incoming, process_pool, limits)
+    paths = PathIndex(prepared, packs.incoming, process_pool, lambda repo_id: _commits(versions, repo_id), limits)
+    receive_runner = ReceiveRunner(process_pool, limits, settings.process_pool_processes)
 
     def prepare(objects: Objects) -> None:
-        preparer.note(objects)
-        paths.note(objects)
+        pack_cache.enqueue(objects)
+        paths.enqueue(objects)
 
     repacker = Repacker(packs, objects, versions, limits, prepare)
-    return PackWork(preparer, paths, PathHistory(paths, limits), ingester, Merger(packs, objects, repacker, limits, prepare))
+    return PackWork(
+        pack_cache, paths, PathHistory(paths, limits), receive_runner, BackgroundRepack(packs, objects, repacker, limits, prepare)
+    )
 
 
 def _commits(versions: VersionStore, repo_id: str) -> list[Oid]:

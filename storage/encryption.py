@@ -12,7 +12,7 @@ from storage.errors import Unavailable
 _NONCE = 12
 
 
-class Seal:
+class SecretBox:
     """`secret` is the hub's signing key, from which a key for this alone is derived."""
 
     def __init__(self, secret: bytes) -> None:

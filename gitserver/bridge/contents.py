@@ -16,7 +16,7 @@ from lfs.objects.possession import Possession
 from lfs.pointer import MOST_BYTES, Pointer, parse
 from storage.errors import ObjectNotFound
 from storage.records import BlobRef, Oid, Repo
-from storage.versions.git_side import Changes, Foreign, GitCommit, Placed
+from storage.versions.git_side import Changes, Foreign, GitCommit, StagedFile
 
 _NEAR = 2000
 
@@ -67,14 +67,14 @@ class GitContents:
     def is_ref_name(self, ref: bytes) -> bool:
         return check_ref_format(Ref(ref))
 
-    def _placed(self, repo: Repo, objects: Objects, files: Iterable[tuple[bytes, TreeItem]]) -> Iterator[Placed]:
+    def _placed(self, repo: Repo, objects: Objects, files: Iterable[tuple[bytes, TreeItem]]) -> Iterator[StagedFile]:
         found = [(path, item, *_read(objects, item.oid)) for path, item in files]
         held = self._possession.held(repo.id, {pointer.oid for *_, pointer in found if pointer is not None})
         for path, item, blob, pointer in found:
             if pointer is not None and held.get(pointer.oid) == pointer.blob:
-                yield Placed(path.decode(), pointer.blob, item.mode, item.oid, None)
+                yield StagedFile(path.decode(), pointer.blob, item.mode, item.oid, None)
             else:
-                yield Placed(path.decode(), blob, item.mode, item.oid, partial(_data, objects, item.oid))
+                yield StagedFile(path.decode(), blob, item.mode, item.oid, partial(_data, objects, item.oid))
 
 
 def _read(objects: Objects, oid: Oid) -> tuple[BlobRef, Pointer | None]:

@@ -12,7 +12,7 @@ from storage.database.base import Tx
 from storage.errors import HubError
 from storage.packs import PackStore
 from storage.records import Repo
-from storage.versions.base import Kept, VersionStore
+from storage.versions.base import StoredRepository, VersionStore
 
 
 class Rebuild:
@@ -48,7 +48,7 @@ class Rebuild:
             except HubError as error:
                 yield f"{kept.name.path}: failed: {error.message}"
 
-    def _one(self, kept: Kept) -> str:
+    def _one(self, kept: StoredRepository) -> str:
         creator = self._users.restore(kept.creator)
         repo = Repo(kept.repo_id, kept.name, kept.is_private, creator.id, kept.created, kept.created, kept.head)
         packs = self._packs.stored(repo.id)

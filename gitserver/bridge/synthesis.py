@@ -12,7 +12,7 @@ from gitserver.commit.draft import Draft
 from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.serialize import make_commit
 from gitserver.objects.store import Objects, ObjectStores
-from gitserver.receive.ingest import Ingest, Terms
+from gitserver.receive.ingest import Ingest, IngestOptions
 from lfs.objects.possession import Possession
 from storage.blobs.base import BlobStore
 from storage.database.base import Database, Tx
@@ -49,7 +49,7 @@ class Intake:
                 oid = self._fill(repo, Draft(objects, writer, _tree(objects, foreign.base)), objects, foreign)
             finally:
                 writer.close()
-            ingested = Ingest(objects, self._limits, lambda text: None, Terms()).run(pack)
+            ingested = Ingest(objects, self._limits, lambda text: None, IngestOptions()).run(pack)
             if ingested.info.objects:
                 self._packs.add(repo.id, ingested.info, pack, ingested.index)
                 self._database.write(lambda tx: self._record(tx, repo, ingested.info, drops))

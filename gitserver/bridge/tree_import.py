@@ -18,7 +18,7 @@ from storage.errors import TooLarge, Unavailable
 from storage.limits import MIB, Limits
 from storage.records import BlobRef
 from storage.versions.git_side import Reader
-from storage.versions.lakefs.records import Difference, LakeObject
+from storage.versions.lakefs.records import LakeDifference, LakeObject
 
 # These decide on ids, so they are no settings.
 _REGULAR_BYTES = 10 * MIB
@@ -53,7 +53,7 @@ class Taking:
         self._own = own
         self._skipped = 0
 
-    def apply(self, differences: Iterable[Difference]) -> int:
+    def apply(self, differences: Iterable[LakeDifference]) -> int:
         """How many keys were left out. Raises Unavailable."""
         found = list(islice(differences, _MOST_PATHS + 1))
         if len(found) > _MOST_PATHS:

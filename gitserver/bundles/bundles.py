@@ -18,7 +18,7 @@ from gitserver.bundles.links import BundleLinks
 from gitserver.bundles.writing import read_tips, write_bundle
 from gitserver.fetch.session import FetchSession, PackSource
 from gitserver.objects.store import ObjectStores
-from gitserver.protocol.bundle_uri import Offer
+from gitserver.protocol.bundle_uri import BundleLink
 from storage.disk_space import is_full
 from storage.errors import HubError, Invalid, Unavailable
 from storage.files import claim_folder
@@ -71,7 +71,7 @@ class Bundles:
         self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(1, "bundle")
 
-    def offers(self, repo_id: str, refs: Refs, origin: str) -> list[Offer]:
+    def offers(self, repo_id: str, refs: Refs, origin: str) -> list[BundleLink]:
         """For a client that may read the repository and reached the hub at `origin`; none until a bundle is made, or without an origin."""
         if not origin or self._objects.prepared is None:
             return []
@@ -79,7 +79,7 @@ class Bundles:
         objects, size = self._measure(repo_id)
         if size >= self._limits.bundle_repository_bytes and (bundle is None or bundle.is_outgrown(objects, size)):
             self._order(repo_id)
-        return [Offer("all", self.links.url(origin, repo_id), bundle.made)] if bundle else []
+        return [BundleLink("all", self.links.url(origin, repo_id), bundle.made)] if bundle else []
 
     def find(self, repo_id: str, refs: Refs | None = None) -> Bundle | None:
         """The newest one here, if all that it holds is reachable from `refs` (by default as they stand now); else it goes."""

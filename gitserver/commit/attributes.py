@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gitserver.commit.lines import State, parse_line
+from gitserver.commit.lines import AttributeState, parse_line
 from gitserver.commit.patterns import Pattern, parse_pattern
 from storage.errors import TooLarge
 from storage.limits import Limits
@@ -27,7 +27,7 @@ class Rule:
     """A line that says something of the `filter` attribute, by itself or through macros; `states` are those that do, as written."""
 
     pattern: Pattern
-    states: tuple[State, ...]
+    states: tuple[AttributeState, ...]
 
 
 class _Work:
@@ -54,7 +54,7 @@ class Attributes:
         self._read = read
         self._limits = limits
         self._has_macros = has_macros
-        self._macros: Mapping[bytes, Sequence[State]] | None = None
+        self._macros: Mapping[bytes, Sequence[AttributeState]] | None = None
         self._rules: dict[bytes, tuple[Rule, ...]] = {}
         self._work = _Work(limits)
 
@@ -73,7 +73,7 @@ class Attributes:
                         return states[_FILTER] == b"lfs"
         return False
 
-    def _of(self, folder: bytes, macros: Mapping[bytes, Sequence[State]]) -> tuple[Rule, ...]:
+    def _of(self, folder: bytes, macros: Mapping[bytes, Sequence[AttributeState]]) -> tuple[Rule, ...]:
         if folder not in self._rules:
             text = self._text(folder)
             self._rules[folder] = _rules(text, self._limits.attributes_rules, frozenset((_FILTER, *macros))) if text else ()
@@ -133,7 +133,9 @@ def _quoted(path: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def _fill(states: dict[bytes, bytes | bool | None], new: Sequence[State], macros: Mapping[bytes, Sequence[State]]) -> None:
+def _fill(
+    states: dict[bytes, bytes | bool | None], new: Sequence[AttributeState], macros: Mapping[bytes, Sequence[AttributeState]]
+) -> None:
     """What was said first stays; of one line the last word is the first. A macro that is set says what it stands for."""
     waiting = list(new)
     while waiting:
@@ -157,7 +159,7 @@ def _rules(text: bytes, most: int, names: frozenset[bytes]) -> tuple[Rule, ...]:
 
 
 @lru_cache(maxsize=2)
-def _macros(text: bytes, most: int) -> Mapping[bytes, Sequence[State]]:
+def _macros(text: bytes, most: int) -> Mapping[bytes, Sequence[AttributeState]]:
     """Those that say something of `filter`, be it through others; of two of one name the later counts."""
     lines = [line for line in _lines(text) if b"[attr]" in line][-most:]
     defined = {parsed.name: parsed.states for line in lines if (parsed := parse_line(line)) is not None and parsed.is_macro}
@@ -165,7 +167,7 @@ def _macros(text: bytes, most: int) -> Mapping[bytes, Sequence[State]]:
     for name, states in defined.items():
         for state in states:
             users.setdefault(state.name, []).append(name)
-    kept: dict[bytes, Sequence[State]] = {}
+    kept: dict[bytes, Sequence[AttributeState]] = {}
     waiting = [_FILTER]
     while waiting:
         for name in users.pop(waiting.pop(), ()):

@@ -32,7 +32,7 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class CopiedFile:
     """A file as it is at `revision` (the parent, where there is none)."""
 
     path: bytes
@@ -40,7 +40,7 @@ class Copy:
     revision: str | None
 
 
-Change: TypeAlias = Put | PutLarge | Remove | Copy
+Change: TypeAlias = Put | PutLarge | Remove | CopiedFile
 
 
 @dataclass(frozen=True, slots=True)

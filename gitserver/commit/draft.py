@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from gitserver.commit.attributes import Attributes, track
-from gitserver.commit.changes import CommitRequest, Copy, Put, PutLarge, Remove
+from gitserver.commit.changes import CommitRequest, CopiedFile, Put, PutLarge, Remove
 from gitserver.commit.trees import TreeEdit
 from gitserver.history.browser import Browser, Snapshot
 from gitserver.objects.pack_writer import PackWriter
@@ -75,11 +75,11 @@ class ChangeSet:
             if isinstance(change, Remove) and not draft.edit.remove(change.path):
                 raise EntryNotFound(f"A file with this name doesn't exist: {_shown(change.path)}. Nothing was committed.", commit)
         for change in self._request.changes:
-            if isinstance(change, Copy):
+            if isinstance(change, CopiedFile):
                 self._copy(draft, browser, parent, change)
         self._put(draft)
 
-    def _copy(self, draft: Draft, browser: Browser, parent: Snapshot | None, change: Copy) -> None:
+    def _copy(self, draft: Draft, browser: Browser, parent: Snapshot | None, change: CopiedFile) -> None:
         source = browser.at(self._repo, change.revision) if change.revision else parent
         if source is None:
             raise EntryNotFound(f"A file with this name doesn't exist: {_shown(change.source)}. Nothing was committed.")

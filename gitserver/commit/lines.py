@@ -13,7 +13,7 @@ _ESCAPE = re.compile(rb"\\([abfnrtv\\\"]|[0-7]{3})")
 _ESCAPED = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v", b"\\": b"\\", b'"': b'"'}
 
 
-class State(NamedTuple):
+class AttributeState(NamedTuple):
     """`value` is True for an attribute that is set, False for `-name`, None for `!name`, and else what stands behind the `=`."""
 
     name: bytes
@@ -25,7 +25,7 @@ class Line(NamedTuple):
 
     name: bytes
     is_macro: bool
-    states: tuple[State, ...]
+    states: tuple[AttributeState, ...]
 
 
 def parse_line(line: bytes) -> Line | None:
@@ -60,14 +60,14 @@ def _words(text: bytes) -> list[bytes]:
     return [word for word in re.split(rb"[ \t\r\n]+", text) if word]
 
 
-def _state(word: bytes) -> State | None:
+def _state(word: bytes) -> AttributeState | None:
     sign, name = (word[:1], word[1:]) if word[:1] in (b"-", b"!") else (b"", word)
     name, equals, value = name.partition(b"=")
     if not _is_name(name):
         return None
     if sign:
-        return State(name, False if sign == b"-" else None)
-    return State(name, value if equals else True)
+        return AttributeState(name, False if sign == b"-" else None)
+    return AttributeState(name, value if equals else True)
 
 
 def _is_name(name: bytes) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterable
 
 from gitserver.fetch.graph import TICK
 from gitserver.fetch.objectset import ObjectSet
-from gitserver.fetch.trees import Trees, subtrees
+from gitserver.fetch.trees import TreeReader, subtrees
 from gitserver.objects.marks import joined, without
 from gitserver.objects.parse import GITLINK, TREE, CommitNode
 from gitserver.objects.reachability import Reach
@@ -20,7 +20,7 @@ class Closure:
         self._objects = objects
         self._reach = reach
         self._with_blobs = with_blobs
-        self._trees = Trees(objects)
+        self._trees = TreeReader(objects)
         self.reached = ObjectSet(reach=reach)
 
     def add(self, commits: Iterable[Oid]) -> Generator[int, None, None]:

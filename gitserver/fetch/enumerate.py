@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from gitserver.fetch.filters import Filter
-from gitserver.fetch.graph import TICK, Difference
-from gitserver.fetch.trees import Trees, subtrees
+from gitserver.fetch.graph import TICK, RevisionWalk
+from gitserver.fetch.trees import TreeReader, subtrees
 from gitserver.objects.parse import GITLINK, TREE
 from gitserver.objects.store import Objects
 from storage.records import Oid
@@ -21,14 +21,14 @@ class Enumeration:
 
     def __init__(self, objects: Objects, chosen: Filter) -> None:
         self._objects = objects
-        self._trees = Trees(objects)
+        self._trees = TreeReader(objects)
         self._blob_limit = chosen.blob_limit
         self._tree_depth = chosen.tree_depth
         self._depths: dict[Oid, int] = {}  # with a tree filter: at which depth a tree was walked
         self.sent: set[Oid] = set()
         self.known: set[Oid] = set()
 
-    def commits(self, walk: Difference, edges: Sequence[Oid]) -> Iterator[int]:
+    def commits(self, walk: RevisionWalk, edges: Sequence[Oid]) -> Iterator[int]:
         """Add the new commits of `walk` and their trees; yields the object count now and then.
 
         `edges` are commits that the client has; they serve where a commit has no parent to compare with.

@@ -34,7 +34,7 @@ class Commits(Protocol):
         """Raises ObjectNotFound."""
 
 
-class Difference:
+class RevisionWalk:
     """Commits that lead from `wants` and not from `haves`; `commits` holds them, parents first, after `run` is exhausted.
 
     A commit in `cut` is sent without its parents (the new shallow boundary); one in `client_cut` is where the client's history ends.

@@ -10,7 +10,7 @@ from typing import Protocol
 from gitserver.fetch.closure import Closure
 from gitserver.fetch.enumerate import Enumeration
 from gitserver.fetch.filters import Filter
-from gitserver.fetch.graph import TICK, Difference, peel
+from gitserver.fetch.graph import TICK, RevisionWalk, peel
 from gitserver.fetch.objectset import ObjectSet
 from gitserver.fetch.packing import Packing, Piece, Rules
 from gitserver.fetch.shallow import ShallowPlan
@@ -83,7 +83,7 @@ class PackJob:
     def run(self) -> Iterator[int]:
         order = self._order
         reach = self._objects.reach if order.is_plain else None
-        walk = Difference(self._objects, order.shallow.cut, order.shallow.client)
+        walk = RevisionWalk(self._objects, order.shallow.cut, order.shallow.client)
         is_clone = bool(self._wants) and not self._haves
         if reach is not None and (is_clone or not (yield from self._walk(walk, _NEAR))):
             yield from self._look_up(reach)
@@ -114,7 +114,7 @@ class PackJob:
             raise RuntimeError("PackJob.run must be exhausted first")
         return self._packing
 
-    def _walk(self, walk: Difference, most: float) -> Generator[int, None, bool]:
+    def _walk(self, walk: RevisionWalk, most: float) -> Generator[int, None, bool]:
         """Whether it ended within `most` steps."""
         for steps in walk.run(self._wants, self._haves):
             yield steps
@@ -122,7 +122,7 @@ class PackJob:
                 return False
         return True
 
-    def _enumerate(self, walk: Difference) -> Iterator[int]:
+    def _enumerate(self, walk: RevisionWalk) -> Iterator[int]:
         """What is new, commit by commit: the cost follows the change."""
         found = Enumeration(self._objects, self._order.filter)
         edges = heapq.nlargest(_MOST_EDGES, self._haves, key=lambda oid: self._objects.commit(oid).time)

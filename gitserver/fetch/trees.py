@@ -12,7 +12,7 @@ Entries: TypeAlias = frozenset[tuple[bytes, bytes, Oid]]  # mode, name, id
 _MOST_HELD = 8000  # entries, of about 200 bytes each
 
 
-class Trees:
+class TreeReader:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self._held: dict[Oid, Entries] = {}

@@ -15,7 +15,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 from gitserver.history.changed import PathComparer, TooManyPaths
-from gitserver.history.segment import OUTSIDE, Segment, SegmentArrays
+from gitserver.history.segment import OUTSIDE, PathSegment, SegmentArrays
 from gitserver.objects.store import Objects
 from storage.errors import ObjectNotFound
 from storage.files import sync_file
@@ -33,7 +33,7 @@ class NewSegments:
     replaced: tuple[str, ...]
 
 
-def find_missing(objects: Objects, segments: Iterable[Segment], tips: Iterable[Oid]) -> Iterator[Oid]:
+def find_missing(objects: Objects, segments: Iterable[PathSegment], tips: Iterable[Oid]) -> Iterator[Oid]:
     """Commits that lead from `tips` and are in no segment, about the newest first. A segment may have been removed from under another
     one: of each that is met, what it leads to is looked at, too.
     """
@@ -48,7 +48,7 @@ def find_missing(objects: Objects, segments: Iterable[Segment], tips: Iterable[O
 class _Search:
     """`heap`: commits in no segment, by time."""
 
-    def __init__(self, objects: Objects, segments: Sequence[Segment]) -> None:
+    def __init__(self, objects: Objects, segments: Sequence[PathSegment]) -> None:
         self._objects = objects
         self._segments = segments
         self._met: set[int] = set()  # places of segments
@@ -74,7 +74,7 @@ class _Search:
 class SegmentBuilder:
     """Makes what is missing in `segments` (by name) as files in `folder`, until all is there or `seconds` have passed."""
 
-    def __init__(self, objects: Objects, segments: dict[str, Segment], folder: Path, limits: Limits) -> None:
+    def __init__(self, objects: Objects, segments: dict[str, PathSegment], folder: Path, limits: Limits) -> None:
         self._objects = objects
         self._segments = dict(segments)
         self._folder = folder
@@ -115,7 +115,7 @@ class SegmentBuilder:
             names.append(name)
         return names
 
-    def _batch(self, missing: Sequence[Oid], joined: Sequence[Segment], until: float) -> None:
+    def _batch(self, missing: Sequence[Oid], joined: Sequence[PathSegment], until: float) -> None:
         """One or more files of the commits that are `missing` and those of the segments `joined`. After `until` no more are compared."""
         old = _places(joined)
         parents = {oid: self._objects.commit(oid).parents for oid in missing}
@@ -148,18 +148,18 @@ class SegmentBuilder:
         path = Path(name)
         sync_file(path)  # it is kept for ever
         self._made.append(path)
-        self._segments[name] = Segment(path.open("rb"))
+        self._segments[name] = PathSegment(path.open("rb"))
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
     """A commit in an older segment."""
 
-    segment: Segment
+    segment: PathSegment
     rank: int
 
 
-def _places(segments: Sequence[Segment]) -> dict[Oid, _Place]:
+def _places(segments: Sequence[PathSegment]) -> dict[Oid, _Place]:
     """Newest first within each."""
     ranks = ((segment, rank) for segment in segments for rank in reversed(range(segment.commits)))
     return {segment.oid(rank): _Place(segment, rank) for segment, rank in ranks}
@@ -189,7 +189,7 @@ class _Writing:
         self._numbers: dict[bytes, int] = {}  # of paths, in the order in which they come
         self._paths, self._at = array("I"), array("I")  # a path, and the rank that changed it
         self._cells: list[list[int]] = []
-        self._old: dict[Segment, dict[int, int]] = {}  # ranks there and here
+        self._old: dict[PathSegment, dict[int, int]] = {}  # ranks there and here
         self.arrays = SegmentArrays()
 
     def is_full(self, most: int) -> bool:

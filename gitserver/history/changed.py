@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from gitserver.fetch.trees import Entries, Trees
+from gitserver.fetch.trees import Entries, TreeReader
 from gitserver.objects.parse import TREE, CommitNode
 from gitserver.objects.store import Objects
 from storage.records import Oid
@@ -23,7 +23,7 @@ class PathComparer:
     def __init__(self, objects: Objects, most: int) -> None:
         """`most` paths of one commit are listed."""
         self._objects = objects
-        self._trees = Trees(objects)
+        self._trees = TreeReader(objects)
         self._most = most
 
     def changed(self, commit: CommitNode) -> list[list[bytes]]:

@@ -16,9 +16,9 @@ from itertools import islice
 from pathlib import Path
 
 from gitserver.history.build import NewSegments, SegmentBuilder, find_missing
-from gitserver.history.segment import Segment
+from gitserver.history.segment import PathSegment
 from gitserver.objects.store import BaseCache, Objects
-from gitserver.workers.process_pool import Workshop
+from gitserver.workers.process_pool import ProcessPool
 from gitserver.workers.tasks import Stock, open_stock, stock_of
 from storage.errors import HubError, ObjectNotFound, Unavailable
 from storage.filecache import FileCache
@@ -39,10 +39,12 @@ _NO_PROCESS = (Unavailable, OSError, RuntimeError)
 class PathIndex:
     """`incoming` is a folder on the file system of `files`. `tips` says which commits of a repository are worth an index."""
 
-    def __init__(self, files: FileCache, incoming: Path, workshop: Workshop, tips: Callable[[str], Iterable[Oid]], limits: Limits) -> None:
+    def __init__(
+        self, files: FileCache, incoming: Path, process_pool: ProcessPool, tips: Callable[[str], Iterable[Oid]], limits: Limits
+    ) -> None:
         self.files = files
         self._incoming = incoming
-        self._workshop = workshop
+        self._process_pool = process_pool
         self._tips = tips
         self._limits = limits
         self._open: OrderedDict[str, _Opened] = OrderedDict()
@@ -55,11 +57,11 @@ class PathIndex:
     def is_kept(self) -> bool:
         return self.files.limit > 0
 
-    def segments(self, repo_id: str) -> Sequence[Segment]:
+    def segments(self, repo_id: str) -> Sequence[PathSegment]:
         """What there is now, the largest first."""
         return sorted(self._segments(repo_id).values(), key=lambda segment: -segment.commits)
 
-    def note(self, objects: Objects) -> None:
+    def enqueue(self, objects: Objects) -> None:
         """Refs moved: what is new is indexed in a moment, if it is much. Pushes come in groups."""
         with self._lock:
             if objects.repo_id in self._resting or self._is_closed or not self.is_kept:
@@ -77,7 +79,7 @@ class PathIndex:
         with self._lock:
             if (making := self._making.get(objects.repo_id)) is not None:
                 return making
-            submit = self._workshop.submit_long if count >= _MANY else self._workshop.submit
+            submit = self._process_pool.submit_long if count >= _MANY else self._process_pool.submit
             try:
                 folder = Path(tempfile.mkdtemp(prefix="paths-", dir=self._incoming))
                 stock = stock_of(objects, self.files)
@@ -87,7 +89,7 @@ class PathIndex:
                 return None
             kept: Future[NewSegments] = Future()
             self._making[objects.repo_id] = kept
-        self._workshop.then(making, lambda done: self._made(objects.repo_id, folder, done, kept))
+        self._process_pool.then(making, lambda done: self._made(objects.repo_id, folder, done, kept))
         return kept
 
     def rebuild(self, objects: Objects) -> int:
@@ -102,14 +104,14 @@ class PathIndex:
         return sum(segment.commits for segment in self.segments(objects.repo_id))
 
     def close(self) -> None:
-        """The workshop is closed by whoever made it."""
+        """The process_pool is closed by whoever made it."""
         with self._lock:
             self._is_closed = True
             timers = list(self._resting.values())
         for timer in timers:
             timer.cancel()
 
-    def _segments(self, repo_id: str) -> Mapping[str, Segment]:
+    def _segments(self, repo_id: str) -> Mapping[str, PathSegment]:
         with self._lock:
             opened = self._open.setdefault(repo_id, _Opened())
             self._open.move_to_end(repo_id)
@@ -161,9 +163,9 @@ class PathIndex:
 
 
 def make_segments(stock: Stock, tips: Sequence[Oid], folder: Path, limits: Limits) -> NewSegments:
-    """In the workshop. Raises FileNotFoundError, ObjectNotFound when a pack is gone meanwhile."""
+    """In the process_pool. Raises FileNotFoundError, ObjectNotFound when a pack is gone meanwhile."""
     objects = open_stock(stock, BaseCache(_BASES_BYTES))
-    segments: dict[str, Segment] = {}
+    segments: dict[str, PathSegment] = {}
     if stock.prepared is not None:
         segments = dict(_Opened().look(FileCache(stock.prepared, 0), stock.repo_id))
     return SegmentBuilder(objects, segments, folder, limits).run(tips, limits.history_build_seconds)
@@ -173,11 +175,11 @@ class _Opened:
     """The open files of one repository."""
 
     def __init__(self) -> None:
-        self._segments: dict[str, Segment] = {}
+        self._segments: dict[str, PathSegment] = {}
         self._touched = 0.0
         self._lock = threading.Lock()
 
-    def look(self, files: FileCache, repo_id: str) -> Mapping[str, Segment]:
+    def look(self, files: FileCache, repo_id: str) -> Mapping[str, PathSegment]:
         """The folder as it is now. Files that are in use are marked so now and then; damaged ones are removed."""
         with self._lock:
             names = {path.name for path in files.files(repo_id) if path.name.startswith(_PREFIX)}
@@ -194,10 +196,10 @@ class _Opened:
             return self._segments
 
 
-def _opened(files: FileCache, name: str) -> Segment | None:
+def _opened(files: FileCache, name: str) -> PathSegment | None:
     file = files.open(name)
     try:
-        return Segment(file) if file is not None else None
+        return PathSegment(file) if file is not None else None
     except ValueError:
         files.remove(name)  # damaged, or of another version of the hub: it is made again
         return None

@@ -60,7 +60,7 @@ class SegmentArrays:
         out.write(data)
 
 
-class Segment:
+class PathSegment:
     """The file, mapped."""
 
     def __init__(self, file: BinaryIO) -> None:

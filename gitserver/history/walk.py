@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gitserver.history.changed import FileState, file_states
-from gitserver.history.segment import OUTSIDE, Segment
+from gitserver.history.segment import OUTSIDE, PathSegment
 from gitserver.objects.parse import TREE, TREE_ENTRIES
 from gitserver.objects.store import Objects
 from storage.errors import Unavailable
@@ -19,25 +19,25 @@ class NotIndexed(Exception):
     """More commits would have to be compared than one answer may."""
 
 
-class TooSlow(Unavailable):
+class WalkTooSlow(Unavailable):
     pass
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    segment: Segment
+    segment: PathSegment
     rank: int
 
 
 class PathWalk:
     """`most` commits that the index does not have may be compared for one answer, until the monotonic time `until`."""
 
-    def __init__(self, objects: Objects, segments: Sequence[Segment], most: int, until: float) -> None:
+    def __init__(self, objects: Objects, segments: Sequence[PathSegment], most: int, until: float) -> None:
         self.objects = objects
         self._segments = segments
         self._most = most
         self._until = until
-        self._numbers: dict[tuple[Segment, bytes], int | None] = {}
+        self._numbers: dict[tuple[PathSegment, bytes], int | None] = {}
         self._states: dict[Oid, Mapping[bytes, FileState]] = {}
         self._count = 0
         self.compared = 0
@@ -45,7 +45,7 @@ class PathWalk:
     def last_changes(self, commit: Oid, folder: bytes, names: Iterable[bytes]) -> dict[bytes, Oid]:
         """For each of `names` in `folder` the commit that changed it last; without those that never were there.
 
-        Raises NotIndexed, TooSlow, ObjectNotFound.
+        Raises NotIndexed, WalkTooSlow, ObjectNotFound.
         """
         return _LastChanges(self, folder).run(commit, names)
 
@@ -73,7 +73,7 @@ class PathWalk:
                 return _Place(segment, rank)
         return None
 
-    def number(self, segment: Segment, path: bytes) -> int | None:
+    def number(self, segment: PathSegment, path: bytes) -> int | None:
         key = (segment, path)
         if key not in self._numbers:
             self._numbers[key] = segment.number(path)
@@ -86,7 +86,7 @@ class PathWalk:
             if self.compared > self._most:
                 raise NotIndexed
         if time.monotonic() > self._until:
-            raise TooSlow("The history of this path takes too long to be looked up now. Try again in a moment.")
+            raise WalkTooSlow("The history of this path takes too long to be looked up now. Try again in a moment.")
 
     def folder(self, tree: Oid, folder: bytes) -> Oid | None:
         """The tree of the folder; None where there is none."""
@@ -141,7 +141,7 @@ class _LastChanges:
             heapq.heappush(self._heap, (-self._walk.objects.commit(commit).time, commit))
         self._waiting.setdefault(commit, set()).update(names)
 
-    def _jump(self, segment: Segment, rank: int, name: bytes) -> None:
+    def _jump(self, segment: PathSegment, rank: int, name: bytes) -> None:
         """As far as the segment goes."""
         number = self._walk.number(segment, self._prefix + name)
         while True:

@@ -17,7 +17,7 @@ from gitserver.http.errors import NO_CACHE, render_git
 from gitserver.objects.store import ObjectStores
 from gitserver.protocol import capabilities, v0, v2
 from gitserver.protocol.bands import gathered
-from gitserver.protocol.bundle_uri import Offer
+from gitserver.protocol.bundle_uri import BundleLink
 from gitserver.protocol.pktline import FLUSH, pkt
 from gitserver.update.creation import UNBORN
 from httpapi import bodies
@@ -31,7 +31,7 @@ UPLOAD = "git-upload-pack"
 RECEIVE = "git-receive-pack"
 
 
-def nothing_offered(request: web.Request, repo: Repo, refs: Refs) -> Sequence[Offer]:
+def nothing_offered(request: web.Request, repo: Repo, refs: Refs) -> Sequence[BundleLink]:
     return ()
 
 
@@ -44,7 +44,7 @@ class GitViews:
         versions: VersionStore,
         limits: Limits,
         supply: PackSource | None = None,
-        offers: Callable[[web.Request, Repo, Refs], Sequence[Offer]] = nothing_offered,
+        offers: Callable[[web.Request, Repo, Refs], Sequence[BundleLink]] = nothing_offered,
         *,
         may_create: bool = False,
     ) -> None:
@@ -117,7 +117,7 @@ class GitViews:
         opened = partial(open_session, objects, refs, self._versions, repo, self._supply)
         if protocol_version(request) == 2:
             offers = partial(self._offers, request, repo, refs)
-            yield from v2.Command(objects, refs, body, self._limits, opened, offers, session).answer()
+            yield from v2.V2Command(objects, refs, body, self._limits, opened, offers, session).answer()
             return
         yield from v0.UploadPack(opened(), body, self._limits, session).answer()
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gitserver.maintenance.concatenate import Source, write_joined
+from gitserver.maintenance.concatenate import SourcePack, write_joined
 from gitserver.maintenance.repack import Repacker
 from gitserver.maintenance.tiers import choose, wants_whole
 from gitserver.objects.store import Objects, ObjectStores
@@ -20,7 +20,7 @@ from storage.disk_space import is_full
 from storage.errors import Unavailable
 from storage.limits import Limits
 from storage.packs import PackStore
-from storage.packs.generations import Turns
+from storage.packs.generations import RepackSchedule
 from storage.records import PackInfo
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ _TENDED = 10  # repositories a time
 _ROUNDS = 1000  # of one merge; a next push goes on where it stopped
 
 
-class Merger:
+class BackgroundRepack:
     """`prepare` is told of the objects of a repository that got a pack, merged or not."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Merger:
         self._repacks = _Lane("repack", self._repack_in_turn)
         self._is_closed = False
 
-    def note(self, repo_id: str) -> None:
+    def enqueue(self, repo_id: str) -> None:
         """A pack was added: merge soon, if that made a tier full or is worth a whole repack. Costs the caller next to nothing."""
         objects = self._objects.of(repo_id)
         self._prepare(objects)
@@ -59,10 +59,10 @@ class Merger:
         elif wants_whole(packs, self._limits):
             self._repacks.put(repo_id)
 
-    def tend(self) -> None:
+    def run_maintenance(self) -> None:
         """Repack some of the repositories whose turn it is; now and then, on every machine."""
         keep = self._limits.unreachable_seconds
-        for repo_id in self._packs.upkeep.due(Turns(keep // 2, keep), _TENDED):
+        for repo_id in self._packs.upkeep.due(RepackSchedule(keep // 2, keep), _TENDED):
             self._repacks.put(repo_id)
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class Merger:
 
     def write(self, repo_id: str, sources: Sequence[PackInfo], pack: Path) -> PackInfo:
         """The first step: the merged pack as a file, its index beside it."""
-        parts = [Source(self._packs.open(repo_id, info), self._packs.entries(repo_id, info)) for info in sources]
+        parts = [SourcePack(self._packs.open(repo_id, info), self._packs.entries(repo_id, info)) for info in sources]
         return write_joined(self._objects.of(repo_id), parts, pack)
 
     def publish(self, repo_id: str, sources: Sequence[PackInfo], merged: PackInfo, pack: Path) -> bool:

@@ -26,14 +26,14 @@ _TRAILER = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourcePack:
     """A stored pack and its whole index, in pack order."""
 
     pack: PackFile
     entries: Sequence[StoredEntry]
 
 
-def write_joined(objects: Objects, sources: Sequence[Source], pack: Path) -> PackInfo:
+def write_joined(objects: Objects, sources: Sequence[SourcePack], pack: Path) -> PackInfo:
     """Write the pack of all objects of `sources`, and its index beside it. Raises Unavailable when a source is damaged."""
     joined = Joined(objects, sources)
     with pack.open("wb") as out:
@@ -47,7 +47,7 @@ def write_joined(objects: Objects, sources: Sequence[Source], pack: Path) -> Pac
 class Joined:
     """The new pack as a stream; afterwards `rows` are those of its index, and `trailer` is its checksum."""
 
-    def __init__(self, objects: Objects, sources: Sequence[Source]) -> None:
+    def __init__(self, objects: Objects, sources: Sequence[SourcePack]) -> None:
         self._objects = objects
         self._sources = sources
         self._offsets: dict[Oid, int] = {}
@@ -114,7 +114,7 @@ class _Task(NamedTuple):
 class _Part:
     """A source by ids and by offsets."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: SourcePack) -> None:
         self.data = source.pack.data
         self.entries = {entry.oid: entry for entry in source.entries}
         offsets = [entry.offset for entry in source.entries]

@@ -15,7 +15,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class RepackInput:
     """A pack by its two open files."""
 
     info: PackInfo
@@ -25,11 +25,11 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class RepackOrder:
     """`folder` is for the new packs. `roots` are ids in hex: what leads from them is kept."""
 
     folder: str
-    packs: tuple[Given, ...]
+    packs: tuple[RepackInput, ...]
     roots: tuple[str, ...]
     delta_object_bytes: int
     delta_repack_bytes: int
@@ -40,12 +40,12 @@ class Job:
     @classmethod
     def parse(cls, text: str) -> Self:
         told = json.loads(text)
-        packs = tuple(Given(PackInfo(**one.pop("info")), Role(one.pop("role")), **one) for one in told.pop("packs"))
+        packs = tuple(RepackInput(PackInfo(**one.pop("info")), Role(one.pop("role")), **one) for one in told.pop("packs"))
         return cls(packs=packs, roots=tuple(told.pop("roots")), **told)
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class RepackResult:
     """`main` is the pack of all that is reached, `dead` that of the rest of the sources; None where it would be empty. `dead_kept` are the
     ids of kept packs with nothing that is reached. `error` is why there is nothing of all that.
     """

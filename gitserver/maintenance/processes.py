@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from gitserver.maintenance.order import RESULT, Job, Made
+from gitserver.maintenance.order import RESULT, RepackOrder, RepackResult
 from storage.errors import Unavailable
 
 _COMMAND = (sys.executable, "-m", "gitserver.maintenance.worker")
@@ -21,7 +21,7 @@ class RepackProcess:
         self._is_closed = False
         self._lock = threading.Lock()
 
-    def run(self, job: Job, files: Sequence[int]) -> Made:
+    def run(self, job: RepackOrder, files: Sequence[int]) -> RepackResult:
         """`files` are the descriptors that the job names. Raises Unavailable when it failed, took too long, or the hub is stopping."""
         folder = Path(job.folder)
         with (folder / "said").open("w+b") as said:
@@ -37,7 +37,7 @@ class RepackProcess:
             text = said.read()[-_MOST_TOLD:].decode(errors="replace")
         if process.returncode or not (folder / RESULT).exists():
             raise Unavailable(f"A repack was stopped with status {process.returncode}. {text}".rstrip())
-        made = Made.parse((folder / RESULT).read_text("utf-8"))
+        made = RepackResult.parse((folder / RESULT).read_text("utf-8"))
         if made.error:
             raise Unavailable(made.error)
         return made
@@ -57,7 +57,7 @@ class RepackProcess:
             self._running.add(process)
         return process
 
-    def _hand_over(self, process: "subprocess.Popen[str]", job: Job) -> None:
+    def _hand_over(self, process: "subprocess.Popen[str]", job: RepackOrder) -> None:
         """Standard input stays open: its end tells the process that this one is gone."""
         assert process.stdin is not None
         with suppress(BrokenPipeError):  # it died already: its status tells

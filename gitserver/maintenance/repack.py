@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gitserver.maintenance.order import DEAD, MAIN, Given, Job, Made, Role
+from gitserver.maintenance.order import DEAD, MAIN, RepackInput, RepackOrder, RepackResult, Role
 from gitserver.maintenance.processes import RepackProcess
 from gitserver.maintenance.tiers import is_copied
 from gitserver.objects.connectivity import is_closed, is_in
@@ -104,19 +104,19 @@ class Repacker:
         folded = set(dead) if len(dead) >= _MOST_DEAD_PACKS else set()
         return Look(changes, {info: self._role(info, is_folded=info in folded) for info in infos}, roots)
 
-    def write(self, repo_id: str, look: Look, folder: Path) -> Made:
+    def write(self, repo_id: str, look: Look, folder: Path) -> RepackResult:
         """The first step: the new packs as files in `folder`."""
         with ExitStack() as stack:
             given = []
             for info, role in look.roles.items():
                 pack, index = map(stack.enter_context, self._packs.files(repo_id, info))
-                given.append(Given(info, role, pack.fileno(), index.fileno()))
+                given.append(RepackInput(info, role, pack.fileno(), index.fileno()))
             limits = self._limits
             roots = tuple(sorted(root.hex() for root in look.roots))
-            job = Job(str(folder), tuple(given), roots, limits.delta_object_bytes, limits.delta_repack_bytes)
+            job = RepackOrder(str(folder), tuple(given), roots, limits.delta_object_bytes, limits.delta_repack_bytes)
             return self._process.run(job, [fd for one in given for fd in (one.pack_fd, one.index_fd)])
 
-    def publish(self, repo_id: str, look: Look, made: Made, folder: Path) -> set[PackInfo] | None:
+    def publish(self, repo_id: str, look: Look, made: RepackResult, folder: Path) -> set[PackInfo] | None:
         """The next steps. All packs that are there now, and were looked at; None when another merge or a deletion was faster."""
         now = _after(look)
         files = [(made.main, MAIN), (made.dead and replace(made.dead, dead_since=now), DEAD)]

@@ -12,7 +12,7 @@ from typing import Any
 
 from gitserver.maintenance.catalog import Catalog
 from gitserver.maintenance.full_pack import Tries, WholePack
-from gitserver.maintenance.order import DEAD, MAIN, RESULT, Given, Job, Made, Role
+from gitserver.maintenance.order import DEAD, MAIN, RESULT, RepackInput, RepackOrder, RepackResult, Role
 from gitserver.maintenance.walk import Found, Walk
 from gitserver.objects.store import Objects
 from storage.errors import Unavailable
@@ -26,17 +26,17 @@ _ORDER = (Role.KEPT, Role.SOURCE, Role.DEAD)
 
 def main() -> None:
     os.nice(_NICE)
-    job = Job.parse(sys.stdin.readline())
+    job = RepackOrder.parse(sys.stdin.readline())
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     try:
         made = repack(job)
     except Unavailable as error:
-        made = Made(error=error.message)
+        made = RepackResult(error=error.message)
     result = Path(job.folder) / RESULT
     result.write_text(made.text(), "utf-8")
 
 
-def repack(job: Job) -> Made:
+def repack(job: RepackOrder) -> RepackResult:
     """Write the packs of a job. Raises Unavailable when something is damaged or missing."""
     given = sorted(job.packs, key=lambda one: _ORDER.index(one.role))
     packs = [_open(one) for one in given]
@@ -48,7 +48,7 @@ def repack(job: Job) -> Made:
 class _Repack:
     """Numbers of the catalog go by kept packs first, then sources, then dead packs."""
 
-    def __init__(self, job: Job, given: Sequence[Given], catalog: Catalog, objects: Objects) -> None:
+    def __init__(self, job: RepackOrder, given: Sequence[RepackInput], catalog: Catalog, objects: Objects) -> None:
         self._job = job
         self._catalog = catalog
         self._objects = objects
@@ -56,7 +56,7 @@ class _Repack:
         self._walk = Walk(catalog, objects)
         self._tries = Tries(job.delta_repack_bytes, job.delta_object_bytes)
 
-    def run(self) -> Made:
+    def run(self) -> RepackResult:
         folder = Path(self._job.folder)
         reached = self._walk.collect(bytes.fromhex(root) for root in self._job.roots)
         dead_kept = self._follow_kept(reached)
@@ -64,7 +64,7 @@ class _Repack:
         main = self._write(self._copied(reached), folder / MAIN)
         dead = self._write(self._copied(left), folder / DEAD)
         ids = [self._catalog.shelves[index].pack.info.id for index in dead_kept]
-        return Made(main, dead, tuple(ids))
+        return RepackResult(main, dead, tuple(ids))
 
     def _follow_kept(self, reached: Found) -> list[int]:
         """A kept pack with one object that is reached stays with all of them, so what these name stays, too. The packs that do not."""
@@ -91,11 +91,11 @@ class _Repack:
         return WholePack(self._catalog, self._objects, found, self._walk.paths, self._tries).write(path)
 
 
-def _open(given: Given) -> PackFile:
+def _open(given: RepackInput) -> PackFile:
     return PackFile(given.info, os.fdopen(given.pack_fd, "rb"), os.fdopen(os.dup(given.index_fd), "rb"))
 
 
-def _entries(given: Given) -> Sequence[StoredEntry]:
+def _entries(given: RepackInput) -> Sequence[StoredEntry]:
     return read_entries(os.fdopen(given.index_fd, "rb"))
 
 

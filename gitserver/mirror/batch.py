@@ -7,7 +7,7 @@ from typing import Any
 from storage.errors import Invalid, NotFound
 from storage.limits import MIB
 from storage.outbound.client import Outbound, Request, check_status
-from storage.outbound.url import Login, Url, parse
+from storage.outbound.url import Url, UrlCredentials, parse
 from storage.records import BlobRef
 
 TYPE = "application/vnd.git-lfs+json"
@@ -22,7 +22,7 @@ _NO_LFS = {
 }
 
 Item = Mapping[str, Any]
-LoginFor = Callable[[Url], Login | None]
+LoginFor = Callable[[Url], UrlCredentials | None]
 
 
 class LfsServer:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from gitserver.mirror.batch import PAGE, Item, LfsServer, action_of, fault_of
-from gitserver.mirror.source import Source
+from gitserver.mirror.source import MirrorSource
 from lfs.objects.possession import Possession
 from storage.blobs.base import BlobStore
 from storage.errors import HubError, Invalid, TooLarge, Unavailable
 from storage.limits import MIB, Limits
-from storage.outbound.client import Outbound, Reply, check_status
+from storage.outbound.client import Outbound, OutboundReply, check_status
 from storage.records import BlobRef
 
 _MOST_SHOWN = 20
@@ -21,7 +21,7 @@ class LargeSource:
     """`check` stops the work by raising; `tell` is told how many of how many are here."""
 
     def __init__(
-        self, outbound: Outbound, source: Source, blobs: BlobStore, possession: Possession, limits: Limits, check: Callable[[], None]
+        self, outbound: Outbound, source: MirrorSource, blobs: BlobStore, possession: Possession, limits: Limits, check: Callable[[], None]
     ) -> None:
         self._outbound = outbound
         self._server = LfsServer(outbound, source.base, source.login_for, check)
@@ -73,7 +73,7 @@ class LargeSource:
         self._possession.link(repo_id, blob)
         return ""
 
-    def _keep(self, blob: BlobRef, reply: Reply) -> None:
+    def _keep(self, blob: BlobRef, reply: OutboundReply) -> None:
         upload = self._blobs.upload(blob)
         try:
             while data := reply.read(MIB):

@@ -6,12 +6,12 @@ import uuid
 from dataclasses import dataclass
 
 from storage.database.base import Database, Row, Tx
-from storage.encryption import Seal
+from storage.encryption import SecretBox
 from storage.errors import AlreadyExists, Conflict, RepoNotFound
 from storage.jobs import queue
 from storage.jobs.base import JobKey
 from storage.jobs.followers import PUSH
-from storage.outbound.url import Login, Url, parse
+from storage.outbound.url import Url, UrlCredentials, parse
 from storage.records import Principal, Repo
 
 PULL = "pull"  # as PUSH: a direction, and the kind of its jobs
@@ -38,11 +38,11 @@ class Mirror:
 
 
 class Mirrors:
-    def __init__(self, database: Database, seal: Seal) -> None:
+    def __init__(self, database: Database, seal: SecretBox) -> None:
         self._database = database
         self._seal = seal
 
-    def begin(self, repo: Repo, principal: Principal, url: Url, login: Login | None, *, every: int) -> Mirror:
+    def begin(self, repo: Repo, principal: Principal, url: Url, login: UrlCredentials | None, *, every: int) -> Mirror:
         """Note where `repo` comes from and ask for the first look; `every` seconds another one, 0: only this one. Begun again with the
         same URL it goes on with the new interval and credentials.
 
@@ -60,7 +60,7 @@ class Mirrors:
 
         return self._database.write(work)
 
-    def add_target(self, repo: Repo, principal: Principal, url: Url, login: Login | None) -> Mirror:
+    def add_target(self, repo: Repo, principal: Principal, url: Url, login: UrlCredentials | None) -> Mirror:
         """From now on `repo` is pushed to `url` after each update, and once now. Raises AlreadyExists, Conflict, RepoNotFound."""
         mirror = Mirror(uuid.uuid4().hex, repo.id, PUSH, url, principal.user_id, True, "")
 
@@ -81,7 +81,7 @@ class Mirrors:
     def targets(self, repo_id: str) -> list[Mirror]:
         return [_mirror(row) for row in self._database.all(_TARGETS, {"repo": repo_id})]
 
-    def _sealed(self, mirror: Mirror, login: Login | None) -> str:
+    def _sealed(self, mirror: Mirror, login: UrlCredentials | None) -> str:
         return self._seal.close(json.dumps([login.user, login.password]), mirror.id) if login else ""
 
     def source(self, repo_id: str) -> Mirror | None:
@@ -92,9 +92,9 @@ class Mirrors:
         row = self._database.one("SELECT * FROM mirrors WHERE id = :id", {"id": mirror_id})
         return _mirror(row) if row else None
 
-    def login(self, mirror: Mirror) -> Login | None:
+    def login(self, mirror: Mirror) -> UrlCredentials | None:
         """Raises Unavailable when the credentials cannot be read any more."""
-        return Login(*json.loads(self._seal.open(mirror.secret, mirror.id))) if mirror.secret else None
+        return UrlCredentials(*json.loads(self._seal.open(mirror.secret, mirror.id))) if mirror.secret else None
 
     def forget_login(self, mirror: Mirror) -> None:
         """An import that is done needs it no more."""

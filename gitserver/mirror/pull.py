@@ -18,7 +18,7 @@ from accounts.repositories import Repositories
 from gitserver.mirror.large import LargeSource
 from gitserver.mirror.mirrors import Mirror, Mirrors
 from gitserver.mirror.plan import Plan, make_plan, missing, newest
-from gitserver.mirror.source import Listing, Source
+from gitserver.mirror.source import Listing, MirrorSource
 from gitserver.objects.store import ObjectStores
 from gitserver.receive.commands import PushRequest
 from gitserver.update.pusher import Pusher
@@ -65,8 +65,8 @@ class Puller:
             return  # ended meanwhile
         repo, principal = self._actor(mirror)
         check = deadline(self._limits.import_seconds, run.check)
-        source = Source(self._outbound, mirror.url, self._mirrors.login(mirror), self._limits, check)
-        run.tell(f"Asking {mirror.url.shown}")
+        source = MirrorSource(self._outbound, mirror.url, self._mirrors.login(mirror), self._limits, check)
+        run.progress(f"Asking {mirror.url.shown}")
         source.open()
         there = source.list()
         before = self._here.versions.refs(repo.id)
@@ -74,7 +74,7 @@ class Puller:
         large = LargeSource(self._outbound, source, self._here.blobs, self._here.possession, self._limits, check)
 
         def bring(blobs: list[BlobRef]) -> None:
-            large.bring(repo.id, self._here.large.claim(principal, repo, blobs), run.tell)
+            large.bring(repo.id, self._here.large.claim(principal, repo, blobs), run.progress)
 
         folder = self._here.packs.quarantine()
         try:
@@ -85,7 +85,7 @@ class Puller:
         if not mirror.is_kept:
             self._mirrors.forget_login(mirror)
         changed = len(plan.updates) + len(plan.late)
-        run.tell(f"Done: {len(there.refs)} refs, {changed} changed, {there.skipped} of other kinds left out")
+        run.progress(f"Done: {len(there.refs)} refs, {changed} changed, {there.skipped} of other kinds left out")
 
     def _actor(self, mirror: Mirror) -> tuple[Repo, Principal]:
         """The rights of who set the mirror up are asked anew each time."""
@@ -105,7 +105,7 @@ class Puller:
         results: list[RefResult] = []
         if plan.updates:
             request = PushRequest(plan.updates)
-            pushed = self._here.pusher.receive(repo, principal, request, pack.path, lambda text: run.tell(_line(text)), bring)
+            pushed = self._here.pusher.receive(repo, principal, request, pack.path, lambda text: run.progress(_line(text)), bring)
             if pushed.unpack:
                 pack.forget()
                 raise BadPack(f"The source's objects are not taken: {pushed.unpack}")
@@ -113,7 +113,7 @@ class Puller:
         if plan.head != self._here.versions.refs(repo.id).head:
             self._here.repos.set_head(repo, plan.head)
             with suppress(Unavailable):  # the row has it; what stands outside is brought in line later
-                self._here.versions.settle(repo.id)
+                self._here.versions.sync_metadata(repo.id)
         if plan.late:
             results += self._here.pusher.move(repo, principal, plan.late)
         _check_results(results)
@@ -139,7 +139,7 @@ class _Fetch:
         self._repo = repo
         self._folder = folder
 
-    def run(self, source: Source, there: Listing, before: Refs, run: Run) -> _Pack:
+    def run(self, source: MirrorSource, there: Listing, before: Refs, run: Run) -> _Pack:
         self._objects.refresh()
         wants = missing(self._objects, there)
         if not wants:
@@ -152,7 +152,7 @@ class _Fetch:
         part = self._folder / "fetched.part"
         with part.open("wb") as file:
             haves = newest(self._objects, before, self._limits.import_haves)
-            source.fetch(wants, haves, file, lambda text: run.tell(f"Source: {text}"))
+            source.fetch(wants, haves, file, lambda text: run.progress(f"Source: {text}"))
         part.rename(path)
         with suppress(FileExistsError):
             os.link(path, kept)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from accounts.access import decide
 from gitserver.fetch.enumerate import Enumeration
 from gitserver.fetch.filters import Filter
-from gitserver.fetch.graph import Difference, peel
+from gitserver.fetch.graph import RevisionWalk, peel
 from gitserver.fetch.objectset import ObjectSet
 from gitserver.fetch.packing import Packing, Rules
 from gitserver.fetch.session import FetchSession
@@ -47,14 +47,14 @@ class PushMirror:
         repo = self._allowed(mirror)
         check = deadline(self._limits.import_seconds, run.check)
         target = Target(self._outbound, mirror.url, self._mirrors.login(mirror), self._limits, check)
-        run.tell(f"Asking {mirror.url.shown}")
+        run.progress(f"Asking {mirror.url.shown}")
         shown = target.open()
         refs = self._here.versions.refs(repo.id)
         updates = _updates(refs, shown)
         if updates:
             objects = self._here.objects.of(repo.id)
             _Sender(self._here, repo, _Uploads(self._here, self._outbound, target, check), target, shown, run).send(objects, refs, updates)
-        run.tell(f"Done: {len(updates)} refs changed")
+        run.progress(f"Done: {len(updates)} refs changed")
 
     def _allowed(self, mirror: Mirror) -> Repo:
         """The rights of who set the mirror up are asked anew each time."""
@@ -87,7 +87,7 @@ class _Sender:
             found = _new(objects, refs, {update.new for update in batch} - {ZERO_OID}, self._there, self._run)
             refused |= self._push(objects, found, batch)
             self._there |= {update.new: None for update in batch if update.new != ZERO_OID and update.ref not in refused}
-            self._run.tell("Refs gone through:", start + len(batch), len(updates))
+            self._run.progress("Refs gone through:", start + len(batch), len(updates))
         if refused:
             raise Conflict(f"{len(refused)} refs are refused by the target: {'; '.join(list(refused.values())[:_MOST_SHOWN])}")
 
@@ -97,7 +97,7 @@ class _Sender:
         large = [blob for blob in _pointers(objects, found.sent) if possession.has(self._repo.id, blob.sha256) == blob]
         self._uploads.send(large, run)
         with self._here.packs.spool() as spool:
-            run.tell(f"Sending {len(found.sent)} objects")
+            run.progress(f"Sending {len(found.sent)} objects")
             for piece in Packing(objects, ObjectSet(found.sent), ObjectSet(found.known), self._rules).pieces():
                 run.check()
                 spool.write(piece)
@@ -124,7 +124,7 @@ class _Uploads:
                     refused.append(f"{blob.sha256} ({fault})")
                 elif (action := action_of(item, "upload")) is not None:
                     self._upload(blob, action, item)
-                run.tell("Sending large files", count, len(blobs))
+                run.progress("Sending large files", count, len(blobs))
         if refused:
             raise Conflict(f"{len(refused)} LFS objects are not taken by the target: {'; '.join(refused[:_MOST_SHOWN])}")
 
@@ -162,7 +162,7 @@ def _new(objects: Objects, refs: Refs, wants: set[Oid], there: Iterable[Oid], ru
     session = FetchSession(objects, refs)
     wanted = session.wanted(wants)
     haves = _peeled(objects, session.common(there))
-    walk = Difference(objects)
+    walk = RevisionWalk(objects)
     for _ in walk.run(wanted.commits, haves):
         run.check()
     found = Enumeration(objects, Filter())

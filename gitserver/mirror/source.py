@@ -9,8 +9,8 @@ from typing import IO, BinaryIO, cast
 from gitserver.protocol.pktline import DELIM, FLUSH, Special, pkt, read_pkt
 from storage.errors import HubError, Invalid, TooLarge, Unavailable
 from storage.limits import MIB, Limits
-from storage.outbound.client import Outbound, Reply, Request, check_status
-from storage.outbound.url import Login, Url
+from storage.outbound.client import Outbound, OutboundReply, Request, check_status
+from storage.outbound.url import Url, UrlCredentials
 from storage.records import Oid
 from storage.versions.base import Ref
 
@@ -31,10 +31,10 @@ class Listing:
     skipped: int
 
 
-class Source:
+class MirrorSource:
     """Every call raises HubErrors in words about the source, and whatever `check` raises in between."""
 
-    def __init__(self, outbound: Outbound, url: Url, login: Login | None, limits: Limits, check: Callable[[], None]) -> None:
+    def __init__(self, outbound: Outbound, url: Url, login: UrlCredentials | None, limits: Limits, check: Callable[[], None]) -> None:
         self._outbound = outbound
         self._limits = limits
         self._check = check
@@ -44,7 +44,7 @@ class Source:
         self._can_unborn = False
         self.base = url
 
-    def login_for(self, url: Url) -> Login | None:
+    def login_for(self, url: Url) -> UrlCredentials | None:
         """The credentials go nowhere but where they were given for."""
         return self._login if url.origin == self._login_origin else None
 
@@ -123,7 +123,7 @@ class Source:
         self._can_unborn = any(line.startswith(b"ls-refs=") and b"unborn" in line for line in lines)
 
     @contextmanager
-    def _command(self, name: bytes, arguments: Sequence[bytes], most: int) -> Iterator[Reply]:
+    def _command(self, name: bytes, arguments: Sequence[bytes], most: int) -> Iterator[OutboundReply]:
         target = f"{self.base.target}/git-upload-pack"
         url = Url(self.base.scheme, self.base.host, self.base.port, target)
         head = [pkt(b"command=" + name), *map(pkt, self._format), DELIM]
@@ -135,7 +135,7 @@ class Source:
             yield reply
 
 
-def packets(reply: Reply) -> Iterator[bytes | Special]:
+def packets(reply: OutboundReply) -> Iterator[bytes | Special]:
     """Raises Unavailable when the source says ERR or breaks off."""
     file = cast(BinaryIO, reply)  # read_pkt only reads
     while True:

@@ -10,7 +10,7 @@ from gitserver.protocol.pktline import FLUSH, pkt
 from storage.errors import Conflict, Invalid
 from storage.limits import MIB, Limits
 from storage.outbound.client import Outbound, Request, check_status
-from storage.outbound.url import Login, Url
+from storage.outbound.url import Url, UrlCredentials
 from storage.records import Oid, RefUpdate
 
 _SERVICE = "/info/refs?service=git-receive-pack"
@@ -29,14 +29,14 @@ class Shown:
 class Target:
     """Every call raises HubErrors in words about the target, and whatever `check` raises in between."""
 
-    def __init__(self, outbound: Outbound, url: Url, login: Login | None, limits: Limits, check: Callable[[], None]) -> None:
+    def __init__(self, outbound: Outbound, url: Url, login: UrlCredentials | None, limits: Limits, check: Callable[[], None]) -> None:
         self._outbound = outbound
         self._login = login
         self._limits = limits
         self._check = check
         self.base = url
 
-    def login_for(self, url: Url) -> Login | None:
+    def login_for(self, url: Url) -> UrlCredentials | None:
         return self._login if url.origin == self.base.origin else None
 
     def open(self) -> Shown:

@@ -13,7 +13,7 @@ from storage.errors import Invalid, NotFound
 from storage.jobs.queue import Jobs
 from storage.limits import Limits
 from storage.outbound.address import resolve
-from storage.outbound.url import Login, Url
+from storage.outbound.url import Url, UrlCredentials
 from storage.records import Access
 
 _PATH = "/api/{kinds:models|datasets|spaces}/{ns}/{name}/push-mirrors"
@@ -51,7 +51,7 @@ class TargetViews:
         await asyncio.to_thread(self._remove, call, request.match_info["id"])
         return web.json_response({"success": True, "message": "Nothing is pushed there any more."})
 
-    def _add(self, call: Call, url: Url, login: Login | None) -> Mirror:
+    def _add(self, call: Call, url: Url, login: UrlCredentials | None) -> Mirror:
         resolve(url.host, url.port, allow_private=self._allow_private)  # an early answer; each connection is judged itself
         return self._mirrors.add_target(call.repo, call.principal, url, login)
 

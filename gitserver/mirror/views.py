@@ -18,7 +18,7 @@ from storage.jobs.base import JobState
 from storage.jobs.queue import Jobs
 from storage.limits import Limits
 from storage.outbound.address import resolve
-from storage.outbound.url import Login, Url, parse
+from storage.outbound.url import Url, UrlCredentials, parse
 from storage.records import Access, Principal, Repo, RepoKind, RepoName
 from storage.versions.base import VersionStore
 
@@ -66,7 +66,9 @@ class MirrorViews:
         await asyncio.to_thread(lambda: self._mirrors.end(self._source(call.repo)))
         return web.json_response({"success": True, "message": f"{call.repo.name.full} follows no other repository any more."})
 
-    def _begin(self, principal: Principal, name: RepoName, url: Url, login: Login | None, every: int, *, is_private: bool) -> Mirror:
+    def _begin(
+        self, principal: Principal, name: RepoName, url: Url, login: UrlCredentials | None, every: int, *, is_private: bool
+    ) -> Mirror:
         check_owner(principal, name)
         resolve(url.host, url.port, allow_private=self._allow_private)  # an early answer; each connection is judged itself
         repo = find_or_create(self._repos, self._versions, principal, name, is_private=is_private)
@@ -109,7 +111,7 @@ def show(jobs: Jobs, mirror: Mirror) -> dict[str, Any]:
     }
 
 
-def read_source(url: object, user: object, password: object) -> tuple[Url, Login | None]:
+def read_source(url: object, user: object, password: object) -> tuple[Url, UrlCredentials | None]:
     """Credentials beside the URL win over those in it. Raises Invalid, which repeats none of them."""
     if not isinstance(url, str):
         raise Invalid("An import needs the url of a git repository.")
@@ -120,7 +122,7 @@ def read_source(url: object, user: object, password: object) -> tuple[Url, Login
     if not all(isinstance(text, str) and len(text) <= 4096 and text.isprintable() for text in given):
         raise Invalid("username and password must be short texts without control characters.")
     if password or user:
-        login = Login(str(user or ""), str(password or ""))
+        login = UrlCredentials(str(user or ""), str(password or ""))
     if login is not None and ":" in login.user:
         raise Invalid("A user name holds no colon.")
     return Url(parsed.scheme, parsed.host, parsed.port, parsed.target.rstrip("/")), login
@@ -139,7 +141,7 @@ def find_or_create(repos: Repositories, versions: VersionStore, principal: Princ
         return require(principal, repo, name, Access.WRITE)
     repo = repos.create(principal, name, is_private=is_private)
     try:
-        versions.settle(repo.id)
+        versions.sync_metadata(repo.id)
     except Unavailable as error:  # the row has it: the rest is done later
         log.warning("repository %s: %s", repo.name.full, error.message)
     return repo

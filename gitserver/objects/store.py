@@ -110,7 +110,7 @@ class CommitBudget:
                     user.forget_commits()
 
 
-class PackSource(Protocol):
+class PackList(Protocol):
     """Where a repository's packs come from: `storage.packs.PackStore`, or some that are open already."""
 
     def open_listed(self, repo_id: str, held: Packs) -> Packs:
@@ -129,7 +129,7 @@ class Objects:
     def __init__(
         self,
         repo_id: str,
-        packs: PackSource,
+        packs: PackList,
         bases: BaseCache | None = None,
         prepared: FileCache | None = None,
         budget: CommitBudget | None = None,

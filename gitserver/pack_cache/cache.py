@@ -15,8 +15,8 @@ from gitserver.fetch.pack_job import PackJob, PackOrder
 from gitserver.objects.reachability import reach_name
 from gitserver.objects.store import Objects
 from gitserver.pack_cache.cached_pack import PreparedJob
-from gitserver.workers.process_pool import Workshop
-from gitserver.workers.tasks import Made, make_answer, make_reach, ready, stock_of
+from gitserver.workers.process_pool import ProcessPool
+from gitserver.workers.tasks import PackedResult, make_answer, make_reach, ready, stock_of
 from storage.errors import Unavailable
 from storage.filecache import FileCache
 from storage.limits import Limits
@@ -32,23 +32,23 @@ _FAILED = 1000  # names of what could not be made, for which nobody waits again
 _LONG_OBJECTS = 50_000  # of a pack whose reachability takes a second and more
 
 
-class Preparer:
+class PackCache:
     """`incoming` is a folder on the file system of `files`."""
 
-    def __init__(self, files: FileCache, incoming: Path, workshop: Workshop, limits: Limits) -> None:
+    def __init__(self, files: FileCache, incoming: Path, process_pool: ProcessPool, limits: Limits) -> None:
         self.files = files
         self._incoming = incoming
-        self._workshop = workshop
+        self._process_pool = process_pool
         self._least = limits.prepared_objects
         self._seconds = limits.answer_seconds
         self._is_closed = False
         self._resting: dict[str, threading.Timer] = {}  # by repository
         self._reaching: dict[str, _Reaching] = {}  # by name
         self._failed: Recent[str, bool] = Recent(_FAILED)
-        self._growing: dict[str, tuple[Path, Future[Made]]] = {}
+        self._growing: dict[str, tuple[Path, Future[PackedResult]]] = {}
         self._lock = threading.Lock()
 
-    def note(self, objects: Objects) -> None:
+    def enqueue(self, objects: Objects) -> None:
         """Packs were added: reachability is made in a moment, unless it is there. Pushes come in groups, and each may bring a new pack."""
         if self._lacking(objects) is None:
             return
@@ -81,17 +81,17 @@ class Preparer:
                 return
             reaching = self._reaching[name] = _Reaching()
         is_long = largest.info.objects > _LONG_OBJECTS
-        submit = self._workshop.submit_long if is_long else self._workshop.submit
+        submit = self._process_pool.submit_long if is_long else self._process_pool.submit
         try:
             if is_long:
-                self._workshop.submit(ready)  # the process that will make clones starts meanwhile
+                self._process_pool.submit(ready)  # the process that will make clones starts meanwhile
             out, job = self._started(lambda out: submit(make_reach, stock_of(objects, self.files), largest.info.id, out))
             reaching.job = job
         except _NO_PROCESS as error:
             log.warning("the reachability of repository %s is not made now: %r", objects.repo_id, error)
             self._end_reaching(name)
             return
-        self._workshop.then(job, lambda done: self._reached(name, out, done))
+        self._process_pool.then(job, lambda done: self._reached(name, out, done))
 
     def pack(self, objects: Objects, refs: Refs, order: PackOrder, here: Callable[[], PackJob]) -> PackJob | PreparedJob:
         """Of a clone of a large repository a stored pack, or one that is being made; else `here()`, the job to be done at once."""
@@ -110,7 +110,7 @@ class Preparer:
                 return here()
             job = PreparedJob(path.open("rb"), making, here, self._seconds)
         if is_new:
-            self._workshop.then(making, lambda done: self._grown(name, path, done))
+            self._process_pool.then(making, lambda done: self._grown(name, path, done))
         return job
 
     def close(self) -> None:
@@ -119,16 +119,16 @@ class Preparer:
             timers = list(self._resting.values())
         for timer in timers:
             timer.cancel()
-        self._workshop.close()
+        self._process_pool.close()
         for name in list(self._reaching):
             self._end_reaching(name)
 
-    def _start(self, name: str, objects: Objects, refs: Refs, order: PackOrder) -> "tuple[Path, Future[Made]]":
+    def _start(self, name: str, objects: Objects, refs: Refs, order: PackOrder) -> "tuple[Path, Future[PackedResult]]":
         """At once, or when the reachability is there that is being made: without it the same takes about as long as making it."""
         before = self._to_wait_for(objects)
 
-        def submit(out: Path) -> "Future[Made]":
-            return self._workshop.submit(make_answer, stock_of(objects, self.files), order, refs, out)
+        def submit(out: Path) -> "Future[PackedResult]":
+            return self._process_pool.submit(make_answer, stock_of(objects, self.files), order, refs, out)
 
         self._growing[name] = self._started(submit if before is None else lambda out: _after(before, lambda: submit(out)))
         return self._growing[name]
@@ -154,7 +154,7 @@ class Preparer:
             out.unlink()
             raise
 
-    def _grown(self, name: str, out: Path, done: "Future[Made]") -> None:
+    def _grown(self, name: str, out: Path, done: "Future[PackedResult]") -> None:
         with self._lock:  # who asks meanwhile finds it in one place or in the other
             try:
                 self._finish(name, out, done)
@@ -173,7 +173,7 @@ class Preparer:
         if reaching is not None:
             reaching.ended.set_result(None)
 
-    def _finish(self, name: str, out: Path, done: "Future[Made] | Future[None]") -> None:
+    def _finish(self, name: str, out: Path, done: "Future[PackedResult] | Future[None]") -> None:
         """Keep what was made. A failure harms nobody: who needs it does the work himself."""
         if done.cancelled() or (error := done.exception()) is not None:
             out.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A pack that is stored ready, or read while a process of the workshop writes it; many clients may read the same one."""
+"""A pack that is stored ready, or read while a process of the process_pool writes it; many clients may read the same one."""
 
 import os
 import time
@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from gitserver.fetch.pack_job import PackJob
 from gitserver.fetch.packing import Piece
-from gitserver.workers.tasks import Made
+from gitserver.workers.tasks import PackedResult
 from storage.errors import Unavailable
 
 _HEADER = 12
@@ -21,7 +21,7 @@ class PreparedJob:
     not get on for `seconds`.
     """
 
-    def __init__(self, file: BinaryIO, making: "Future[Made] | None", instead: Callable[[], PackJob], seconds: float) -> None:
+    def __init__(self, file: BinaryIO, making: "Future[PackedResult] | None", instead: Callable[[], PackJob], seconds: float) -> None:
         self._file = file
         self._making = making
         self._make_instead = instead

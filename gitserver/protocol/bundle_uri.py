@@ -8,7 +8,7 @@ from storage.errors import Invalid
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class BundleLink:
     """A bundle of all branches and tags; a later one has a greater `token`."""
 
     id: str
@@ -16,11 +16,11 @@ class Offer:
     token: int
 
 
-def nothing_offered() -> Sequence[Offer]:
+def nothing_offered() -> Sequence[BundleLink]:
     return ()
 
 
-def bundle_list(offers: Sequence[Offer], arguments: Iterator[bytes]) -> Iterator[bytes]:
+def bundle_list(offers: Sequence[BundleLink], arguments: Iterator[bytes]) -> Iterator[bytes]:
     """An empty list is an answer too: the client clones as ever. Keys are in lower case, as git compares them."""
     for line in arguments:
         raise Invalid(f"bundle-uri: unexpected argument: '{line[:80].decode(errors='replace')}'")

@@ -12,7 +12,7 @@ MAX_DATA = 65516  # a pkt-line is at most 65520 bytes with its length
 MAX_BAND = MAX_DATA - 1
 
 
-class Readable(Protocol):
+class ByteStream(Protocol):
     def read(self, size: int, /) -> bytes:
         """`size` bytes, fewer only at the end."""
 
@@ -29,7 +29,7 @@ def pkt(data: bytes) -> bytes:
     return b"%04x%s" % (len(data) + 4, data)
 
 
-def read_pkt(file: Readable) -> bytes | Special | None:
+def read_pkt(file: ByteStream) -> bytes | Special | None:
     """The next packet, or None at the end of the stream. Raises Invalid for anything that is no pkt-line."""
     head = file.read(4)
     if not head:

@@ -6,7 +6,7 @@ from gitserver.fetch.pack_job import Wanted
 from gitserver.fetch.session import FetchSession
 from gitserver.protocol.answer import pack_order, send_pack, shallow_lines, shallow_plan
 from gitserver.protocol.bands import LARGE_BAND, SMALL_BAND, Bands
-from gitserver.protocol.pktline import FLUSH, Readable, pkt, read_pkt
+from gitserver.protocol.pktline import FLUSH, ByteStream, pkt, read_pkt
 from gitserver.protocol.request import FLAGS, FetchRequest
 from gitserver.protocol.sessions import note_client
 from storage.errors import Invalid
@@ -39,7 +39,7 @@ class UploadPack:
     whole connection, with all rounds. `name` is our own session id.
     """
 
-    def __init__(self, session: FetchSession, body: Readable, limits: Limits, name: str = "", *, is_stateless: bool = True) -> None:
+    def __init__(self, session: FetchSession, body: ByteStream, limits: Limits, name: str = "", *, is_stateless: bool = True) -> None:
         self._session = session
         self._body = body
         self._is_stateless = is_stateless

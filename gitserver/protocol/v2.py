@@ -8,9 +8,9 @@ from gitserver.fetch.session import FetchSession
 from gitserver.objects.store import Objects
 from gitserver.protocol.answer import pack_order, send_pack, shallow_lines, shallow_plan
 from gitserver.protocol.bands import LARGE_BAND, Bands
-from gitserver.protocol.bundle_uri import Offer, bundle_list, nothing_offered
+from gitserver.protocol.bundle_uri import BundleLink, bundle_list, nothing_offered
 from gitserver.protocol.capabilities import V2
-from gitserver.protocol.pktline import DELIM, FLUSH, Readable, Special, pkt, read_pkt
+from gitserver.protocol.pktline import DELIM, FLUSH, ByteStream, Special, pkt, read_pkt
 from gitserver.protocol.request import FetchRequest, parse_oid
 from gitserver.protocol.sessions import note_client, session_line
 from storage.errors import Invalid, ObjectNotFound, TooLarge
@@ -26,17 +26,17 @@ def advertise(session: str) -> bytes:
     return pkt(b"version 2\n") + b"".join(pkt(row.line) for row in V2) + pkt(session_line(session) + b"\n") + FLUSH
 
 
-class Command:
+class V2Command:
     """One request: `command=`, the client's capabilities, and the arguments behind the delimiter. `session` is our own name of it."""
 
     def __init__(
         self,
         objects: Objects,
         refs: Refs,
-        body: Readable,
+        body: ByteStream,
         limits: Limits,
         new_session: Callable[[], FetchSession],
-        offers: Callable[[], Sequence[Offer]] = nothing_offered,
+        offers: Callable[[], Sequence[BundleLink]] = nothing_offered,
         session: str = "",
     ) -> None:
         self.objects = objects
@@ -93,7 +93,7 @@ def _check_capability(line: bytes, name: bytes) -> bytes:
     return name
 
 
-def ls_refs(command: Command, arguments: Iterator[bytes]) -> Iterator[bytes]:
+def ls_refs(command: V2Command, arguments: Iterator[bytes]) -> Iterator[bytes]:
     flags: set[bytes] = set()
     prefixes: list[bytes] = []
     for line in arguments:
@@ -126,7 +126,7 @@ def _ref_line(ref: Ref, flags: set[bytes]) -> bytes:
     return _hex(ref.oid) + b" " + ref.name + peeled + b"\n"
 
 
-def object_info(command: Command, arguments: Iterator[bytes]) -> Iterator[bytes]:
+def object_info(command: V2Command, arguments: Iterator[bytes]) -> Iterator[bytes]:
     """Sizes of objects. An unknown object has an empty size."""
     wants_size = False
     oids: list[Oid] = []
@@ -143,7 +143,7 @@ def object_info(command: Command, arguments: Iterator[bytes]) -> Iterator[bytes]
     yield FLUSH
 
 
-def bundle_uri(command: Command, arguments: Iterator[bytes]) -> Iterator[bytes]:
+def bundle_uri(command: V2Command, arguments: Iterator[bytes]) -> Iterator[bytes]:
     yield from bundle_list(command.offers(), arguments)
 
 
@@ -154,7 +154,7 @@ def _size(objects: Objects, oid: Oid) -> bytes:
         return b""
 
 
-class State(Enum):
+class V2State(Enum):
     ARGS = auto()
     ACKS = auto()
     PACK = auto()
@@ -172,12 +172,12 @@ class Fetch:
         self._common: tuple[Oid, ...] = ()
 
     def answer(self) -> Iterator[bytes]:
-        steps = {State.ARGS: self._args, State.ACKS: self._acks, State.PACK: self._pack}
-        state = State.ARGS
-        while state is not State.DONE:
+        steps = {V2State.ARGS: self._args, V2State.ACKS: self._acks, V2State.PACK: self._pack}
+        state = V2State.ARGS
+        while state is not V2State.DONE:
             state = yield from steps[state]()
 
-    def _args(self) -> Generator[bytes, None, State]:
+    def _args(self) -> Generator[bytes, None, V2State]:
         yield from ()
         request = self._request
         request.check()
@@ -185,19 +185,19 @@ class Fetch:
         self._wanted = self._session.wanted([*request.wants, *(ref.oid for ref in self._want_refs)])
         self._common = self._session.common(request.haves)
         if not (request.wants or self._want_refs or request.has(b"wait-for-done")):
-            return State.DONE
-        return State.ACKS if request.haves and not request.has(b"done") else State.PACK
+            return V2State.DONE
+        return V2State.ACKS if request.haves and not request.has(b"done") else V2State.PACK
 
-    def _acks(self) -> Generator[bytes, None, State]:
+    def _acks(self) -> Generator[bytes, None, V2State]:
         yield self._line(b"acknowledgments\n")
         yield b"".join(self._line(b"ACK %s\n" % _hex(oid)) for oid in self._common) or self._line(b"NAK\n")
         if not self._request.has(b"wait-for-done") and self._session.is_ready(self._wanted, self._common):
             yield self._line(b"ready\n") + DELIM
-            return State.PACK
+            return V2State.PACK
         yield FLUSH
-        return State.DONE
+        return V2State.DONE
 
-    def _pack(self) -> Generator[bytes, None, State]:
+    def _pack(self) -> Generator[bytes, None, V2State]:
         request = self._request
         plan = shallow_plan(self._session, request, self._wanted)
         if request.is_deepening or plan.client:
@@ -209,7 +209,7 @@ class Fetch:
         order = pack_order(request, self._wanted, self._common, plan)
         yield from send_pack(self._session, order, Bands(LARGE_BAND, progress=not request.has(b"no-progress")))
         yield FLUSH
-        return State.DONE
+        return V2State.DONE
 
     def _line(self, data: bytes) -> bytes:
         return pkt(b"\1" + data) if self._request.has(b"sideband-all") else pkt(data)
@@ -221,7 +221,7 @@ class Fetch:
         return Ref(name, ref.oid, ref.peeled)
 
 
-def fetch(command: Command, arguments: Iterator[bytes]) -> Iterator[bytes]:
+def fetch(command: V2Command, arguments: Iterator[bytes]) -> Iterator[bytes]:
     request = FetchRequest(command.limits)
     try:
         for line in arguments:
@@ -233,7 +233,7 @@ def fetch(command: Command, arguments: Iterator[bytes]) -> Iterator[bytes]:
         yield Bands(LARGE_BAND, progress=False).fatal(error.message)
 
 
-_COMMANDS: dict[bytes, Callable[[Command, Iterator[bytes]], Iterator[bytes]]] = {
+_COMMANDS: dict[bytes, Callable[[V2Command, Iterator[bytes]], Iterator[bytes]]] = {
     b"ls-refs": ls_refs,
     b"fetch": fetch,
     b"object-info": object_info,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from gitserver.protocol.pktline import Readable, Special, read_pkt
+from gitserver.protocol.pktline import ByteStream, Special, read_pkt
 from storage.errors import Invalid, TooLarge
 from storage.limits import Limits
 from storage.records import RefUpdate
@@ -69,7 +69,7 @@ class CommandReader:
             self.request = self._commands
 
 
-def read_request(file: Readable, limits: Limits) -> PushRequest:
+def read_request(file: ByteStream, limits: Limits) -> PushRequest:
     """The same from a stream, which stands at the pack then. Raises Invalid, TooLarge."""
     request = _parse(list(_lines(file, limits)))
     if request.has(b"push-options") and request.updates:
@@ -78,7 +78,7 @@ def read_request(file: Readable, limits: Limits) -> PushRequest:
     return request
 
 
-def _lines(file: Readable, limits: Limits, *, in_options: bool = False) -> Iterator[bytes]:
+def _lines(file: ByteStream, limits: Limits, *, in_options: bool = False) -> Iterator[bytes]:
     """The packets up to a flush, or to the client's end before the first one."""
     size = 0
     while (packet := read_pkt(file)) is not Special.FLUSH:

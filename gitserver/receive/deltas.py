@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gitserver.objects.store import RawObject
 from gitserver.receive.patch import Patch, patched, read_sizes
-from gitserver.receive.scan import Entry, PackScan, too_large
+from gitserver.receive.scan import PackEntry, PackScan, too_large
 from storage.errors import BadPack
 from storage.limits import MIB, Limits
 from storage.records import Oid
@@ -18,7 +18,7 @@ _CACHE_BYTES = 16 * MIB
 class Resolved:
     """A delta's entry with the data that it makes, and how it was made."""
 
-    entry: Entry
+    entry: PackEntry
     data: bytes
     patch: Patch
 
@@ -33,19 +33,19 @@ class Deltas:
         self._cache: OrderedDict[int, bytes] = OrderedDict()
         self._cached = 0
         self._large = (0, b"")  # the last that is too large for the cache, so that a chain of such is not made anew for each
-        self._waiting: defaultdict[Oid, list[Entry]] = defaultdict(list)
-        self._children: defaultdict[int, list[Entry]] = defaultdict(list)
+        self._waiting: defaultdict[Oid, list[PackEntry]] = defaultdict(list)
+        self._children: defaultdict[int, list[PackEntry]] = defaultdict(list)
         self._count = 0
         self.outside: dict[Oid, RawObject] = {}  # bases to append, so that the stored pack is whole
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: PackEntry) -> None:
         self._count += 1
         if entry.base is not None:
             self._children[entry.base.offset].append(entry)
         elif entry.base_oid is not None:
             self._waiting[entry.base_oid].append(entry)
 
-    def keep(self, entry: Entry, data: bytes) -> None:
+    def keep(self, entry: PackEntry, data: bytes) -> None:
         """Data that may be needed soon."""
         if len(data) > _CACHE_BYTES // 2:
             self._large = (entry.offset, data)
@@ -57,7 +57,7 @@ class Deltas:
         while self._cached > _CACHE_BYTES:
             self._cached -= len(self._cache.popitem(last=False)[1])
 
-    def resolve(self, bases: Iterable[Entry]) -> Iterator[Resolved]:
+    def resolve(self, bases: Iterable[PackEntry]) -> Iterator[Resolved]:
         """Every delta with its data; the caller sets `oid` before it takes the next. `bases` are the whole objects of the pack.
 
         Raises BadPack when a delta has no base or does not fit it, TooLarge for a result over the limit.
@@ -78,7 +78,7 @@ class Deltas:
         if self._count:
             raise BadPack(f"The pack has {self._count} unresolved deltas whose bases lead to each other.")
 
-    def _below(self, root: Entry) -> Iterator[Resolved]:
+    def _below(self, root: PackEntry) -> Iterator[Resolved]:
         stack = [(root, 0)]
         while stack:
             base, depth = stack.pop()
@@ -94,9 +94,9 @@ class Deltas:
                 yield resolved
                 stack.append((child, depth + 1))
 
-    def data(self, entry: Entry) -> bytes:
+    def data(self, entry: PackEntry) -> bytes:
         """Inflated and patched; from the cache, else rebuilt from the nearest ancestor."""
-        chain: list[Entry] = []
+        chain: list[PackEntry] = []
         at = entry
         while (data := self._known(at)) is None and at.base is not None:
             chain.append(at)
@@ -110,10 +110,10 @@ class Deltas:
             self.keep(link, data)
         return data
 
-    def _known(self, entry: Entry) -> bytes | None:
+    def _known(self, entry: PackEntry) -> bytes | None:
         return self._large[1] if self._large[0] == entry.offset else self._cache.get(entry.offset)
 
-    def _apply(self, base_oid: Oid, base: bytes, entry: Entry) -> Resolved:
+    def _apply(self, base_oid: Oid, base: bytes, entry: PackEntry) -> Resolved:
         delta = self._scan.inflate(entry)
         sizes = read_sizes(delta, entry.offset)
         if sizes.base != len(base):
@@ -126,6 +126,6 @@ class Deltas:
         entry.size = len(data)
         return Resolved(entry, data, Patch(base_oid, delta, sizes.end))
 
-    def _again(self, base: bytes, entry: Entry) -> bytes:
+    def _again(self, base: bytes, entry: PackEntry) -> bytes:
         delta = self._scan.inflate(entry)
         return patched(base, delta, read_sizes(delta, entry.offset), entry.offset)

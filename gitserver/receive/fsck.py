@@ -13,7 +13,7 @@ from gitserver.receive.gitmodules import gitmodules_fault
 from gitserver.receive.patch import Patch
 from gitserver.receive.people import Fault, person_faults
 from gitserver.receive.severities import DEFAULT, Severities
-from gitserver.receive.trees import Trees
+from gitserver.receive.trees import TreeCheck
 from gitserver.receive.verdict import Judge, References, bad, shown
 from storage.limits import Limits
 from storage.records import Oid
@@ -46,7 +46,7 @@ class Fsck:
     def __init__(self, limits: Limits, severities: Severities = DEFAULT) -> None:
         self.references = References()
         self.judge = Judge(severities)
-        self._trees = Trees(limits, self.judge, self.references)
+        self._trees = TreeCheck(limits, self.judge, self.references)
 
     def know_tree(self, data: bytes) -> None:
         """A stored tree, from which new ones were made: what they have in common is not looked at again."""

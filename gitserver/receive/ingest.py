@@ -17,7 +17,7 @@ from gitserver.receive.deltas import Deltas
 from gitserver.receive.fsck import Fsck, gitattributes_faults, gitmodules_faults
 from gitserver.receive.large_blobs import misplaced
 from gitserver.receive.patch import Patch
-from gitserver.receive.scan import Entry, PackScan
+from gitserver.receive.scan import PackEntry, PackScan
 from gitserver.receive.severities import USUAL, LargeBlobs, Strictness
 from lfs.pointer import MOST_BYTES, parse
 from storage.errors import BadPack, ObjectNotFound
@@ -45,7 +45,7 @@ class Ingested:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class IngestOptions:
     """How strictly a pack is judged, and whether its commits are told. Files for Git LFS are looked for in the trees of `tips`;
     `bases` are the stored trees that the pack's were made from, where that is known.
     """
@@ -59,7 +59,7 @@ class Terms:
 class Ingest:
     """One push's pack against one repository."""
 
-    def __init__(self, objects: Objects, limits: Limits, progress: Callable[[str], None], terms: Terms) -> None:
+    def __init__(self, objects: Objects, limits: Limits, progress: Callable[[str], None], terms: IngestOptions) -> None:
         self._objects = objects
         self._limits = limits
         self._progress = progress
@@ -100,12 +100,12 @@ class Ingest:
         pointers, warnings = list(self._pointers.values()), self._fsck.judge.warnings
         return Ingested(info, index, self._kinds, pointers, self._tags, self._commits, warnings, self._misplaced)
 
-    def _read(self, scan: PackScan) -> tuple[list[Entry], dict[Oid, RawObject]]:
+    def _read(self, scan: PackScan) -> tuple[list[PackEntry], dict[Oid, RawObject]]:
         scan.read_header()
         if hashlib.sha1(scan.view[:-20], usedforsecurity=False).digest() != bytes(scan.view[-20:]):
             raise BadPack("The pack's checksum is wrong: it was damaged on the way. Push again.")
         deltas = Deltas(scan, self._limits, self._stored)
-        entries: list[Entry] = []
+        entries: list[PackEntry] = []
         for scanned in scan.entries():
             entry = scanned.entry
             entries.append(entry)
@@ -128,7 +128,7 @@ class Ingest:
         self._progress(f"Checking objects: {len(self._kinds)}/{scan.count}, done.\n")
         return entries, {oid: raw for oid, raw in deltas.outside.items() if oid not in self._kinds}
 
-    def _look_into(self, entries: list[Entry], deltas: Deltas) -> None:
+    def _look_into(self, entries: list[PackEntry], deltas: Deltas) -> None:
         """The files that git itself would read, in the pack or stored before under another name."""
         names = self._fsck.references
         for name, oids in (("gitmodules", names.gitmodules), ("gitattributes", names.gitattributes)):
@@ -148,7 +148,7 @@ class Ingest:
             self._fsck.judge.fault(Kind.BLOB, oid, fault.id, fault.text)
         self._has_filters |= name == "gitattributes" and b"filter" in data
 
-    def _find_misplaced(self, entries: list[Entry], deltas: Deltas) -> list[str]:
+    def _find_misplaced(self, entries: list[PackEntry], deltas: Deltas) -> list[str]:
         """Lines about files for Git LFS; where nothing speaks of it, and no blob is large, nothing is looked for."""
         if self._terms.strictness.large is LargeBlobs.IGNORE or not (self._has_filters or self._large):
             return []
@@ -161,7 +161,7 @@ class Ingest:
             oid = self._tags[oid]
         return oid
 
-    def _object(self, entry: Entry, data: bytes, patch: Patch | None = None) -> None:
+    def _object(self, entry: PackEntry, data: bytes, patch: Patch | None = None) -> None:
         assert entry.kind is not None
         entry.oid = oid = object_id(entry.kind, data)
         self._note(oid, entry.kind)
@@ -178,7 +178,7 @@ class Ingest:
         if self._objects.peek(oid) is not None and self._objects.get(oid) != RawObject(entry.kind, data):
             raise BadPack(f"Object {oid.hex()} differs from the stored one of the same id: a SHA-1 collision.")
 
-    def _large_blob(self, scan: PackScan, entry: Entry) -> None:
+    def _large_blob(self, scan: PackScan, entry: PackEntry) -> None:
         digest = hashlib.sha1(b"blob %d\0" % entry.size, usedforsecurity=False)
         for piece in scan.stream(entry):
             digest.update(piece)
@@ -224,7 +224,7 @@ class Ingest:
 class _New:
     """NewObjects of a pack that was read."""
 
-    def __init__(self, entries: list[Entry], deltas: Deltas, objects: Objects, pointers: set[Oid]) -> None:
+    def __init__(self, entries: list[PackEntry], deltas: Deltas, objects: Objects, pointers: set[Oid]) -> None:
         self._entries = {entry.oid: entry for entry in entries}
         self._deltas = deltas
         self._objects = objects

@@ -24,7 +24,7 @@ class Sizes(NamedTuple):
     end: int
 
 
-class Copy(NamedTuple):
+class DeltaCopy(NamedTuple):
     """`size` bytes of the base at `offset` stand in the result at `at`."""
 
     at: int
@@ -39,7 +39,7 @@ class Patch(NamedTuple):
     delta: bytes
     start: int
 
-    def copies(self) -> Iterator[Copy]:
+    def copies(self) -> Iterator[DeltaCopy]:
         """In the order of the result."""
         delta, at, position = self.delta, 0, self.start
         while position < len(delta):
@@ -59,7 +59,7 @@ class Patch(NamedTuple):
                     size |= delta[position] << (bit << 3)
                     position += 1
             size = size or 0x10000
-            yield Copy(at, offset, size)
+            yield DeltaCopy(at, offset, size)
             at += size
 
 

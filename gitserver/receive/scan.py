@@ -18,7 +18,7 @@ _MOST_EXPANSION = 1040  # deflate cannot make more than this many bytes of one
 
 
 @dataclass(slots=True)
-class Entry:
+class PackEntry:
     """One entry of the pack. `kind` and `oid` of a delta are known after it was resolved; `size` is its inflated size."""
 
     offset: int
@@ -27,7 +27,7 @@ class Entry:
     size: int
     crc: int
     kind: Kind | None
-    base: "Entry | None" = None
+    base: "PackEntry | None" = None
     base_oid: Oid | None = None
     oid: Oid = b""
 
@@ -36,7 +36,7 @@ class Entry:
 class Scanned:
     """`data` is whole, or empty when the entry is a blob too large to keep; then `pieces` streams it once."""
 
-    entry: Entry
+    entry: PackEntry
     data: bytes
 
 
@@ -49,7 +49,7 @@ class PackScan:
         self._limits = limits
         self._inflated = 0
         self.count = 0
-        self._by_offset: dict[int, Entry] = {}
+        self._by_offset: dict[int, PackEntry] = {}
 
     def read_header(self) -> None:
         """The first step: how many objects the pack claims to have."""
@@ -81,7 +81,7 @@ class PackScan:
         self.count_inflated(head.size)
         is_delta = number >= OFS_DELTA
         data, end = self._inflate_new(head.data_offset, head.size, limit, keep=is_delta or number != Kind.BLOB or head.size <= MIB)
-        entry = Entry(
+        entry = PackEntry(
             offset,
             head.data_offset,
             end,
@@ -109,11 +109,11 @@ class PackScan:
             raise BadPack(f"The pack has {len(self.view) - _TRAILER - position} bytes after its last object.")
         self._by_offset.clear()
 
-    def inflate(self, entry: Entry) -> bytes:
+    def inflate(self, entry: PackEntry) -> bytes:
         """The entry's whole data again; it was checked by the pass."""
         return zlib.decompress(self.view[entry.data_offset : entry.end], bufsize=entry.size or 1)
 
-    def stream(self, entry: Entry) -> Iterator[bytes]:
+    def stream(self, entry: PackEntry) -> Iterator[bytes]:
         """The same in pieces."""
         inflater = zlib.decompressobj()
         for start in range(entry.data_offset, entry.end, _PIECE):

@@ -43,7 +43,7 @@ class _Tree:
     widths: "array[int]"
 
 
-class Trees:
+class TreeCheck:
     """Checks trees one by one and gathers what they name. Raises BadPack that names the tree and its fault as git does."""
 
     def __init__(self, limits: Limits, judge: Judge, references: References) -> None:

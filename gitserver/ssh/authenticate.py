@@ -3,12 +3,12 @@
 import json
 
 from accounts.keys.ssh_keys import SshKeys
-from gitserver.ssh.entry import Visit
+from gitserver.ssh.entry import Admission
 from storage.limits import Limits
 from storage.records import Scope
 
 
-def authenticate(keys: SshKeys, visit: Visit, limits: Limits, origin: str, *, is_upload: bool) -> bytes:
+def authenticate(keys: SshKeys, visit: Admission, limits: Limits, origin: str, *, is_upload: bool) -> bytes:
     """The JSON that git-lfs reads. `origin` is the hub's public address over HTTP."""
     seconds = limits.ssh_token_seconds
     token = keys.passing_token(visit.holder, Scope.WRITE if is_upload else Scope.READ, seconds)

@@ -10,7 +10,7 @@ from storage.records import RepoKind, RepoName
 _KINDS = {kind.plural: kind for kind in RepoKind}
 
 
-class Verb(StrEnum):
+class SshVerb(StrEnum):
     UPLOAD_PACK = "git-upload-pack"
     RECEIVE_PACK = "git-receive-pack"
     LFS_AUTHENTICATE = "git-lfs-authenticate"
@@ -18,13 +18,13 @@ class Verb(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
-    verb: Verb
+class SshCommand:
+    verb: SshVerb
     name: RepoName
     is_upload: bool = False  # of git-lfs's two commands
 
 
-def parse(line: str, most: int) -> Command:
+def parse(line: str, most: int) -> SshCommand:
     """`line` has at most `most` characters. Raises Invalid for what is not run here, RepoNotFound for names that no repository has."""
     if len(line) > most:
         raise Invalid(f"The command has more than {most} characters. Use git: git clone ssh://git@HOST/OWNER/NAME")
@@ -34,18 +34,18 @@ def parse(line: str, most: int) -> Command:
         raise Invalid("The command's quotes do not match. Use git: git clone ssh://git@HOST/OWNER/NAME") from error
     if words[:1] == ["git"] and len(words) > 1:
         words = [f"git-{words[1]}", *words[2:]]
-    if not words or words[0] not in list(Verb):
+    if not words or words[0] not in list(SshVerb):
         raise Invalid(f"{' '.join(words)[:60]!r} is not run here: there is no shell, only git and git-lfs.")
-    verb = Verb(words[0])
-    if verb in (Verb.UPLOAD_PACK, Verb.RECEIVE_PACK):
+    verb = SshVerb(words[0])
+    if verb in (SshVerb.UPLOAD_PACK, SshVerb.RECEIVE_PACK):
         if len(words) != 2:
             raise Invalid(f"{verb} takes one argument, the path of a repository: OWNER/NAME.git")
-        return Command(verb, _name(words[1]))
+        return SshCommand(verb, _name(words[1]))
     # git-lfs-authenticate may name an object too, from clients of old.
-    operations = ("download", "upload", "lock") if verb is Verb.LFS_TRANSFER else ("download", "upload")
+    operations = ("download", "upload", "lock") if verb is SshVerb.LFS_TRANSFER else ("download", "upload")
     if len(words) not in (3, 4) or words[2] not in operations:
         raise Invalid(f"{verb} takes the path of a repository, and {' or '.join(operations)}.")
-    return Command(verb, _name(words[1]), words[2] == "upload")
+    return SshCommand(verb, _name(words[1]), words[2] == "upload")
 
 
 def _name(path: str) -> RepoName:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from accounts.access_control import AccessControl
 from accounts.keys.ssh_keys import SshKeys
 from gitserver.ssh.authenticate import authenticate
-from gitserver.ssh.command import Command, Verb, parse
-from gitserver.ssh.entry import Entry, Visit
+from gitserver.ssh.command import SshCommand, SshVerb, parse
+from gitserver.ssh.entry import Admission, SessionAccess
 from gitserver.ssh.fetch import Fetching
 from gitserver.ssh.lock_commands import LockCommands
 from gitserver.ssh.push import Pushing
@@ -26,7 +26,7 @@ log = logging.getLogger("hub.requests")
 
 
 @dataclass(frozen=True, slots=True)
-class Guest:
+class SshRequest:
     """Who came, and what he asks for. `fingerprint` is of the key that was proven; `line` is empty for a shell."""
 
     fingerprint: str
@@ -37,7 +37,7 @@ class Guest:
     origin: str  # the hub's address over HTTP
 
 
-class Door:
+class SessionHandler:
     def __init__(
         self,
         keys: SshKeys,
@@ -60,7 +60,7 @@ class Door:
         self._locks = locks
         self._creation = creation
 
-    def serve(self, guest: Guest, stream: Stream) -> int:
+    def serve(self, guest: SshRequest, stream: Stream) -> int:
         """The exit status: 0 done, 1 refused, with the reason on standard error."""
         started = time.perf_counter()
         status = 1
@@ -78,8 +78,8 @@ class Door:
             self._log(guest, status, started)
         return status
 
-    def _serve(self, guest: Guest, stream: Stream) -> int:
-        entry = Entry(self.keys, self._access, guest.fingerprint, may_create=self._creation is not None)
+    def _serve(self, guest: SshRequest, stream: Stream) -> int:
+        entry = SessionAccess(self.keys, self._access, guest.fingerprint, may_create=self._creation is not None)
         if not guest.line:
             name = entry.holder().principal.name
             stream.write_error(f"Hi {name}! Your key is good. There is no shell access here; use git clone, fetch and push.")
@@ -90,23 +90,23 @@ class Door:
             stream.write_error(f"{command.name.full} is called {visit.repo.name.full} now. Tell git: git remote set-url origin …")
         return self._run(command, entry, visit, guest, stream)
 
-    def _run(self, command: Command, entry: Entry, visit: Visit, guest: Guest, stream: Stream) -> int:
-        def admit() -> Visit:
+    def _run(self, command: SshCommand, entry: SessionAccess, visit: Admission, guest: SshRequest, stream: Stream) -> int:
+        def admit() -> Admission:
             return entry.admit(command)
 
-        if command.verb is Verb.UPLOAD_PACK:
+        if command.verb is SshVerb.UPLOAD_PACK:
             return self._fetching.serve(lambda: admit().repo, guest.protocol, guest.origin, stream)
-        if command.verb is Verb.RECEIVE_PACK:
+        if command.verb is SshVerb.RECEIVE_PACK:
             return self._pushing.serve(admit, guest.protocol, guest.origin, stream)
-        if command.verb is Verb.LFS_TRANSFER:
+        if command.verb is SshVerb.LFS_TRANSFER:
             return self._transfer(command, entry, stream).serve()
         if not guest.origin:
             raise Invalid("The hub does not know its own address over HTTP. Ask the operator to set KOHAKU_HUB_BASE_URL.")
         stream.write(authenticate(self.keys, visit, self.limits, guest.origin, is_upload=command.is_upload))
         return 0
 
-    def _transfer(self, command: Command, entry: Entry, stream: Stream) -> Transfer:
-        def admit(needs: Access) -> Visit:
+    def _transfer(self, command: SshCommand, entry: SessionAccess, stream: Stream) -> Transfer:
+        def admit(needs: Access) -> Admission:
             return entry.admit(replace(command, is_upload=True) if needs >= Access.WRITE else command)
 
         def find() -> Repo:
@@ -118,7 +118,7 @@ class Door:
         is_upload, locks = command.is_upload, LockCommands(admit, self._locks, self.limits)
         return Transfer(find, self._possession, self._blobs, locks, self.limits, stream, is_upload=is_upload)
 
-    def _log(self, guest: Guest, status: int, started: float) -> None:
+    def _log(self, guest: SshRequest, status: int, started: float) -> None:
         milliseconds = round((time.perf_counter() - started) * 1000, 1)
         shown = guest.line.encode("unicode_escape").decode("ascii")[:300] or "shell"
         extra = {

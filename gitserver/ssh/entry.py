@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from accounts.access import require
 from accounts.access_control import AccessControl
 from accounts.keys.ssh_keys import KeyHolder, SshKeys
-from gitserver.ssh.command import Command, Verb
+from gitserver.ssh.command import SshCommand, SshVerb
 from storage.errors import Forbidden, Moved, Unauthenticated
 from storage.records import Access, Principal, Repo, RepoName
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class Admission:
     """Who is let in, and to what. `found` is None where nothing is, and the caller may create `name` by a push."""
 
     holder: KeyHolder
@@ -25,7 +25,7 @@ class Visit:
         return require(self.holder.principal, self.found, self.name, Access.READ)
 
 
-class Entry:
+class SessionAccess:
     """Of one session: `fingerprint` is that of the key which the client has proven to hold."""
 
     def __init__(self, keys: SshKeys, access: AccessControl, fingerprint: str, *, may_create: bool = False) -> None:
@@ -41,14 +41,14 @@ class Entry:
             raise Unauthenticated("This SSH key is no longer known here. Add it again, or use another one.")
         return holder
 
-    def admit(self, command: Command) -> Visit:
+    def admit(self, command: SshCommand) -> Admission:
         """Raises Unauthenticated, RepoNotFound (missing and private alike) and Forbidden. A name from before a move leads on."""
         holder = self.holder()
         try:
-            return Visit(holder, command.name, self._authorize(holder.principal, command.name, _needs(command)))
+            return Admission(holder, command.name, self._authorize(holder.principal, command.name, _needs(command)))
         except Moved as moved:
             name = RepoName.parse(command.name.kind, *moved.name.split("/"))
-            return Visit(holder, name, self._authorize(holder.principal, name, _needs(command)), is_moved=True)
+            return Admission(holder, name, self._authorize(holder.principal, name, _needs(command)), is_moved=True)
 
     def _authorize(self, principal: Principal, name: RepoName, needs: Access) -> Repo | None:
         """What may be done on HTTP with another token is done here with another key."""
@@ -62,5 +62,5 @@ class Entry:
             raise Forbidden(message) from error
 
 
-def _needs(command: Command) -> Access:
-    return Access.WRITE if command.verb is Verb.RECEIVE_PACK or command.is_upload else Access.READ
+def _needs(command: SshCommand) -> Access:
+    return Access.WRITE if command.verb is SshVerb.RECEIVE_PACK or command.is_upload else Access.READ

@@ -46,7 +46,7 @@ class Fetching:
             offers = partial(self._bundles.offers, repo.id, refs, origin)
             objects, measured = self._objects.of(repo.id), _Measured(stream, self._limits)
             opened = partial(open_session, objects, refs, self._versions, repo, self._supply)
-            command = v2.Command(objects, refs, measured, self._limits, opened, offers, session)
+            command = v2.V2Command(objects, refs, measured, self._limits, opened, offers, session)
             yield from command.answer()
             if command.is_empty:
                 return

@@ -6,7 +6,7 @@ git-lfs also says `list-locks`, and reads the lock that is gone from the answer 
 from collections.abc import Callable, Iterator, Mapping
 
 from gitserver.protocol.pktline import DELIM, FLUSH, pkt
-from gitserver.ssh.entry import Visit
+from gitserver.ssh.entry import Admission
 from lfs.locks.locks import FileLock, FileLocks, LockPage, PathLocked
 from lfs.locks.wire import checked_path, locked_at, parse_id, parse_query
 from storage.limits import Limits
@@ -16,7 +16,7 @@ from storage.records import Access
 class LockCommands:
     """Of one session: `admit` asks anew at each command whether its user may read or write."""
 
-    def __init__(self, admit: Callable[[Access], Visit], locks: FileLocks, limits: Limits) -> None:
+    def __init__(self, admit: Callable[[Access], Admission], locks: FileLocks, limits: Limits) -> None:
         self._admit = admit
         self._locks = locks
         self._limits = limits

@@ -8,7 +8,7 @@ from gitserver.protocol.pktline import pkt, side_band
 from gitserver.protocol.sessions import new_session, note_client
 from gitserver.receive.commands import PushRequest, read_request
 from gitserver.receive.spool import Spool
-from gitserver.ssh.entry import Visit
+from gitserver.ssh.entry import Admission
 from gitserver.ssh.stream import Stream
 from gitserver.update.creation import UNBORN, PushCreation
 from gitserver.update.pusher import Pusher
@@ -37,7 +37,7 @@ class Pushing:
         self._limits = limits
         self._creation = creation
 
-    def serve(self, admit: Callable[[], Visit], protocol: str, origin: str, stream: Stream) -> int:
+    def serve(self, admit: Callable[[], Admission], protocol: str, origin: str, stream: Stream) -> int:
         """The exit status. `admit` asks for the right to write, at the start and once more when everything is here."""
         if capabilities.version_asked(protocol) == 1:
             stream.write(pkt(b"version 1\n"))
@@ -70,7 +70,7 @@ class Pushing:
                 raise TooLarge(f"The pack has more than {limit} bytes. Push fewer commits at a time, large files with git lfs.")
         spool.finish()
 
-    def _answer(self, visit: Visit, push: Push, origin: str, stream: Stream) -> None:
+    def _answer(self, visit: Admission, push: Push, origin: str, stream: Stream) -> None:
         progress, principal = _Progress(push.request, stream), visit.holder.principal
         repo = visit.found
         if self._creation is not None:

@@ -15,7 +15,7 @@ import asyncssh
 
 from accounts.keys.public_key import fingerprint
 from accounts.keys.ssh_keys import KeyHolder
-from gitserver.ssh.door import Door, Guest
+from gitserver.ssh.door import SessionHandler, SshRequest
 from gitserver.ssh.session import Channel, Session
 from storage.errors import HubError
 from storage.limits import Limits
@@ -45,7 +45,7 @@ class SshServer:
     """One worker's. `running` is where what must finish before a stop is noted; `origin` tells the hub's address over HTTP to somebody
     who came to a local address."""
 
-    def __init__(self, door: Door, running: set[int], origin: Callable[[str], str]) -> None:
+    def __init__(self, door: SessionHandler, running: set[int], origin: Callable[[str], str]) -> None:
         self.door = door
         self.origin = origin
         self._running = running
@@ -135,7 +135,7 @@ class SshServer:
         self.forget(connection)
         connection.disconnect(asyncssh.DISC_TOO_MANY_CONNECTIONS, _TOO_MANY)
 
-    def run(self, session: Session, guest: Guest, user_id: int) -> None:
+    def run(self, session: Session, guest: SshRequest, user_id: int) -> None:
         """In a thread of its own; a session too many is told so."""
         mine, all_together = self._sessions.get(user_id, 0), sum(self._sessions.values())
         if mine >= self.limits.ssh_user_sessions or all_together >= self.limits.ssh_sessions or self._is_stopping:
@@ -233,7 +233,7 @@ class _Connection(asyncssh.SSHServerConnection):
         assert self.holder is not None
         local = self.get_extra_info("sockname") or ("",)
         who = self.holder.principal
-        guest = Guest(self.mark, who.name, line, protocol, self.address, self.house.origin(str(local[0])))
+        guest = SshRequest(self.mark, who.name, line, protocol, self.address, self.house.origin(str(local[0])))
         self.house.run(session, guest, who.user_id)
 
     def _end(self, session: Session) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from gitserver.fetch.graph import Commits, Difference, unreachable
+from gitserver.fetch.graph import Commits, RevisionWalk, unreachable
 from gitserver.objects.parse import CommitNode
 from storage.database.base import Database, Tx
 from storage.errors import Invalid
@@ -110,7 +110,7 @@ def _accepted(rules: Sequence[BranchRule], refs: Refs) -> list[Oid]:
 
 
 def _brings_merge(update: RefUpdate, commits: Commits, accepted: Sequence[Oid]) -> bool:
-    difference = Difference(commits)
+    difference = RevisionWalk(commits)
     for _ in difference.run([update.new], [update.old] if update.old != ZERO_OID else accepted):
         pass
     return any(len(node.parents) > 1 for node in difference.commits)

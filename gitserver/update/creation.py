@@ -31,7 +31,7 @@ class PushCreation:
             return require(principal, self._repos.find(name), name, Access.WRITE)
         self._made.keep(repo.id, True)
         try:
-            self._versions.settle(repo.id)
+            self._versions.sync_metadata(repo.id)
         except Unavailable as error:  # it is done later
             log.warning("repository %s: %s", name.full, error.message)
         return repo

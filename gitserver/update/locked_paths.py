@@ -7,7 +7,7 @@ what the holder of a lock has pushed may be merged by everybody.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from gitserver.fetch.graph import Difference, unreachable
+from gitserver.fetch.graph import RevisionWalk, unreachable
 from gitserver.history.tree_table import TreeTable
 from gitserver.objects.parse import TreeItem
 from gitserver.objects.store import Kind, Objects
@@ -55,7 +55,7 @@ class LockedPaths:
 
     def _by_commits(self, target: Oid) -> set[FileLock]:
         """What new commits change. A wrong clock may make old ones look new: those that change locked files are looked for at every ref."""
-        difference = Difference(self._objects)
+        difference = RevisionWalk(self._objects)
         heads = (ref.oid for ref in self._refs.refs if ref.name.startswith(_HEADS))
         for _ in difference.run([target], heads):
             pass

@@ -12,17 +12,17 @@ from pathlib import Path
 from dulwich.refs import Ref, check_ref_format
 
 from gitserver.fetch.graph import DEEPEST_TAG, peel
-from gitserver.maintenance.background import Merger
+from gitserver.maintenance.background import BackgroundRepack
 from gitserver.objects.connectivity import is_closed
 from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.store import Kind, Objects, ObjectStores
 from gitserver.receive.commands import PushRequest
-from gitserver.receive.ingest import Ingested, Terms
+from gitserver.receive.ingest import Ingested, IngestOptions
 from gitserver.receive.severities import USUAL, LargeBlobs, Strictness
 from gitserver.update.branch_rules import Arriving, BranchRule, BranchRules, refusal
 from gitserver.update.locked_paths import LockedPaths
 from gitserver.update.namespaces import NO_NAME, refusal_of
-from gitserver.workers.receive_runner import Ingester
+from gitserver.workers.receive_runner import ReceiveRunner
 from lfs.locks.locks import FileLock, FileLocks, check_none_since
 from lfs.objects.possession import Possession
 from storage.database.base import Tx
@@ -57,11 +57,11 @@ class Pusher:
         self,
         objects: ObjectStores,
         packs: PackStore,
-        merger: Merger,
+        background_repack: BackgroundRepack,
         versions: VersionStore,
         possession: Possession,
         rules: BranchRules | None,
-        ingester: Ingester,
+        receive_runner: ReceiveRunner,
         limits: Limits,
         strictness: Strictness = USUAL,
         *,
@@ -70,11 +70,11 @@ class Pusher:
     ) -> None:
         self._objects = objects
         self._packs = packs
-        self._merger = merger
+        self._background_repack = background_repack
         self._versions = versions
         self._possession = possession
         self._rules = rules
-        self._ingester = ingester
+        self._receive_runner = receive_runner
         self._limits = limits
         self._forbids = forbids
         self._strictness = strictness
@@ -152,8 +152,8 @@ class Pusher:
         strictness: Strictness,
         bases: tuple[Oid, ...] = (),
     ) -> Ingested:
-        terms = Terms(strictness, bool(self._rules_of(repo)), tuple({update.new for update in updates}), bases)
-        return self._ingester.run(self._objects.of(repo.id), pack, updates, terms, progress)
+        terms = IngestOptions(strictness, bool(self._rules_of(repo)), tuple({update.new for update in updates}), bases)
+        return self._receive_runner.run(self._objects.of(repo.id), pack, updates, terms, progress)
 
     def _told(self, ingested: Ingested, progress: Callable[[str], None]) -> str:
         """Show what was found in the pack; why it cannot be taken, or empty."""
@@ -250,7 +250,7 @@ class Pusher:
             # The refs have moved, whatever happens to S3 or the disk now; the next reader looks again.
             with suppress(Unavailable), self._packs.space.guard():
                 objects.refresh()
-                self._merger.note(repo.id)
+                self._background_repack.enqueue(repo.id)
         return [made.get(update) or RefResult(update, reasons[update]) for update in request.updates]
 
 

@@ -22,7 +22,7 @@ _END_SECONDS = 10.0
 _NICE = 5  # those who wait for answers in the serving process come first
 
 
-class Workshop:
+class ProcessPool:
     """`processes` stay for short jobs; long ones have processes of their own."""
 
     def __init__(self, processes: int) -> None:
@@ -42,7 +42,7 @@ class Workshop:
                 self._pool = self._pool or _started(self._processes)
                 return self._pool.submit(work, *args, **kwargs)
             except BrokenProcessPool:  # a process was killed, by a lack of memory for example; its jobs were told so
-                log.warning("a process of the workshop ended; new ones are started")
+                log.warning("a process of the process_pool ended; new ones are started")
                 self._pool = _started(self._processes)
                 return self._pool.submit(work, *args, **kwargs)
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gitserver.objects.store import Objects
-from gitserver.receive.ingest import Ingest, Ingested, Terms
-from gitserver.workers.process_pool import Workshop
+from gitserver.receive.ingest import Ingest, Ingested, IngestOptions
+from gitserver.workers.process_pool import ProcessPool
 from gitserver.workers.tasks import ingest, stock_of
 from storage.errors import Unavailable
 from storage.limits import Limits
@@ -20,15 +20,17 @@ from storage.records import RefUpdate
 _LOOK_SECONDS = 0.2
 
 
-class Ingester:
+class ReceiveRunner:
     """`most` packs are checked apart at the same time; others wait for their turn."""
 
-    def __init__(self, workshop: Workshop, limits: Limits, most: int) -> None:
-        self._workshop = workshop
+    def __init__(self, process_pool: ProcessPool, limits: Limits, most: int) -> None:
+        self._process_pool = process_pool
         self._limits = limits
         self._turns = threading.BoundedSemaphore(most)
 
-    def run(self, objects: Objects, pack: Path, updates: Sequence[RefUpdate], terms: Terms, progress: Callable[[str], None]) -> Ingested:
+    def run(
+        self, objects: Objects, pack: Path, updates: Sequence[RefUpdate], terms: IngestOptions, progress: Callable[[str], None]
+    ) -> Ingested:
         """Of a large pack the kinds of objects are told as far as `updates` need them.
 
         Raises what Ingest.run does, and Unavailable when the process ended by force: nothing is stored then."""
@@ -37,7 +39,7 @@ class Ingester:
         targets = {update.new for update in updates}
         with self._turn(progress), tempfile.NamedTemporaryFile(dir=pack.parent, prefix="told-") as told:
             try:
-                job = self._workshop.start_alone(ingest, stock_of(objects), pack, targets, terms, self._limits, told.name)
+                job = self._process_pool.start_alone(ingest, stock_of(objects), pack, targets, terms, self._limits, told.name)
                 return self._followed(job, told.fileno(), progress)
             except FileNotFoundError:  # a stored pack was merged away meanwhile; the pushed one was not touched yet
                 objects.refresh()
@@ -51,7 +53,7 @@ class Ingester:
         while not wait([job], _LOOK_SECONDS).done:
             last = _passed_on(told, last, progress)
             if time.monotonic() > until:
-                self._workshop.stop(job)
+                self._process_pool.stop(job)
                 raise Unavailable(
                     f"The check of the push took longer than {self._limits.check_seconds} seconds. Push fewer commits at a time."
                 )

@@ -1,4 +1,4 @@
-"""What runs in the workshop: functions of plain data, with packs opened by their paths. Their packs never change."""
+"""What runs in the process_pool: functions of plain data, with packs opened by their paths. Their packs never change."""
 
 import os
 from collections.abc import Collection
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gitserver.fetch.pack_job import PackJob, PackOrder
 from gitserver.objects.store import BaseCache, Objects
-from gitserver.receive.ingest import Ingest, Ingested, Terms
+from gitserver.receive.ingest import Ingest, Ingested, IngestOptions
 from gitserver.workers.reachability import NotClosed, build
 from storage.filecache import FileCache
 from storage.files import sync_file
@@ -31,7 +31,7 @@ class Stock:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class PackedResult:
     """How many objects the pack holds, and how many of them were deflated anew."""
 
     objects: int
@@ -63,7 +63,7 @@ def make_reach(stock: Stock, pack_id: str, out: Path) -> None:
     sync_file(out)  # it is kept for ever, and nobody looks whether it is whole
 
 
-def make_answer(stock: Stock, order: PackOrder, refs: Refs, out: Path) -> Made:
+def make_answer(stock: Stock, order: PackOrder, refs: Refs, out: Path) -> PackedResult:
     """Write the pack that answers `order`, of a client that has nothing, to `out`, where others read it while it grows.
 
     Raises FileNotFoundError as above.
@@ -77,10 +77,10 @@ def make_answer(stock: Stock, order: PackOrder, refs: Refs, out: Path) -> Made:
         for piece in job.pieces():
             file.write(piece)
     sync_file(out)
-    return Made(job.total, job.rewritten)
+    return PackedResult(job.total, job.rewritten)
 
 
-def ingest(stock: Stock, pack: Path, targets: Collection[Oid], terms: Terms, limits: Limits, told: str) -> Ingested:
+def ingest(stock: Stock, pack: Path, targets: Collection[Oid], terms: IngestOptions, limits: Limits, told: str) -> Ingested:
     """Check a pushed pack; what is to be shown meanwhile stands in the file `told`. Of the kinds those of `targets` and tags are told.
 
     Raises what Ingest.run does, and FileNotFoundError as above, before it has touched the pack.

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
 
-class Turns:
+class KeyedLock:
     """One at a time for each key, in the order of coming. What must hold against other processes is not decided here."""
 
     def __init__(self) -> None:

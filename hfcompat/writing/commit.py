@@ -9,7 +9,7 @@ from aiohttp import web
 from gitserver.commit.committer import Committer
 from gitserver.history.browser import Browser
 from hfcompat import wire
-from hfcompat.writing.branch_locks import Turns
+from hfcompat.writing.branch_locks import KeyedLock
 from hfcompat.writing.payload import CommitReader
 from httpapi.bodies import batches
 from httpapi.endpoint import Call, Endpoint
@@ -29,7 +29,7 @@ class CommitViews:
         self._packs = packs
         self._limits = limits
         self._origin = origin
-        self._turns = Turns()
+        self._turns = KeyedLock()
 
     def endpoints(self) -> list[Endpoint]:
         path, most = f"{wire.API_REPO}/commit/{wire.REVISION}", self._limits.commit_bytes

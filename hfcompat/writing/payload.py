@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import IO, Any
 
-from gitserver.commit.changes import Change, CommitRequest, Copy, Put, PutLarge, Remove
+from gitserver.commit.changes import Change, CommitRequest, CopiedFile, Put, PutLarge, Remove
 from gitserver.commit.paths import checked_path
 from httpapi.bodies import parse_json
 from storage.errors import Invalid, TooLarge
@@ -106,11 +106,11 @@ class CommitReader:
         path = value.get("path")
         return Remove(checked_path(path.rstrip("/") if isinstance(path, str) else path, self._limits))
 
-    def _copied(self, value: dict[str, Any]) -> Copy:
+    def _copied(self, value: dict[str, Any]) -> CopiedFile:
         revision = value.get("srcRevision")
         if revision is not None and not isinstance(revision, str):
             raise self._bad("srcRevision is no text")
-        return Copy(checked_path(value.get("path"), self._limits), checked_path(value.get("srcPath"), self._limits), revision or None)
+        return CopiedFile(checked_path(value.get("path"), self._limits), checked_path(value.get("srcPath"), self._limits), revision or None)
 
     def _message(self) -> str:
         assert self._header is not None

@@ -152,7 +152,7 @@ class RepoViews:
     def _settle(self, repo: Repo) -> None:
         """The rows have it: what the version store cannot do now it does later."""
         try:
-            self._versions.settle(repo.id)
+            self._versions.sync_metadata(repo.id)
         except Unavailable as error:
             log.warning("repository %s: %s", repo.name.full, error.message)
 

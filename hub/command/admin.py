@@ -7,7 +7,7 @@ from getpass import getpass
 from gitserver.bridge.rebuild import Rebuild
 from gitserver.maintenance.check import check_repository
 from gitserver.update.branch_rules import BranchRule
-from hub.jobs import Mirroring, Wish
+from hub.jobs import ImportRequest, Mirroring
 from hub.services import Services
 from lfs.objects.check import check_pool
 from storage.errors import Invalid, NotFound, Unavailable
@@ -66,7 +66,7 @@ def import_repository(services: Services, url: str, name: str, kind: str, *, use
     """With `username`, its password is asked for. Prints progress, and at the end where the repository is."""
     namespace, _, short = name.partition("/")
     password = _password(is_new=False) if username else ""
-    wish = Wish(url, _parsed(RepoKind(kind), name, namespace, short), username, password, is_private, every)
+    wish = ImportRequest(url, _parsed(RepoKind(kind), name, namespace, short), username, password, is_private, every)
     Mirroring(services).run_now(wish)
     print(f"{wish.name.path} is here.")
 
@@ -79,7 +79,7 @@ def repack(services: Services, name: str, *, prunes: bool) -> None:
     if not services.packs.list(repo.id):
         print(f"{name} has no objects, so there is nothing to do.")
         return
-    done = services.merger.repacker.repack(repo.id, 0 if prunes else None)
+    done = services.background_repack.repacker.repack(repo.id, 0 if prunes else None)
     if done is None:
         raise Unavailable(f"The packs of {name} are being merged by the running hub. Try again in a moment.")
     services.packing.paths.rebuild(services.objects.of(repo.id))

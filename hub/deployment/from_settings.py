@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 
 from hub.deployment.finding import Finding
-from hub.deployment.raw_http import PROBLEMS, Door, Reply
+from hub.deployment.raw_http import PROBLEMS, RawHttp, RawReply
 from hub.services import connect_database
 from hub.settings import Settings
 from hub.stores import open_stores
@@ -118,7 +118,7 @@ def _s3_upload(settings: Settings) -> Finding:
     fix = "let the proxy for it pass PUT, Host, path, query and Content-Length as they come, or set KOHAKU_HUB_S3_PROXY=true"
 
     def send(url: str, data: bytes) -> None:
-        status = Door(settings.s3_public_endpoint, _SECONDS).ask("PUT", url.removeprefix(settings.s3_public_endpoint), body=data).status
+        status = RawHttp(settings.s3_public_endpoint, _SECONDS).ask("PUT", url.removeprefix(settings.s3_public_endpoint), body=data).status
         if status != http.HTTPStatus.OK:
             raise Unavailable(f"it answers {status} to one")
 
@@ -188,5 +188,5 @@ def _clock(what: str, endpoint: str, path: str) -> Finding:
     return Finding(what, trouble if skew > _SKEW_SECONDS else "", "let both machines take their time from NTP")
 
 
-def _ask(endpoint: str, path: str, headers: dict[str, str] | None = None) -> Reply:
-    return Door(endpoint, _SECONDS).ask("GET", path, headers)
+def _ask(endpoint: str, path: str, headers: dict[str, str] | None = None) -> RawReply:
+    return RawHttp(endpoint, _SECONDS).ask("GET", path, headers)

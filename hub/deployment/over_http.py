@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hub.deployment.finding import Finding
-from hub.deployment.raw_http import PROBLEMS, Door, Reply
+from hub.deployment.raw_http import PROBLEMS, RawHttp, RawReply
 
 HUB_PORT, PUBLIC_PORT = 48888, 28080
 _SKEW_SECONDS = 60.0
@@ -33,7 +33,7 @@ _INNER = {28000: "LakeFS", 29000: "the S3 console", 29001: "S3", 25432: "Postgre
 
 def examine(url: str, client_endpoint: str = "") -> Iterator[Finding]:
     """`client_endpoint` is what clients on this machine are told (HF_ENDPOINT)."""
-    door = Door(url, 20.0)
+    door = RawHttp(url, 20.0)
     yield _port(door, client_endpoint)
     reach = _reach(door)
     yield reach
@@ -54,7 +54,7 @@ def examine(url: str, client_endpoint: str = "") -> Iterator[Finding]:
         yield _inner_ports(door.host)
 
 
-def _guarded(check: Callable[[Door], Finding], door: Door) -> Finding:
+def _guarded(check: Callable[[RawHttp], Finding], door: RawHttp) -> Finding:
     try:
         return check(door)
     except PROBLEMS as error:
@@ -64,7 +64,7 @@ def _guarded(check: Callable[[Door], Finding], door: Door) -> Finding:
         )
 
 
-def _port(door: Door, client_endpoint: str) -> Finding:
+def _port(door: RawHttp, client_endpoint: str) -> Finding:
     what = f"clients use the public port, not {HUB_PORT}"
     for url in (door.url, client_endpoint):
         if urlsplit(url).port == HUB_PORT:
@@ -73,7 +73,7 @@ def _port(door: Door, client_endpoint: str) -> Finding:
     return Finding(what)
 
 
-def _reach(door: Door) -> Finding:
+def _reach(door: RawHttp) -> Finding:
     what = f"{door.url} answers"
     try:
         door.ask("GET", "/healthz")
@@ -89,7 +89,7 @@ def _reach(door: Door) -> Finding:
     return Finding(what)
 
 
-def _ready(door: Door) -> Finding:
+def _ready(door: RawHttp) -> Finding:
     reply = door.ask("GET", "/readyz")
     what = "the hub is ready (/readyz)"
     if reply.status == 200:
@@ -103,7 +103,7 @@ def _ready(door: Door) -> Finding:
     return Finding(what, down, "bring up what it names; look at: docker compose ps, docker compose logs")
 
 
-def _is_hub(door: Door) -> Finding:
+def _is_hub(door: RawHttp) -> Finding:
     reply = door.ask("GET", "/api/version")
     what = "a KohakuHub answers there"
     if _json_of(reply).get("api") == "kohakuhub":
@@ -118,7 +118,7 @@ def _is_hub(door: Door) -> Finding:
     )
 
 
-def _json(door: Door) -> Finding:
+def _json(door: RawHttp) -> Finding:
     wrong = []
     for path in _PATHS:
         reply = door.ask("GET", path)
@@ -131,7 +131,7 @@ def _json(door: Door) -> Finding:
     return Finding(what, trouble, "proxy every path that is no static file, as docker/nginx/default.conf does")
 
 
-def _arrival(door: Door) -> Iterator[Finding]:
+def _arrival(door: RawHttp) -> Iterator[Finding]:
     """How a request reaches the hub."""
     sent = time.time()
     path = "/api/probe/echo/a%2Fb//c%20d?x=%2F"
@@ -150,7 +150,7 @@ def _arrival(door: Door) -> Iterator[Finding]:
     yield Finding("clocks agree", trouble if skew > _SKEW_SECONDS else "", "let both machines take their time from NTP")
 
 
-def _base_url(door: Door, url: str) -> Finding:
+def _base_url(door: RawHttp, url: str) -> Finding:
     what = "the hub knows its own address"
     if _normal(url) == _normal(door.url):
         return Finding(what)
@@ -176,7 +176,7 @@ def _forwarding(seen: dict[str, Any]) -> Finding:
     return Finding(what)
 
 
-def _uploads_stream(door: Door) -> Finding:
+def _uploads_stream(door: RawHttp) -> Finding:
     what = "uploads stream"
     if door.begin_upload("/api/probe/upload", 2, _WAIT_SECONDS):
         return Finding(what)
@@ -184,7 +184,7 @@ def _uploads_stream(door: Door) -> Finding:
     return Finding(what, trouble, "nginx: proxy_request_buffering off; and proxy_http_version 1.1;")
 
 
-def _body_limit(door: Door) -> Finding:
+def _body_limit(door: RawHttp) -> Finding:
     what = "bodies may be large"
     for shown, size in _SIZES.items():
         if door.begin_upload("/api/probe/upload", size, _REFUSAL_SECONDS) == 413:
@@ -193,7 +193,7 @@ def _body_limit(door: Door) -> Finding:
     return Finding(what)
 
 
-def _answers_stream(door: Door) -> Finding:
+def _answers_stream(door: RawHttp) -> Finding:
     what = "answers stream"
     if door.first_bytes("/api/probe/stream", _WAIT_SECONDS):
         return Finding(what)
@@ -223,7 +223,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or "." not in host  # a name within the compose network
 
 
-def _json_of(reply: Reply) -> dict[str, Any]:
+def _json_of(reply: RawReply) -> dict[str, Any]:
     try:
         shown = json.loads(reply.body)
     except ValueError:

@@ -11,7 +11,7 @@ PROBLEMS = (OSError, http.client.HTTPException)
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class RawReply:
     status: int
     headers: http.client.HTTPMessage
     body: bytes
@@ -21,7 +21,7 @@ class Reply:
         return self.headers.get_content_type() == "text/html"
 
 
-class Door:
+class RawHttp:
     """Raises ValueError for an address that is none. What the methods raise is in PROBLEMS."""
 
     def __init__(self, url: str, seconds: float) -> None:
@@ -34,13 +34,13 @@ class Door:
         self._is_secure = parts.scheme == "https"
         self._seconds = seconds
 
-    def ask(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> Reply:
+    def ask(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> RawReply:
         """One request; of the answer at most 64 KiB."""
         connection = self._connect(self._seconds)
         try:
             connection.request(method, path, body, _headers(headers))
             answer = connection.getresponse()
-            return Reply(answer.status, answer.headers, answer.read(_BODY))
+            return RawReply(answer.status, answer.headers, answer.read(_BODY))
         finally:
             connection.close()
 

@@ -14,11 +14,11 @@ LEFTOVER_SECONDS = 86400.0
 _EVERY_SECONDS = 600.0
 
 
-async def keep_house(services: Services, stopping: asyncio.Event) -> None:
+async def run_maintenance_loop(services: Services, stopping: asyncio.Event) -> None:
     """Until `stopping`; every worker does it, and what one has removed another does not miss."""
     while not stopping.is_set():
         try:
-            await asyncio.to_thread(tidy, services)
+            await asyncio.to_thread(run_maintenance, services)
         except Exception as error:
             if is_full(error):
                 log.warning("housekeeping waits: %s", error)
@@ -28,11 +28,11 @@ async def keep_house(services: Services, stopping: asyncio.Event) -> None:
             await asyncio.wait_for(stopping.wait(), _EVERY_SECONDS)
 
 
-def tidy(services: Services) -> None:
+def run_maintenance(services: Services) -> None:
     services.stores.space.trouble()  # which logs a change, before somebody meets it
     sweep_incoming(services.settings.data / "incoming", LEFTOVER_SECONDS)
     services.xet.expire()
     if services.stores.remote is not None:
         services.stores.remote.sweep(services.limits.multipart_seconds)
-    services.versions.tidy()
-    services.merger.tend()
+    services.versions.recover()
+    services.background_repack.run_maintenance()

@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitserver.ssh.door import Door
+from gitserver.ssh.door import SessionHandler
 from gitserver.ssh.fetch import Fetching
 from gitserver.ssh.push import Pushing
 from hub.services import Services
@@ -32,10 +32,10 @@ async def open_ssh(services: Services, listener: socket.socket, http: socket.soc
     from gitserver.ssh.server import SshServer, web_origin
 
     parts, limits = services, services.limits
-    fetching = Fetching(parts.objects, parts.versions, parts.bundles, limits, parts.preparer)
+    fetching = Fetching(parts.objects, parts.versions, parts.bundles, limits, parts.pack_cache)
     pushing = Pushing(parts.pusher, parts.packs, parts.versions, limits, parts.creation)
     large = parts.possession, parts.blobs, parts.locks
-    door = Door(parts.keys, parts.access, fetching, pushing, *large, limits, parts.creation)
+    door = SessionHandler(parts.keys, parts.access, fetching, pushing, *large, limits, parts.creation)
     server = SshServer(door, running, web_origin(services.settings.base_url, http.getsockname()[1]))
     await server.start(listener, await asyncio.to_thread(load_host_key, services.settings.data, services.settings.ssh_host_key))
     return server

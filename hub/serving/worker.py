@@ -17,7 +17,7 @@ from hub.app import LEAVING, RUNNING, make_app
 from hub.jobs import Mirroring
 from hub.services import Services, build
 from hub.serving.connections import Addresses, Connection
-from hub.serving.housekeeping import keep_house
+from hub.serving.housekeeping import run_maintenance_loop
 from hub.serving.memory import keep_little
 from hub.serving.ssh import open_ssh
 from hub.serving.target import without_empty_segments
@@ -60,7 +60,7 @@ async def _work(services: Services, listeners: Sequence[socket.socket], beat: Be
     servers = await _listen(runner, services, listeners)
     shell = await open_ssh(services, ssh, listeners[0], app[RUNNING]) if ssh is not None else None
     beating = asyncio.create_task(_beat(beat, told))
-    house = asyncio.create_task(keep_house(services, told))
+    house = asyncio.create_task(run_maintenance_loop(services, told))
     jobs = Mirroring(services).runner()
     jobs.start()
     await told.wait()

@@ -12,7 +12,7 @@ from storage.multipart.base import Direct, Parted
 from storage.records import BlobRef
 
 
-class Verb(StrEnum):
+class ActionVerb(StrEnum):
     UPLOAD = "upload"
     DOWNLOAD = "download"
     VERIFY = "verify"
@@ -24,7 +24,7 @@ class Verb(StrEnum):
 class Grant:
     """What a URL allows, until `expires` (seconds since the epoch)."""
 
-    verb: Verb
+    verb: ActionVerb
     repo_id: str
     blob: BlobRef
     expires: int
@@ -43,23 +43,23 @@ class Actions:
         self._secret = secret
         self.seconds = seconds
 
-    def url(self, origin: str, verb: Verb, repo_id: str, blob: BlobRef, seconds: int = 0) -> str:
+    def url(self, origin: str, verb: ActionVerb, repo_id: str, blob: BlobRef, seconds: int = 0) -> str:
         """Good for `seconds`, or for as long as action URLs usually are."""
         return self._url(origin, Grant(verb, repo_id, blob, int(time.time()) + (seconds or self.seconds)))
 
     def part_url(self, origin: str, parted: Parted, number: int, seconds: int) -> str:
-        return self._url(origin, Grant(Verb.PART, parted.repo_id, parted.blob, int(time.time()) + seconds, parted.part_bytes, number))
+        return self._url(origin, Grant(ActionVerb.PART, parted.repo_id, parted.blob, int(time.time()) + seconds, parted.part_bytes, number))
 
     def complete_url(self, origin: str, parted: Parted, seconds: int) -> str:
-        return self._url(origin, _whole(Verb.COMPLETE, parted, seconds))
+        return self._url(origin, _whole(ActionVerb.COMPLETE, parted, seconds))
 
     def admit_url(self, origin: str, parted: Parted, seconds: int) -> str:
         """To verify what was sent without the hub; that makes it an object."""
-        return self._url(origin, _whole(Verb.VERIFY, parted, seconds))
+        return self._url(origin, _whole(ActionVerb.VERIFY, parted, seconds))
 
     def check(
         self,
-        verb: Verb,
+        verb: ActionVerb,
         repo_id: str,
         oid: str,
         size: str,
@@ -97,5 +97,5 @@ def _query(direct: Direct) -> str:
     return f"name={quote(direct.name, safe='')}&upload={quote(direct.upload, safe='')}"
 
 
-def _whole(verb: Verb, parted: Parted, seconds: int) -> Grant:
+def _whole(verb: ActionVerb, parted: Parted, seconds: int) -> Grant:
     return Grant(verb, parted.repo_id, parted.blob, int(time.time()) + seconds, parted.part_bytes, direct=parted.direct)

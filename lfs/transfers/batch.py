@@ -4,7 +4,7 @@ from typing import Any
 
 from lfs.objects.downloads import link_of
 from lfs.objects.possession import Possession
-from lfs.transfers.actions import Actions, Verb
+from lfs.transfers.actions import Actions, ActionVerb
 from lfs.transfers.direct_uploads import DirectUploads
 from lfs.transfers.multipart import choose_part_bytes
 from lfs.transfers.wire import BadObject, BatchRequest, error_json
@@ -71,7 +71,7 @@ class Batch:
         if have.size != blob.size:
             return error_json(blob.sha256, blob.size, 422, f"The object has {have.size} bytes, not {blob.size}.")
         link = link_of(self._blobs, blob, "attachment", origin)
-        action = {"href": link, "expires_in": self._actions.seconds} if link else self._action(origin, Verb.DOWNLOAD, repo_id, blob)
+        action = {"href": link, "expires_in": self._actions.seconds} if link else self._action(origin, ActionVerb.DOWNLOAD, repo_id, blob)
         return self._allowed(blob, {"download": action})
 
     def _upload(self, parted: Parted, have: BlobRef | None, origin: str, *, is_parted: bool) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Batch:
             return self._allowed(blob, self._multipart(parted, origin))
         if parted.direct is not None:
             return self._allowed(blob, self._direct.actions(parted, origin))
-        verbs = (Verb.UPLOAD, Verb.VERIFY)
+        verbs = (ActionVerb.UPLOAD, ActionVerb.VERIFY)
         return self._allowed(blob, {verb.value: self._action(origin, verb, parted.repo_id, blob) for verb in verbs})
 
     def _multipart(self, parted: Parted, origin: str) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class Batch:
         header = {"chunk_size": str(parted.part_bytes)}
         for number in range(1, parted.count + 1):
             header[f"{number:05}"] = self._part_url(origin, parted, number)
-        verify = self._actions.url(origin, Verb.VERIFY, parted.repo_id, parted.blob, seconds)
+        verify = self._actions.url(origin, ActionVerb.VERIFY, parted.repo_id, parted.blob, seconds)
         return {
             "upload": {"href": self._actions.complete_url(origin, parted, seconds), "header": header, "expires_in": seconds},
             "verify": {"href": verify, "expires_in": seconds},
@@ -106,7 +106,7 @@ class Batch:
             return self._direct.part_url(parted, number)
         return self._actions.part_url(origin, parted, number, self._limits.multipart_seconds)
 
-    def _action(self, origin: str, verb: Verb, repo_id: str, blob: BlobRef) -> dict[str, Any]:
+    def _action(self, origin: str, verb: ActionVerb, repo_id: str, blob: BlobRef) -> dict[str, Any]:
         return {"href": self._actions.url(origin, verb, repo_id, blob), "expires_in": self._actions.seconds}
 
     def _allowed(self, blob: BlobRef, actions: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from accounts.repositories import Repositories
 from httpapi.bodies import batches
-from lfs.transfers.actions import Actions, Grant, Verb
+from lfs.transfers.actions import Actions, ActionVerb, Grant
 from lfs.transfers.wire import Unprocessable
 from storage.errors import Invalid, NotFound, TooLarge
 from storage.multipart.base import Direct
@@ -19,12 +19,12 @@ class Sink(Protocol):
     def write(self, data: bytes) -> None: ...
 
 
-async def granted(request: web.Request, verb: Verb, actions: Actions, repos: Repositories) -> Grant:
+async def granted(request: web.Request, verb: ActionVerb, actions: Actions, repos: Repositories) -> Grant:
     """`check_grant` from the loop."""
     return await asyncio.to_thread(check_grant, request, verb, actions, repos)
 
 
-def check_grant(request: web.Request, verb: Verb, actions: Actions, repos: Repositories) -> Grant:
+def check_grant(request: web.Request, verb: ActionVerb, actions: Actions, repos: Repositories) -> Grant:
     """Raises Forbidden, or NotFound when the repository is gone."""
     path, query = request.match_info, request.query
     signed = (query.get(name, "") for name in _NAMES)

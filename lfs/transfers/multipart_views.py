@@ -9,7 +9,7 @@ from accounts.repositories import Repositories
 from httpapi.bodies import read_json
 from httpapi.endpoint import Call, Endpoint
 from lfs.errors import render_lfs
-from lfs.transfers.actions import Actions, Verb
+from lfs.transfers.actions import Actions, ActionVerb
 from lfs.transfers.grants import granted, receive
 from lfs.transfers.multipart import Multipart
 from lfs.transfers.wire import parse_completion
@@ -30,12 +30,12 @@ class MultipartViews:
         # As with the other actions, the URL itself is the credential.
         action, most, most_batch = "/api/lfs/{repo_id}/{oid}/", self._limits.lfs_object_bytes, self._limits.lfs_batch_bytes
         return [
-            Endpoint("PUT", action + Verb.PART, self.part, Access.NONE, render_lfs, most_bytes=most),
-            Endpoint("POST", action + Verb.COMPLETE, self.complete, Access.NONE, render_lfs, most_bytes=most_batch),
+            Endpoint("PUT", action + ActionVerb.PART, self.part, Access.NONE, render_lfs, most_bytes=most),
+            Endpoint("POST", action + ActionVerb.COMPLETE, self.complete, Access.NONE, render_lfs, most_bytes=most_batch),
         ]
 
     async def part(self, request: web.Request, call: Call) -> web.Response:
-        grant = await granted(request, Verb.PART, self._actions, self._repos)
+        grant = await granted(request, ActionVerb.PART, self._actions, self._repos)
         upload = await asyncio.to_thread(self._multipart.begin, grant.parted, grant.number)
         try:
             await receive(request, upload, grant.parted.size_of(grant.number), self._limits.body_seconds)
@@ -45,7 +45,7 @@ class MultipartViews:
         return web.Response(status=200, headers={"ETag": f'"{upload.etag}"'})
 
     async def complete(self, request: web.Request, call: Call) -> web.Response:
-        grant = await granted(request, Verb.COMPLETE, self._actions, self._repos)
+        grant = await granted(request, ActionVerb.COMPLETE, self._actions, self._repos)
         completion = parse_completion(await read_json(request, self._limits.lfs_batch_bytes))
         await work(self._multipart.complete(grant.parted, completion))
         return web.json_response({"oid": grant.blob.sha256, "size": grant.blob.size})

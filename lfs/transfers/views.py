@@ -16,7 +16,7 @@ from httpapi.ranges import Download, answer
 from lfs.errors import render_lfs
 from lfs.objects.downloads import content_of
 from lfs.objects.possession import Possession
-from lfs.transfers.actions import Actions, Verb
+from lfs.transfers.actions import Actions, ActionVerb
 from lfs.transfers.batch import Batch
 from lfs.transfers.grants import check_grant, granted, receive
 from lfs.transfers.multipart import Multipart
@@ -63,10 +63,10 @@ class LfsViews:
         # The URL itself is the credential: its signature was made for one verb, repository, object and size.
         action = "/api/lfs/{repo_id}/{oid}/"
         rows += [
-            Endpoint("PUT", action + Verb.UPLOAD, self.upload, Access.NONE, render_lfs, most_bytes=most),
-            Endpoint("POST", action + Verb.VERIFY, self.verify, Access.NONE, render_lfs),
-            Endpoint("GET", action + Verb.DOWNLOAD, InThread(self.download), Access.NONE, render_lfs),
-            Endpoint("HEAD", action + Verb.DOWNLOAD, InThread(self.download), Access.NONE, render_lfs),
+            Endpoint("PUT", action + ActionVerb.UPLOAD, self.upload, Access.NONE, render_lfs, most_bytes=most),
+            Endpoint("POST", action + ActionVerb.VERIFY, self.verify, Access.NONE, render_lfs),
+            Endpoint("GET", action + ActionVerb.DOWNLOAD, InThread(self.download), Access.NONE, render_lfs),
+            Endpoint("HEAD", action + ActionVerb.DOWNLOAD, InThread(self.download), Access.NONE, render_lfs),
         ]
         return rows
 
@@ -85,7 +85,7 @@ class LfsViews:
         return require(call.principal, call.named_repo, name, Access.WRITE if is_upload else Access.READ).id
 
     async def upload(self, request: web.Request, call: Call) -> web.Response:
-        grant = await granted(request, Verb.UPLOAD, self._actions, self._repos)
+        grant = await granted(request, ActionVerb.UPLOAD, self._actions, self._repos)
         upload = await asyncio.to_thread(self._blobs.upload, grant.blob)
         try:
             await receive(request, upload, grant.blob.size, self._limits.body_seconds)
@@ -96,7 +96,7 @@ class LfsViews:
         return web.Response(status=200, headers={"ETag": f'"{grant.blob.sha256}"'})
 
     async def verify(self, request: web.Request, call: Call) -> web.Response:
-        grant = await granted(request, Verb.VERIFY, self._actions, self._repos)
+        grant = await granted(request, ActionVerb.VERIFY, self._actions, self._repos)
         asked = parse_object(await read_json(request, self._limits.json_bytes), self._limits)
         if isinstance(asked, BadObject):
             raise Unprocessable(asked.message)
@@ -110,7 +110,7 @@ class LfsViews:
         return web.Response(status=200)
 
     def download(self, request: web.Request, call: Call) -> Download:
-        grant = check_grant(request, Verb.DOWNLOAD, self._actions, self._repos)
+        grant = check_grant(request, ActionVerb.DOWNLOAD, self._actions, self._repos)
         if self._possession.has(grant.repo_id, grant.blob.sha256) != grant.blob:
             raise ObjectNotFound(f"Object {grant.blob.sha256} is not in this repository.")
         headers = {

@@ -25,7 +25,7 @@ _TRIES = 4  # staged bytes may move into the pool while a file is being rebuilt
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class ByteRun:
     """A run of bytes: of the staged xorb `name`, or of the pool object `name`."""
 
     name: str
@@ -162,7 +162,7 @@ class XetIngest:
                 upload.abort()
         raise Unavailable("The chunks of this file are being moved. Try again in a moment.")
 
-    def _pieces(self, segments: Iterator[Segment]) -> Iterator[bytes]:
+    def _pieces(self, segments: Iterator[ByteRun]) -> Iterator[bytes]:
         with ExitStack() as stack:
             last: tuple[str, BinaryIO] | None = None
             for segment in segments:
@@ -191,18 +191,18 @@ def _checked_runs(file: ShardFile, find: FindXorb) -> Iterator[Chunks]:
         yield run
 
 
-def _plan(file: ShardFile, find: FindXorb) -> Iterator[Segment]:
+def _plan(file: ShardFile, find: FindXorb) -> Iterator[ByteRun]:
     """Where the bytes of each term lie now."""
     offsets = lru_cache(maxsize=_KEPT_XORBS)(lambda value: find(value).offsets())
     for term in file.terms:
         xorb, at = find(term.xorb), offsets(term.xorb)
         if xorb.is_staged:
-            yield Segment(xorb.hash, True, at[term.first], term.size)
+            yield ByteRun(xorb.hash, True, at[term.first], term.size)
         else:
             yield from _placed(xorb, term, at)
 
 
-def _placed(xorb: Xorb, term: Term, at: list[int]) -> Iterator[Segment]:
+def _placed(xorb: Xorb, term: Term, at: list[int]) -> Iterator[ByteRun]:
     chunk = term.first
     while chunk < term.end:
         best = max((place for place in xorb.places if place.first <= chunk < place.end), key=lambda place: place.end, default=None)
@@ -212,11 +212,11 @@ def _placed(xorb: Xorb, term: Term, at: list[int]) -> Iterator[Segment]:
                 " and upload again."
             )
         end = min(best.end, term.end)
-        yield Segment(best.sha256, False, best.position + at[chunk] - at[best.first], at[end] - at[chunk])
+        yield ByteRun(best.sha256, False, best.position + at[chunk] - at[best.first], at[end] - at[chunk])
         chunk = end
 
 
-def _read(file: BinaryIO, segment: Segment) -> Iterator[bytes]:
+def _read(file: BinaryIO, segment: ByteRun) -> Iterator[bytes]:
     file.seek(segment.position)
     left = segment.size
     while left:

@@ -210,7 +210,7 @@ class Bucket:
             if not old or not page.get("IsTruncated"):
                 return
 
-    def reach(self) -> None:
+    def ping(self) -> None:
         """One short question, asked once: a listing, since what a server refuses to HEAD comes without the reason."""
         with self._asking(f"reach bucket {self._name}"):
             self._prober.list_objects_v2(Bucket=self._name, Prefix="probe/", MaxKeys=1)
@@ -218,7 +218,7 @@ class Bucket:
     def create(self) -> None:
         """Make the bucket unless it is there."""
         with suppress(ObjectNotFound, Unavailable):
-            self.reach()
+            self.ping()
             return
         region = self.config.region
         where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
@@ -229,7 +229,7 @@ class Bucket:
         """Write, read, read a range of and delete a small object. Raises Unavailable with the fix."""
         key = f"probe/{uuid.uuid4().hex}"
         try:
-            self.reach()
+            self.ping()
             self.put(key, io.BytesIO(_PROBE), len(_PROBE))
             for start, end in ((0, len(_PROBE)), (9, 20)):
                 body = self.get(key, start, end)

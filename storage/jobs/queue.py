@@ -46,7 +46,7 @@ class Jobs:
         row = _held(lease) | {"until": self._until()}
         self._change(f"UPDATE jobs SET due_at = :until WHERE {_OURS}", row)
 
-    def tell(self, lease: Lease, text: str, done: int = 0, total: int = 0) -> None:
+    def progress(self, lease: Lease, text: str, done: int = 0, total: int = 0) -> None:
         """How far it is. Raises Fenced."""
         row = _held(lease) | {"text": text[:_MOST_TEXT], "done": done, "total": total, "until": self._until()}
         self._change(f"UPDATE jobs SET progress = :text, done = :done, total = :total, due_at = :until WHERE {_OURS}", row)

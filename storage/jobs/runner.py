@@ -38,7 +38,7 @@ class Run:
         if self._stopping.is_set():
             raise Interrupted
 
-    def tell(self, text: str, done: int = 0, total: int = 0) -> None:
+    def progress(self, text: str, done: int = 0, total: int = 0) -> None:
         """Note how far it is, at most once a second while the first word of `text` stays the same. Raises like `check`."""
         self.check()
         now, stage = time.monotonic(), text.partition(" ")[0]
@@ -47,7 +47,7 @@ class Run:
         self._told_at, self._stage = now, stage
         if self._show is not None:
             self._show(f"{text} {done}/{total}" if total else text)
-        self._jobs.tell(self.lease, text, done, total)
+        self._jobs.progress(self.lease, text, done, total)
 
     def renew(self) -> None:
         try:

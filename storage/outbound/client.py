@@ -15,13 +15,13 @@ from typing import Protocol
 
 from storage.errors import Forbidden, Invalid, NotFound, TooLarge, Unavailable
 from storage.limits import MIB, Limits
-from storage.outbound.url import Login, Url
+from storage.outbound.url import Url, UrlCredentials
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _BROKEN = (OSError, http.client.HTTPException, ssl.SSLError)
 
 
-class Readable(Protocol):
+class ReadableBody(Protocol):
     def read(self, size: int = ..., /) -> bytes: ...
 
 
@@ -30,11 +30,11 @@ class Request:
     method: str
     url: Url
     headers: Mapping[str, str]
-    body: bytes | Readable | None = None  # what is read needs a Content-Length
-    login: Login | None = None  # for the origin of `url` only
+    body: bytes | ReadableBody | None = None  # what is read needs a Content-Length
+    login: UrlCredentials | None = None  # for the origin of `url` only
 
 
-class Reply:
+class OutboundReply:
     """An answer on its way in. Every read raises Unavailable when the other side breaks off, TooLarge after `most` bytes."""
 
     def __init__(self, url: Url, response: http.client.HTTPResponse, most: int, check: Callable[[], None]) -> None:
@@ -86,7 +86,7 @@ class Outbound:
         return ssl.create_default_context()
 
     @contextmanager
-    def send(self, request: Request, most: int, check: Callable[[], None]) -> Iterator[Reply]:
+    def send(self, request: Request, most: int, check: Callable[[], None]) -> Iterator[OutboundReply]:
         """The answer, whatever its status, after redirects (only those of GET are followed); at most `most` bytes of it.
 
         Raises Forbidden for a host that is not public, Invalid for a redirect that is not followed, Unavailable.
@@ -95,7 +95,7 @@ class Outbound:
             with closing(self._connect(request.url, check)) as connection, closing(self._ask(connection, request)) as response:
                 location = response.getheader("Location") if response.status in _REDIRECTS else None
                 if location is None:
-                    yield Reply(request.url, response, most, check)
+                    yield OutboundReply(request.url, response, most, check)
                     return
             request = _redirected(request, location)
         raise Invalid(f"{request.url.shown} is one redirect too many; {self._limits.outbound_redirects} are followed.")
@@ -130,7 +130,7 @@ class Outbound:
             raise Unavailable(f"{request.url.shown} does not answer ({_why(error)}).") from error
 
 
-def check_status(reply: Reply, what: str) -> None:
+def check_status(reply: OutboundReply, what: str) -> None:
     """Raises NotFound, Forbidden, Unavailable or Invalid for an answer that is none."""
     if reply.status == 200:
         return

@@ -13,7 +13,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class UrlCredentials:
     """A user name and a password or token, for one origin."""
 
     user: str
@@ -55,7 +55,7 @@ class Url:
         return parse(urljoin(str(self), location))[0]
 
 
-def parse(text: str) -> tuple[Url, Login | None]:
+def parse(text: str) -> tuple[Url, UrlCredentials | None]:
     """A URL with the credentials that stood in it. Raises Invalid, which does not repeat them."""
     if not _TEXT.fullmatch(text):
         raise Invalid("The URL has blanks, backslashes, control characters or other letters than ASCII, or is too long. Write them as %XX.")
@@ -71,5 +71,5 @@ def parse(text: str) -> tuple[Url, Login | None]:
         raise Invalid("The URL has no good host. Write https://host/path.")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     user, _, password = userinfo.partition(":")
-    login = Login(unquote(user), unquote(password)) if userinfo else None
+    login = UrlCredentials(unquote(user), unquote(password)) if userinfo else None
     return Url(parts.scheme, parts.hostname, port or _PORTS[parts.scheme], target), login

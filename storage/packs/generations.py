@@ -23,7 +23,7 @@ _DUE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Turns:
+class RepackSchedule:
     """When a repository is to be repacked though no push asks for it, in seconds: some time after it changed, and when the objects that
     were set aside in it have been there for long.
     """
@@ -85,7 +85,7 @@ class Upkeep:
             return False
         return True
 
-    def due(self, turns: Turns, most: int) -> list[str]:
+    def due(self, turns: RepackSchedule, most: int) -> list[str]:
         """At most `most` repositories whose turn it is, the longest waiting first."""
         now = time.time_ns() // 1000
         row = {

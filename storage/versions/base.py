@@ -61,7 +61,7 @@ class RefResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredRepository:
     """A repository as the version store has it without our rows. `refs` are those that are no branches, `created` is in microseconds."""
 
     repo_id: str
@@ -116,24 +116,24 @@ class VersionStore(Protocol):
     def roots(self, repo_id: str) -> set[Oid]:
         """Everything that keeps objects: whatever leads from these ids must stay stored. Refs that nobody is shown count, too."""
 
-    def settle(self, repo_id: str) -> None:
+    def sync_metadata(self, repo_id: str) -> None:
         """A repository was created, renamed, changed or deleted: bring what stands outside the rows in line. Raises Unavailable;
         then it is done later.
         """
 
-    def kept(self) -> Iterator[Kept]:
+    def kept(self) -> Iterator[StoredRepository]:
         """What can be restored when the rows are lost. Raises Invalid where rows are all there is, Unavailable."""
 
-    def restore(self, repo: Repo, kept: Kept, rows: Callable[[Tx], None]) -> None:
+    def restore(self, repo: Repo, kept: StoredRepository, rows: Callable[[Tx], None]) -> None:
         """All refs of a repository, after `rows` (its own, and those of its packs) in the same transaction. Raises Unavailable."""
 
     def prepare(self) -> None:
         """Once, before the first request. Raises Unavailable when the settings are wrong."""
 
-    def tidy(self) -> None:
+    def recover(self) -> None:
         """What nobody waits for and a crash may have left undone; now and then. Raises Unavailable."""
 
-    def reach(self) -> None:
+    def ping(self) -> None:
         """One short question to what the store depends on besides the rows. Raises Unavailable."""
 
     def close(self) -> None: ...

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from storage.records import BlobRef, Oid, Repo
-from storage.versions.lakefs.records import Difference, LakeCommit, LakeObject
+from storage.versions.lakefs.records import LakeCommit, LakeDifference, LakeObject
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class StagedFile:
     """A file at `path`. `read` gives bytes that may not be in the pool yet; None for large files, which are."""
 
     path: str
@@ -23,7 +23,7 @@ class Placed:
 class Changes:
     """From one git commit to another. `unprojected` counts paths that LakeFS cannot hold or must not: they are in git alone."""
 
-    placed: tuple[Placed, ...]
+    placed: tuple[StagedFile, ...]
     removed: tuple[str, ...]
     unprojected: int
 
@@ -55,7 +55,7 @@ class Foreign:
     commit: LakeCommit
     parents: tuple[Oid, ...]
     base: Oid | None
-    differences: Iterable[Difference]
+    differences: Iterable[LakeDifference]
     reader: Reader
     joined: Oid | None = None
     joined_on: Oid | None = None

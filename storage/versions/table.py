@@ -7,7 +7,7 @@ from storage.database.base import Database, Row, Tx
 from storage.errors import Invalid, RepoNotFound
 from storage.jobs.followers import wake_followers
 from storage.records import ZERO_OID, Oid, Principal, RefUpdate, Repo
-from storage.versions.base import Kept, Ref, RefResult, Refs
+from storage.versions.base import Ref, RefResult, Refs, StoredRepository
 from storage.versions.ref_names import Names
 
 _REFS = (
@@ -85,22 +85,22 @@ class TableVersionStore:
     def roots(self, repo_id: str) -> set[Oid]:
         return {bytes(row["oid"]) for row in self._database.all("SELECT oid FROM refs WHERE repo_id = :repo", {"repo": repo_id})}
 
-    def settle(self, repo_id: str) -> None:
+    def sync_metadata(self, repo_id: str) -> None:
         """Rows are all there is."""
 
-    def kept(self) -> Iterator[Kept]:
+    def kept(self) -> Iterator[StoredRepository]:
         raise Invalid("This hub keeps its refs in the database alone: restore that from a backup. Only LakeFS can be rebuilt from.")
 
-    def restore(self, repo: Repo, kept: Kept, rows: Callable[[Tx], None]) -> None:
+    def restore(self, repo: Repo, kept: StoredRepository, rows: Callable[[Tx], None]) -> None:
         raise Invalid("This hub keeps its refs in the database alone.")
 
     def prepare(self) -> None:
         """The schema is there: the database sees to that."""
 
-    def tidy(self) -> None:
+    def recover(self) -> None:
         """An update is one transaction: nothing is left."""
 
-    def reach(self) -> None:
+    def ping(self) -> None:
         """The rows are asked for themselves."""
 
     def close(self) -> None: ...

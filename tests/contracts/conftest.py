@@ -90,7 +90,7 @@ def bucket(request: pytest.FixtureRequest, open_bucket: Callable[[str], Bucket])
 @pytest.fixture
 def new_site(store_kind: str, open_bucket: Callable[[str], Bucket], services: Services, tmp_path: Path) -> Iterator[Sites]:
     """One more machine each time, on the same repository."""
-    services.merger.close()
+    services.background_repack.close()
     bucket = open_bucket(store_kind) if store_kind != "disk" else None
     actor = services.users.create("ann", "ann@example.org", "long enough").principal(Scope.WRITE, from_session=False)
     repo = services.repos.create(actor, RepoName(RepoKind.MODEL, "ann", "r"), is_private=False)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from gitserver.maintenance.background import Merger
+from gitserver.maintenance.background import BackgroundRepack
 from gitserver.maintenance.check import check_repository
 from gitserver.maintenance.repack import Repacker
 from gitserver.objects.pack_writer import PackWriter
@@ -35,11 +35,18 @@ class Site:
         self.stores = ObjectStores(self.packs)
         self.versions = TableVersionStore(self.services.database)
         self.repacker = Repacker(self.packs, self.stores, self.versions, self.limits)
-        merger = Merger(self.packs, self.stores, self.repacker, self.limits)
-        merger.close()
+        background_repack = BackgroundRepack(self.packs, self.stores, self.repacker, self.limits)
+        background_repack.close()
         self.repacker = Repacker(self.packs, self.stores, self.versions, self.limits)
         self.pusher = Pusher(
-            self.stores, self.packs, merger, self.versions, self.services.possession, None, self.services.ingester, self.limits
+            self.stores,
+            self.packs,
+            background_repack,
+            self.versions,
+            self.services.possession,
+            None,
+            self.services.receive_runner,
+            self.limits,
         )
 
     def ref(self, name: str) -> Oid:

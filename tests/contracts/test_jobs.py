@@ -76,7 +76,7 @@ def test_a_job_whose_lease_is_over_is_anothers(services: Any, repo: Repo, jobs: 
     with pytest.raises(Fenced):
         jobs.finish(first)
     with pytest.raises(Fenced):
-        jobs.tell(first, "still here")
+        jobs.progress(first, "still here")
     jobs.finish(second)
     assert state(jobs) is JobState.DONE
 
@@ -169,7 +169,7 @@ def test_a_job_goes_with_its_repository(services: Any, repo: Repo, jobs: Jobs) -
 def test_how_work_ends_is_written_down(services: Any, repo: Repo, jobs: Jobs) -> None:
     def run(error: Exception | None) -> str:
         def work(running: Run) -> None:
-            running.tell("counting", 1, 2)
+            running.progress("counting", 1, 2)
             if error is not None:
                 raise error
 

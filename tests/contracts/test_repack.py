@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gitserver.maintenance.order import Made
+from gitserver.maintenance.order import RepackResult
 from gitserver.maintenance.repack import Look
 from gitserver.objects.store import Kind, RawObject, object_id
 from storage.errors import Unavailable
@@ -220,7 +220,7 @@ def test_a_crash_after_each_step(site: Site, step: str) -> None:
     assert not site.has(away)
 
 
-def stop_after(site: Site, step: str, look: Look, made: Made, folder: Path) -> None:
+def stop_after(site: Site, step: str, look: Look, made: RepackResult, folder: Path) -> None:
     if step == "published":
         assert site.repacker.publish(site.repo.id, look, made, folder)
         return

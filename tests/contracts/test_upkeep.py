@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from hub.services import Services
-from hub.serving.housekeeping import tidy
-from storage.packs.generations import Turns, Upkeep
+from hub.serving.housekeeping import run_maintenance
+from storage.packs.generations import RepackSchedule, Upkeep
 from storage.records import Repo, RepoKind, RepoName, Scope
 
 DAY = 86400
-TURNS = Turns(7 * DAY, 14 * DAY)
+TURNS = RepackSchedule(7 * DAY, 14 * DAY)
 
 
 @pytest.fixture
@@ -89,9 +89,9 @@ def test_the_longest_waiting_first_and_a_few_at_a_time(services: Services, upkee
 
 def test_housekeeping_repacks(services: Services, repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(services.merger.repacker, "repack", seen.append)
-    tidy(services)
-    tidy(services)
-    services.merger.close()
+    monkeypatch.setattr(services.background_repack.repacker, "repack", seen.append)
+    run_maintenance(services)
+    run_maintenance(services)
+    services.background_repack.close()
 
     assert seen == [repo.id]

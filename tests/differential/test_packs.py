@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gitserver.objects.store import Kind, RawObject
-from gitserver.receive.ingest import Ingest, Terms
+from gitserver.receive.ingest import Ingest, IngestOptions
 from gitserver.receive.severities import TABLE, Severity
 from hub.services import Services
 from storage.errors import BadPack, TooLarge
@@ -61,7 +61,7 @@ class Judges:
         pack = self._folder / "pushed.pack"
         pack.write_bytes(data)
         try:
-            Ingest(self._objects, Limits(), lambda text: None, Terms()).run(pack)
+            Ingest(self._objects, Limits(), lambda text: None, IngestOptions()).run(pack)
         except (BadPack, TooLarge) as error:
             return Verdict(False, error.message)
         return Verdict(True, "")

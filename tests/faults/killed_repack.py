@@ -32,7 +32,7 @@ def main() -> None:
         (Upkeep, "drop"),
     ):
         setattr(owner, name, stepping(getattr(owner, name), left))
-    done = services.merger.repacker.repack(repo.id, 0)
+    done = services.background_repack.repacker.repack(repo.id, 0)
     assert done is not None
     print(f"{done.reached} {done.set_aside} {done.dropped}")  # noqa: T201
     services.close()

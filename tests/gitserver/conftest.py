@@ -15,7 +15,7 @@ from aiohttp import web
 from accounts.access import require
 from gitserver.fetch.graph import peel
 from gitserver.http.upload_pack import GitViews
-from gitserver.maintenance.background import Merger
+from gitserver.maintenance.background import BackgroundRepack
 from gitserver.maintenance.check import check_repository
 from gitserver.maintenance.repack import Repacker
 from gitserver.objects.pack_writer import PackWriter
@@ -230,12 +230,12 @@ class Shelf:
         found: list[PackInfo] = self.services.packs.list(self.repo.id)
         return found
 
-    def worker(self) -> Merger:
-        """The merger of another process: nothing is shared but the data directory."""
+    def worker(self) -> BackgroundRepack:
+        """The background_repack of another process: nothing is shared but the data directory."""
         data = self.services.settings.data
         packs = PackStore(self.services.stores.packs, data / "incoming", self.services.database)
         stores = ObjectStores(packs)
-        return Merger(packs, stores, Repacker(packs, stores, self.services.versions, Limits()), Limits())
+        return BackgroundRepack(packs, stores, Repacker(packs, stores, self.services.versions, Limits()), Limits())
 
     def merge(self) -> None:
         self.worker().merge(self.repo.id)
@@ -265,5 +265,5 @@ def busy_shelf(services: Any) -> Shelf:
 @pytest.fixture
 def shelf(services: Any) -> Shelf:
     """Merges happen only when the test says so."""
-    services.merger.close()
+    services.background_repack.close()
     return Shelf(services)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gitserver.commit.changes import Change, CommitRequest, Copy, Put, Remove
+from gitserver.commit.changes import Change, CommitRequest, CopiedFile, Put, Remove
 from gitserver.commit.committer import Committer
 from gitserver.history.browser import Browser
 from gitserver.objects.store import BaseCache, Kind, Objects, ObjectStores, RawObject
@@ -55,7 +55,14 @@ class Bench:
         self.services = services
         self.stores = CountingStores(services.packs)
         browser = Browser(self.stores, services.versions, services.possession)
-        rest = (services.merger, services.versions, services.possession, services.rules, services.ingester, services.limits)
+        rest = (
+            services.background_repack,
+            services.versions,
+            services.possession,
+            services.rules,
+            services.receive_runner,
+            services.limits,
+        )
         pusher = Pusher(self.stores, services.packs, *rest)
         large = LargeFiles(services.database, services.blobs, services.possession)
         self.committer = Committer(self.stores, browser, pusher, services.versions, large, services.limits)
@@ -81,7 +88,7 @@ def bench(services: Any) -> Bench:
         (Put(b"f7/g/new.txt", 0, 1), Put(b"new/h/y.txt", 0, 1)),
         (Remove(b"f8/g/x.txt"),),
         (Remove(b"f9"),),
-        (Copy(b"f1/g/copy.txt", b"f2/g/x.txt", None),),
+        (CopiedFile(b"f1/g/copy.txt", b"f2/g/x.txt", None),),
     ],
 )
 def test_trees_of_unchanged_folders_are_not_read(bench: Bench, changes: tuple[Change, ...]) -> None:

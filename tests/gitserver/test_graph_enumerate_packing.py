@@ -5,7 +5,7 @@ import random
 import pytest
 
 from gitserver.fetch.filters import Filter
-from gitserver.fetch.graph import Difference, all_lead_to, unreachable
+from gitserver.fetch.graph import RevisionWalk, all_lead_to, unreachable
 from gitserver.fetch.objectset import ObjectSet
 from gitserver.fetch.pack_job import PackOrder
 from gitserver.fetch.packing import Packing, Rules
@@ -44,7 +44,7 @@ def test_difference_is_what_rev_list_says(fetch_hub, tangle):
     dice = random.Random(3)
     for _ in range(25):
         wants, haves = dice.sample(ids, 2), dice.sample(ids, 3)
-        walk = Difference(fetch_hub.objects)
+        walk = RevisionWalk(fetch_hub.objects)
         assert sum(walk.run(raw(*wants), raw(*haves))) >= 0
         new = {node.oid.hex() for node in walk.commits}
         needed = set(tangle("rev-list", *wants, "--not", *haves).split())

@@ -87,7 +87,7 @@ def spoil(shelf: Any, info: PackInfo) -> None:
     shelf.services.packs._open.clear()
 
 
-def test_a_closed_merger_takes_no_more(shelf: Any) -> None:
+def test_a_closed_background_repack_takes_no_more(shelf: Any) -> None:
     shelf.fill(FULL + 1)
     shelf.merge()
     worker = shelf.worker()
@@ -122,7 +122,7 @@ def test_objects_of_several_packs_are_stored_once(shelf: Any) -> None:
     shelf.check()
 
 
-def test_a_pack_that_holds_all_the_others_is_its_own_merger(shelf: Any) -> None:
+def test_a_pack_that_holds_all_the_others_is_its_own_background_repack(shelf: Any) -> None:
     """The merged pack is then byte for byte one of its sources, whose row and files must stay."""
     blobs = [RawObject(Kind.BLOB, b"blob %d" % number) for number in range(FULL - 1)]
     tag = RefUpdate(b"refs/tags/all", ZERO_OID, object_id(blobs[0].kind, blobs[0].data))
@@ -148,7 +148,7 @@ def test_a_pack_pushed_again_after_it_was_merged(shelf: Any) -> None:
     shelf.merge()
     listed = shelf.stored()
     shelf.store([blob], RefUpdate(b"refs/tags/u", ZERO_OID, update.new))
-    shelf.services.packs.remove(shelf.repo.id, sources)  # a slow merger
+    shelf.services.packs.remove(shelf.repo.id, sources)  # a slow background_repack
 
     assert shelf.stored() == listed
     shelf.check()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gitserver.maintenance.background import Merger
+from gitserver.maintenance.background import BackgroundRepack
 from gitserver.maintenance.repack import Repacker
 from gitserver.maintenance.tiers import FULL
 from gitserver.objects.entries import OFS_DELTA, REF_DELTA, read_entry_header
@@ -31,7 +31,7 @@ def test_thin_pushes_become_one_pack(fetch_hub: Any, work: Any, tmp_path: Any) -
     before = fetch_hub.objects.packs()
     assert sum(kinds(pack).count(REF_DELTA) for pack in before) > 100
     repacker = Repacker(fetch_hub.packs, fetch_hub.stores, fetch_hub.versions, Limits())
-    Merger(fetch_hub.packs, fetch_hub.stores, repacker, Limits()).merge(fetch_hub.repo.id)
+    BackgroundRepack(fetch_hub.packs, fetch_hub.stores, repacker, Limits()).merge(fetch_hub.repo.id)
 
     (pack,) = fetch_hub.objects.packs()
     assert {oid.hex() for _, oid in pack.oids()} == work.objects()

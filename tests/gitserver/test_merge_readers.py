@@ -97,5 +97,5 @@ def test_readers_and_writers_at_the_same_time(busy_shelf: Any) -> None:
 
     assert len(seen) > 1
     assert not any(seen)
-    shelf.services.merger.close()
+    shelf.services.background_repack.close()
     shelf.check()

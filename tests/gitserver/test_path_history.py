@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gitserver.history.build import SegmentBuilder
-from gitserver.history.segment import Segment
+from gitserver.history.segment import PathSegment
 from gitserver.history.walk import NotIndexed, PathWalk
 from gitserver.objects.store import Objects
 from storage.limits import Limits
@@ -47,21 +47,21 @@ def change(dice: random.Random) -> str:
     return f"M {'100755' if what == 'mode' else '100644'} inline {path}\ndata {len(text)}\n{text}\n"
 
 
-def built(objects: Objects, tips: Sequence[bytes], folder: Path, limits: Limits = _LIMITS) -> list[Segment]:
+def built(objects: Objects, tips: Sequence[bytes], folder: Path, limits: Limits = _LIMITS) -> list[PathSegment]:
     folder.mkdir()
     made = SegmentBuilder(objects, {}, folder, limits).run(tips, 60)
-    return [Segment(path.open("rb")) for path in made.files]
+    return [PathSegment(path.open("rb")) for path in made.files]
 
 
-def in_steps(objects: Objects, tips: Sequence[bytes], folder: Path) -> list[Segment]:
+def in_steps(objects: Objects, tips: Sequence[bytes], folder: Path) -> list[PathSegment]:
     """As pushes come: small files are joined, large commits are not listed."""
     folder.mkdir()
-    segments: dict[str, Segment] = {}
+    segments: dict[str, PathSegment] = {}
     limits = replace(_LIMITS, history_commit_paths=12, history_file_changes=400)
     for tip in tips:
         made = SegmentBuilder(objects, segments, folder, limits).run([tip], 60)
         kept = {name: segment for name, segment in segments.items() if name not in made.replaced}
-        segments = kept | {str(path): Segment(path.open("rb")) for path in made.files}
+        segments = kept | {str(path): PathSegment(path.open("rb")) for path in made.files}
     return list(segments.values())
 
 

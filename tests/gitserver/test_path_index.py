@@ -10,7 +10,7 @@ from gitserver.history.browser import Browser, Snapshot
 from gitserver.history.index import PathIndex
 from gitserver.history.paths import PathHistory
 from gitserver.objects.store import ObjectStores
-from gitserver.workers.process_pool import Workshop
+from gitserver.workers.process_pool import ProcessPool
 from gitserver.workers.tasks import ready
 from storage.errors import Unavailable
 from storage.filecache import FileCache
@@ -24,10 +24,10 @@ class Indexed:
 
     def __init__(self, hub: Any, folder: Path, *, room: int) -> None:
         self.files = FileCache(folder / "prepared", room)
-        self.workshop = Workshop(1)
+        self.process_pool = ProcessPool(1)
         self.hub = hub
         (folder / "incoming").mkdir()
-        self.index = PathIndex(self.files, folder / "incoming", self.workshop, self.tips, LIMITS)
+        self.index = PathIndex(self.files, folder / "incoming", self.process_pool, self.tips, LIMITS)
         self.history = PathHistory(self.index, LIMITS)
         self.objects = ObjectStores(hub.packs, self.files).of(hub.repo.id)
 
@@ -61,10 +61,10 @@ class Indexed:
 @pytest.fixture
 def indexed(fetch_hub: Any, tmp_path: Path) -> Iterator[Indexed]:
     made = Indexed(fetch_hub, tmp_path, room=1 << 30)
-    made.workshop.submit(ready).result()
+    made.process_pool.submit(ready).result()
     yield made
     made.index.close()
-    made.workshop.close()
+    made.process_pool.close()
 
 
 def test_s1_an_answer_waits_for_the_index(indexed: Indexed, work: Any) -> None:
@@ -97,7 +97,7 @@ def test_s1_repack_makes_the_index_anew(indexed: Indexed, work: Any) -> None:
 
 def test_s1_without_an_index_no_commit_is_guessed(indexed: Indexed, work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     indexed.fill(work, 120)
-    monkeypatch.setattr(indexed.workshop, "submit", refuse)
+    monkeypatch.setattr(indexed.process_pool, "submit", refuse)
     with pytest.raises(Unavailable, match="is being indexed"):
         indexed.last()
 
@@ -108,7 +108,7 @@ def test_s1_where_nothing_is_kept_all_is_compared(fetch_hub: Any, tmp_path: Path
 
     assert made.last() == {b"old": commits[0], b"new": commits[-1]}
     assert made.stored() == []
-    made.workshop.close()
+    made.process_pool.close()
 
 
 def refuse(*arguments: object) -> None:

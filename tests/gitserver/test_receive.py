@@ -12,7 +12,7 @@ import pytest
 
 from gitserver.objects.pack_writer import pack_entry
 from gitserver.objects.store import Kind, Objects, RawObject, object_id
-from gitserver.receive.ingest import Ingest, Ingested, Terms, complete
+from gitserver.receive.ingest import Ingest, Ingested, IngestOptions, complete
 from gitserver.receive.severities import TABLE, Severity
 from storage.errors import BadPack, TooLarge
 from storage.limits import Limits
@@ -29,7 +29,7 @@ def objects(services: Any) -> Objects:
 def ingest(objects: Objects, data: bytes, folder: Path, limits: Limits | None = None) -> Ingested:
     pack = folder / f"{hashlib.sha1(data).hexdigest()}.pack"
     pack.write_bytes(data)
-    return Ingest(objects, limits or Limits(), lambda text: None, Terms()).run(pack)
+    return Ingest(objects, limits or Limits(), lambda text: None, IngestOptions()).run(pack)
 
 
 def sealed(body: bytes) -> bytes:

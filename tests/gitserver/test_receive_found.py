@@ -10,7 +10,7 @@ from gitserver.objects.entries import OFS_DELTA
 from gitserver.objects.pack_writer import pack_entry
 from gitserver.objects.store import Kind, RawObject, object_id
 from gitserver.receive.gitmodules import gitmodules_fault
-from gitserver.receive.ingest import Ingest, Terms
+from gitserver.receive.ingest import Ingest, IngestOptions
 from gitserver.receive.names import GITATTRIBUTES, GITMODULES, is_dotgit
 from storage.errors import BadPack
 from storage.limits import Limits
@@ -78,7 +78,7 @@ def test_a_delta_that_ends_with_an_impossible_instruction(shelf: Shelf, last: by
     pack = shelf.services.packs.quarantine() / "pushed.pack"
     pack.write_bytes(body + hashlib.sha1(body).digest())
     with pytest.raises(BadPack, match="does not fit"):
-        Ingest(shelf.services.objects.of(shelf.repo.id), Limits(), lambda text: None, Terms()).run(pack)
+        Ingest(shelf.services.objects.of(shelf.repo.id), Limits(), lambda text: None, IngestOptions()).run(pack)
 
 
 @pytest.mark.parametrize(

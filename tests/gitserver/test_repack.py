@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gitserver.maintenance.order import Job
+from gitserver.maintenance.order import RepackOrder
 from gitserver.maintenance.processes import RepackProcess
 from gitserver.maintenance.repack import Repacker
 from gitserver.maintenance.tiers import wants_whole
@@ -178,7 +178,7 @@ def test_damage_is_told_and_changes_nothing(fetch_hub: Any, work: Any) -> None:
 def test_a_process_that_takes_too_long_is_ended(fetch_hub: Any, work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gitserver.maintenance.processes._COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
     with pytest.raises(Unavailable, match="longer than 1 seconds"):
-        RepackProcess(1).run(Job(str(work.path), (), (), 1, 1), [])
+        RepackProcess(1).run(RepackOrder(str(work.path), (), (), 1, 1), [])
     assert sleepers() == []
 
 
@@ -186,28 +186,28 @@ def test_a_process_that_dies_is_told(work: Any, monkeypatch: pytest.MonkeyPatch)
     command = (sys.executable, "-c", "import sys; sys.exit('out of everything')")
     monkeypatch.setattr("gitserver.maintenance.processes._COMMAND", command)
     with pytest.raises(Unavailable, match=r"status 1\. out of everything"):
-        RepackProcess(60).run(Job(str(work.path), (), (), 1, 1), [])
+        RepackProcess(60).run(RepackOrder(str(work.path), (), (), 1, 1), [])
 
 
 def test_a_stop_ends_the_process(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gitserver.maintenance.processes._COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
-    workshop, seen = RepackProcess(600), []
+    process_pool, seen = RepackProcess(600), []
 
     def run() -> None:
         try:
-            workshop.run(Job(str(work.path), (), (), 1, 1), [])
+            process_pool.run(RepackOrder(str(work.path), (), (), 1, 1), [])
         except Unavailable as error:
             seen.append(error.message)
 
     thread = threading.Thread(target=run)
     thread.start()
     assert wait_for(sleepers)
-    workshop.close()
+    process_pool.close()
     thread.join(30)
 
     assert seen == ["A repack was stopped with status -9."]
     with pytest.raises(Unavailable, match="stopping"):
-        workshop.run(Job(str(work.path), (), (), 1, 1), [])
+        process_pool.run(RepackOrder(str(work.path), (), (), 1, 1), [])
     assert sleepers() == []
 
 
@@ -229,7 +229,7 @@ def test_the_process_goes_when_its_hub_does(work: Any) -> None:
     command = [sys.executable, "-c", STUCK]
     with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
-        process.stdin.write(Job(str(work.path), (), (), 1, 1).text() + "\n")
+        process.stdin.write(RepackOrder(str(work.path), (), (), 1, 1).text() + "\n")
         process.stdin.close()
         assert process.wait(60) == 1
 
@@ -243,9 +243,9 @@ repack.main()
 
 
 def test_a_job_survives_its_way() -> None:
-    job = Job("folder", (), ("00" * 20,), 1, 2)
+    job = RepackOrder("folder", (), ("00" * 20,), 1, 2)
 
-    assert Job.parse(job.text()) == job
+    assert RepackOrder.parse(job.text()) == job
     assert json.loads(job.text())["roots"] == ["00" * 20]
 
 
@@ -364,4 +364,4 @@ def test_a_killed_process_is_told(work: Any, monkeypatch: pytest.MonkeyPatch) ->
     command = (sys.executable, "-c", f"import os; os.kill(os.getpid(), {signal.SIGKILL.value})")
     monkeypatch.setattr("gitserver.maintenance.processes._COMMAND", command)
     with pytest.raises(Unavailable, match="stopped with status -9"):
-        RepackProcess(60).run(Job(str(work.path), (), (), 1, 1), [])
+        RepackProcess(60).run(RepackOrder(str(work.path), (), (), 1, 1), [])

@@ -7,7 +7,7 @@ import pytest
 from gitserver.maintenance.delta import make_delta
 from gitserver.receive import trees as trees_module
 from gitserver.receive.patch import Patch, read_sizes
-from gitserver.receive.trees import Trees
+from gitserver.receive.trees import TreeCheck
 from gitserver.receive.verdict import Judge, References
 from storage.errors import BadPack
 from storage.limits import Limits
@@ -99,9 +99,9 @@ def verdict(base: bytes, data: bytes, patch: Patch | None) -> tuple[str, Referen
     return "", references
 
 
-def checker() -> tuple[Trees, References]:
+def checker() -> tuple[TreeCheck, References]:
     references = References()
-    return Trees(Limits(), Judge(), references), references
+    return TreeCheck(Limits(), Judge(), references), references
 
 
 @pytest.mark.parametrize("seed", range(20))

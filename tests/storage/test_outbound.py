@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from storage.encryption import Seal
+from storage.encryption import SecretBox
 from storage.errors import Forbidden, HubError, Invalid, NotFound, TooLarge, Unavailable
 from storage.limits import Limits
 from storage.outbound.address import is_public, resolve
 from storage.outbound.client import Outbound, Request, check_status, deadline
-from storage.outbound.url import Login, Url, parse
+from storage.outbound.url import Url, UrlCredentials, parse
 
 LIMITS = Limits(outbound_read_seconds=2, outbound_connect_seconds=2)
-LOGIN = Login("ann", "a-word-of-hers")
+LOGIN = UrlCredentials("ann", "a-word-of-hers")
 
 
 @pytest.mark.parametrize("text", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101", "2002:101:101::1"])
@@ -85,7 +85,7 @@ def test_credentials_leave_the_url() -> None:
 
     assert str(url) == "https://host.example:8443/x/y.git?service=a"
     assert url.shown == "https://host.example:8443/x/y.git"
-    assert login == Login("ann@home", "a:word")
+    assert login == UrlCredentials("ann@home", "a:word")
     assert "word" not in f"{login!r}{login}"
 
 
@@ -148,7 +148,9 @@ def find(host: str, port: int) -> list[str]:
     return ["127.0.0.1"] if host in ("source.example", "other.example") else resolve(host, port, allow_private=False)
 
 
-def get(url: Url, login: Login | None = None, most: int = 1000, method: str = "GET", check: Callable[[], None] = lambda: None) -> bytes:
+def get(
+    url: Url, login: UrlCredentials | None = None, most: int = 1000, method: str = "GET", check: Callable[[], None] = lambda: None
+) -> bytes:
     with Outbound(LIMITS, find).send(Request(method, url, {}, login=login), most, check) as reply:
         check_status(reply, "The source")
         return reply.whole()
@@ -227,13 +229,13 @@ def test_a_host_that_is_down_is_named(new_server: Callable[[], Any]) -> None:
 
 
 def test_what_is_sealed_opens_for_its_row_and_secret_alone() -> None:
-    seal = Seal(b"s" * 32)
+    seal = SecretBox(b"s" * 32)
     sealed = seal.close("ann:a-word-of-hers", "row1")
 
     assert seal.open(sealed, "row1") == "ann:a-word-of-hers"
     assert "a-word" not in sealed
     assert sealed != seal.close("ann:a-word-of-hers", "row1")
-    for other, owner in ((seal, "row2"), (Seal(b"t" * 32), "row1")):
+    for other, owner in ((seal, "row2"), (SecretBox(b"t" * 32), "row1")):
         with pytest.raises(Unavailable, match="Give them again"):
             other.open(sealed, owner)
     with pytest.raises(Unavailable):

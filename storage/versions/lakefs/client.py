@@ -18,7 +18,7 @@ from lakefs_sdk.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from storage.errors import Unavailable
-from storage.versions.lakefs.records import Difference, LakeCommit, LakeObject, LakeRef, Link
+from storage.versions.lakefs.records import LakeCommit, LakeDifference, LakeObject, LakeRef, Link
 
 Json: TypeAlias = dict[str, Any]
 
@@ -200,13 +200,13 @@ class LakeFS:
         for page in self._pages("/repositories/{repository}/refs/{ref}/commits", {"repository": repository, "ref": commit}, {}):
             yield from map(_commit, page)
 
-    def diff(self, repository: str, left: str, right: str) -> Iterator[Difference]:
+    def diff(self, repository: str, left: str, right: str) -> Iterator[LakeDifference]:
         """The paths that differ, in the order of their bytes."""
         names = {"repository": repository, "left": left, "right": right}
         query = {"type": "two_dot"}
         for page in self._pages("/repositories/{repository}/refs/{left}/diff/{right}", names, query, key="path"):
             for row in page:
-                yield Difference(row["path"], row["type"] == "removed", int(row.get("size_bytes", 0)))
+                yield LakeDifference(row["path"], row["type"] == "removed", int(row.get("size_bytes", 0)))
 
     # objects
 

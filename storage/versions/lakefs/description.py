@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from storage.database.base import Tx
 from storage.errors import Invalid
 from storage.records import Oid, RepoKind, RepoName
-from storage.versions.base import Kept, Ref
+from storage.versions.base import Ref, StoredRepository
 
 _REFS = "hub.refs"
 _MOST_BYTES = 256 << 20  # of the refs when they are unpacked
@@ -38,11 +38,11 @@ def digest(told: Mapping[str, str]) -> Mapping[str, str]:
     return {**told, _REFS: hashlib.sha256(told[_REFS].encode()).hexdigest()}
 
 
-def parse(repo_id: str, told: Mapping[str, str]) -> Kept:
+def parse(repo_id: str, told: Mapping[str, str]) -> StoredRepository:
     """Raises Invalid for what was not written by the hub."""
     try:
         lines = zlib.decompressobj().decompress(base64.b64decode(told[_REFS]), _MOST_BYTES).splitlines()
-        return Kept(
+        return StoredRepository(
             repo_id,
             RepoName.parse(RepoKind(told["hub.kind"]), told["hub.namespace"], told["hub.name"]),
             told["hub.private"] == "1",

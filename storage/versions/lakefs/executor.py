@@ -16,7 +16,7 @@ from storage.versions.lakefs import operations
 from storage.versions.lakefs.client import Denied, LakeFS
 from storage.versions.lakefs.lease import Leases
 from storage.versions.lakefs.names import branch_id, repository_id
-from storage.versions.lakefs.operations import Done, Fenced, Operation, Step
+from storage.versions.lakefs.operations import Done, Operation, OperationLost, Step
 from storage.versions.lakefs.reconcile import Reconciler
 from storage.versions.lakefs.records import OPERATION
 from storage.versions.lakefs.writer import Overtaken, Start, Writer, undoing
@@ -35,7 +35,7 @@ class Outcome:
     reasons: dict[Step, str] = field(default_factory=dict)
 
 
-class Carrier:
+class Executor:
     def __init__(
         self, database: Database, lakefs: LakeFS, contents: Contents, writer: Writer, reconciler: Reconciler, leases: Leases
     ) -> None:
@@ -200,7 +200,7 @@ class Carrier:
         """Raises Unavailable where another process ended the operation otherwise than we did."""
         try:
             self._database.write(lambda tx: operations.finish(tx, repo, operation, done))
-        except Fenced as error:
+        except OperationLost as error:
             sql = "SELECT oid FROM refs WHERE repo_id = :repo AND name = :ref"
             for one in done:
                 row = self._database.one(sql, {"repo": repo.id, "ref": one.step.update.ref})

@@ -58,7 +58,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RefsRequest:
     """Who moves refs, and how."""
 
     user_id: int
@@ -76,11 +76,13 @@ class Busy(Exception):
         self.is_over = is_over
 
 
-class Fenced(Exception):
+class OperationLost(Exception):
     """The operation is not ours any more: it took longer than its lease, and somebody else ended it."""
 
 
-def begin(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], asked: Asked, rows: Callable[[Tx], None]) -> tuple[Operation, list[RefResult]]:
+def begin(
+    tx: Tx, repo: Repo, updates: Sequence[RefUpdate], asked: RefsRequest, rows: Callable[[Tx], None]
+) -> tuple[Operation, list[RefResult]]:
     """Judge the updates and take the refs. Raises Busy, table.Refused, RepoNotFound."""
     taken = tx.all(
         "SELECT operation_refs.ref, operation_refs.operation, operations.lease FROM operation_refs JOIN operations"
@@ -139,13 +141,13 @@ def let_go(tx: Tx, operation: Operation) -> None:
 
 
 def own(tx: Tx, operation: Operation) -> None:
-    """Raises Fenced. It also makes two transactions about one operation conflict."""
+    """Raises OperationLost. It also makes two transactions about one operation conflict."""
     if not tx.run("UPDATE operations SET lease = lease WHERE id = :id AND owner = :owner", {"id": operation.id, "owner": operation.owner}):
-        raise Fenced(operation.id)
+        raise OperationLost(operation.id)
 
 
 def finish(tx: Tx, repo: Repo, operation: Operation, done: Sequence[Done]) -> None:
-    """The refs of `done` move, and the operation is over. Raises Fenced."""
+    """The refs of `done` move, and the operation is over. Raises OperationLost."""
     own(tx, operation)
     moves = [RefUpdate(one.step.update.ref, one.step.update.old, one.oid) for one in done if one.oid != one.step.update.old]
     if moves:
@@ -160,7 +162,7 @@ def finish(tx: Tx, repo: Repo, operation: Operation, done: Sequence[Done]) -> No
 
 
 def finish_lost(tx: Tx, repo: Repo, operation: Operation, lost: bytes) -> None:
-    """The ref of a branch that LakeFS has no more is called `lost` from now on; empty: it is there after all. Raises Fenced."""
+    """The ref of a branch that LakeFS has no more is called `lost` from now on; empty: it is there after all. Raises OperationLost."""
     own(tx, operation)
     step = operation.steps[0]
     if lost:

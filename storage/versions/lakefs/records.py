@@ -39,7 +39,7 @@ class LakeRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class LakeDifference:
     """A path that is not the same in two commits; gone from the second one, or with what stands there."""
 
     path: str

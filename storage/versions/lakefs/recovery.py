@@ -8,7 +8,7 @@ from storage.errors import Unavailable
 from storage.records import Repo
 from storage.versions.lakefs import operations
 from storage.versions.lakefs.client import Denied, LakeFS
-from storage.versions.lakefs.executor import Carrier
+from storage.versions.lakefs.executor import Executor
 from storage.versions.lakefs.names import SCRATCH, repository_id
 from storage.versions.lakefs.repositories import LakeRepositories
 from storage.versions.lakefs.writer import scratch_owner
@@ -17,22 +17,22 @@ log = logging.getLogger(__name__)
 _REPOSITORIES = "SELECT repo_id FROM lakefs_repos UNION SELECT id FROM repos"  # gone here, or not there yet
 
 
-class Janitor:
+class Recovery:
     def __init__(
         self,
         database: Database,
         lakefs: LakeFS,
-        carrier: Carrier,
+        executor: Executor,
         repositories: LakeRepositories,
         find_repo: Callable[[str], Repo | None],
     ) -> None:
         self._database = database
         self._lakefs = lakefs
-        self._carrier = carrier
+        self._executor = executor
         self._repositories = repositories
         self._find_repo = find_repo
 
-    def tidy(self) -> None:
+    def run(self) -> None:
         """Raises Unavailable when LakeFS does not answer; the rest is left to the next time. One repository that is out of order does
         not keep the others waiting.
         """
@@ -53,10 +53,10 @@ class Janitor:
     def _recover(self, repo_id: str, operation: str) -> None:
         repo = self._find_repo(repo_id)
         if repo is not None:
-            self._carrier.recover(repo, operation)
+            self._executor.recover(repo, operation)
 
     def _put_in_order(self, repo_id: str) -> None:
-        self._repositories.settle(repo_id)
+        self._repositories.sync_metadata(repo_id)
         if operations.description(self._database, repo_id) is not None:
             self._drop_scratch(repo_id)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from storage.database.base import Database, Tx
 from storage.errors import Invalid
 from storage.records import ZERO_OID, Repo
-from storage.versions.base import Kept
+from storage.versions.base import StoredRepository
 from storage.versions.lakefs import operations
 from storage.versions.lakefs.client import Denied, LakeFS
 from storage.versions.lakefs.description import describe, digest, parse
@@ -30,7 +30,7 @@ class LakeRepositories:
         if not operations.is_described(self._database, repo.id):
             self._make(repo.id)
 
-    def settle(self, repo_id: str) -> None:
+    def sync_metadata(self, repo_id: str) -> None:
         """Make it, tell LakeFS what it is called now, or delete it, whatever the rows say. Raises Unavailable."""
         wanted, told = self._database.read(lambda tx: (describe(tx, repo_id), operations.description(tx, repo_id)))
         if wanted is None and told is not None:
@@ -43,7 +43,7 @@ class LakeRepositories:
             self._lakefs.describe(repository_id(repo_id), wanted)
             self._database.write(lambda tx: operations.note_description(tx, repo_id, digest(wanted)))
 
-    def kept(self) -> Iterator[Kept]:
+    def kept(self) -> Iterator[StoredRepository]:
         """Those that the hub made, as LakeFS was last told of them."""
         for row in self._lakefs.repositories():
             repo_id = repo_id_of(row["id"])

@@ -13,17 +13,17 @@ from storage.database.base import Database, Tx
 from storage.errors import Unavailable
 from storage.limits import Limits
 from storage.records import Oid, Principal, RefUpdate, Repo
-from storage.versions.base import Kept, Ref, RefResult, Refs
+from storage.versions.base import Ref, RefResult, Refs, StoredRepository
 from storage.versions.git_side import Contents
 from storage.versions.lakefs import operations
 from storage.versions.lakefs.client import Denied, LakeFS
-from storage.versions.lakefs.executor import DEFAULT_BRANCH, Carrier
+from storage.versions.lakefs.executor import DEFAULT_BRANCH, Executor
 from storage.versions.lakefs.lease import Leases
-from storage.versions.lakefs.operations import Asked, Busy, Operation
+from storage.versions.lakefs.operations import Busy, Operation, RefsRequest
 from storage.versions.lakefs.reconcile import Reconciler
-from storage.versions.lakefs.recovery import Janitor
+from storage.versions.lakefs.recovery import Recovery
 from storage.versions.lakefs.repositories import LakeRepositories
-from storage.versions.lakefs.sync import Watch
+from storage.versions.lakefs.sync import LakeSync
 from storage.versions.lakefs.tags import Tags
 from storage.versions.lakefs.writer import Writer
 from storage.versions.table import Refused, TableVersionStore, is_newest, put_refs
@@ -62,50 +62,50 @@ def open_store(parts: Parts) -> "LakeFSVersionStore":
     leases = Leases(database)
     reconciler = Reconciler(database, lakefs, contents, leases, address)
     writer = Writer(lakefs, contents, parts.blobs, address, DEFAULT_BRANCH)
-    carrier = Carrier(database, lakefs, contents, writer, reconciler, leases)
+    executor = Executor(database, lakefs, contents, writer, reconciler, leases)
     tags = Tags(database, lakefs, contents, reconciler)
-    watch = Watch(database, lakefs, reconciler, carrier, tags, parts.find_repo, parts.limits)
+    sync = LakeSync(database, lakefs, reconciler, executor, tags, parts.find_repo, parts.limits)
     repositories = LakeRepositories(database, lakefs, f"{parts.place}/{_OWN}", lambda name: parts.drop(f"{_OWN}/{name}/"))
-    janitor = Janitor(database, lakefs, carrier, repositories, parts.find_repo)
+    recovery = Recovery(database, lakefs, executor, repositories, parts.find_repo)
 
     def close() -> None:
-        watch.close()
+        sync.close()
         writer.close()
         leases.close()
         lakefs.close()
 
-    return LakeFSVersionStore(parts, carrier, watch, repositories, tags, janitor, close)
+    return LakeFSVersionStore(parts, executor, sync, repositories, tags, recovery, close)
 
 
 class LakeFSVersionStore:
     def __init__(
         self,
         parts: Parts,
-        carrier: Carrier,
-        watch: Watch,
+        executor: Executor,
+        sync: LakeSync,
         repositories: LakeRepositories,
         tags: Tags,
-        janitor: Janitor,
+        recovery: Recovery,
         close: Callable[[], None],
     ) -> None:
         self._database = parts.database
         self._table = parts.table
         self._lakefs = parts.lakefs
         self._limits = parts.limits
-        self._carrier = carrier
-        self._watch = watch
+        self._executor = executor
+        self._sync = sync
         self._repositories = repositories
         self._tags = tags
-        self._janitor = janitor
+        self._recovery = recovery
         self._close = close
 
     def refs(self, repo_id: str, *, fresh: bool = True) -> Refs:
         if fresh:
-            self._watch.look(repo_id, _NEWS_SECONDS)
+            self._sync.look(repo_id, _NEWS_SECONDS)
         return self._table.refs(repo_id)
 
     def find(self, repo_id: str, names: Sequence[bytes]) -> Ref | None:
-        self._watch.look(repo_id, _FILES_SECONDS)
+        self._sync.look(repo_id, _FILES_SECONDS)
         return self._table.find(repo_id, names)
 
     def moved(self, repo_id: str, seconds: int) -> Sequence[Ref]:
@@ -118,16 +118,16 @@ class LakeFSVersionStore:
         """Also what LakeFS's commits are in git: its history only grows, and what was pushed away can be asked for there for ever."""
         return self._table.roots(repo_id) | self._database.read(lambda tx: operations.named(tx, repo_id))
 
-    def settle(self, repo_id: str) -> None:
+    def sync_metadata(self, repo_id: str) -> None:
         try:
-            self._repositories.settle(repo_id)
+            self._repositories.sync_metadata(repo_id)
         except Denied as error:
             raise Unavailable(f"LakeFS refused to settle a repository: {error}. The operator looks into LakeFS.") from error
 
-    def kept(self) -> Iterator[Kept]:
+    def kept(self) -> Iterator[StoredRepository]:
         return self._repositories.kept()
 
-    def restore(self, repo: Repo, kept: Kept, rows: Callable[[Tx], None]) -> None:
+    def restore(self, repo: Repo, kept: StoredRepository, rows: Callable[[Tx], None]) -> None:
         """Other refs as LakeFS was told of them, with the rows, lest it be told that there are none; then its branches."""
 
         def work(tx: Tx) -> None:
@@ -137,8 +137,8 @@ class LakeFSVersionStore:
 
         self._database.write(work)
         try:
-            self._watch.bring_up(repo)
-            self._watch.recall(repo)
+            self._sync.bring_up(repo)
+            self._sync.recall(repo)
         except Denied as error:
             raise Unavailable(f"LakeFS refused what a rebuild needs: {error}. The operator looks into LakeFS.") from error
         self._database.write(lambda tx: put_refs(tx, repo.id, (), kept.head))  # HEAD went to the first branch that came
@@ -149,9 +149,9 @@ class LakeFSVersionStore:
         if not version.startswith(_VERSIONS):
             log.warning("LakeFS is version %s; the hub is made for %s", version or "unknown", ", ".join(_VERSIONS))
 
-    def tidy(self) -> None:
+    def recover(self) -> None:
         """End what was cut short, and remove what it left behind. Raises Unavailable."""
-        self._janitor.tidy()
+        self._recovery.run()
 
     def append(
         self,
@@ -176,19 +176,19 @@ class LakeFSVersionStore:
                     self._check(repo, heads)
                 finally:
                     stored.result()
-            operation, results = self._begin(repo, updates, Asked(actor.user_id, request, atomic, peeled), rows)
+            operation, results = self._begin(repo, updates, RefsRequest(actor.user_id, request, atomic, peeled), rows)
         except Refused as refused:
             return self._arrived(repo, refused.results, atomic=atomic)
         except Denied as error:
             raise Unavailable(f"LakeFS refused what an update needs: {error}. The operator looks into LakeFS.") from error
-        outcome = self._carrier.carry_out(repo, operation)
+        outcome = self._executor.carry_out(repo, operation)
         results = self._arrived(repo, results, atomic=False)
         made = {one.step.update: one.oid for one in outcome.done}
         reasons = {step.update: reason for step, reason in outcome.reasons.items()}
-        self._watch.afterwards(lambda: self._tidy(repo, operation))
+        self._sync.afterwards(lambda: self._tidy(repo, operation))
         return [r if r.reason else RefResult(r.update, reasons.get(r.update, ""), _merged(r.update, made.get(r.update))) for r in results]
 
-    def reach(self) -> None:
+    def ping(self) -> None:
         self._lakefs.health()
 
     def close(self) -> None:
@@ -197,10 +197,10 @@ class LakeFSVersionStore:
     def _check(self, repo: Repo, heads: Sequence[bytes]) -> None:
         self._repositories.ensure(repo)
         if heads:
-            self._watch.check(repo, heads)
+            self._sync.check(repo, heads)
 
     def _begin(
-        self, repo: Repo, updates: Sequence[RefUpdate], asked: Asked, rows: Callable[[Tx], None]
+        self, repo: Repo, updates: Sequence[RefUpdate], asked: RefsRequest, rows: Callable[[Tx], None]
     ) -> tuple[Operation, list[RefResult]]:
         until = time.monotonic() + self._limits.ref_wait_seconds
         pause = _FIRST_WAIT
@@ -209,7 +209,7 @@ class LakeFSVersionStore:
                 return self._database.write(lambda tx: operations.begin(tx, repo, updates, asked, rows))
             except Busy as busy:
                 if busy.is_over:
-                    self._carrier.recover(repo, busy.operation)
+                    self._executor.recover(repo, busy.operation)
                 elif time.monotonic() > until:
                     raise Unavailable("Others are updating this ref, and it takes long. Try again in a moment.") from busy
                 else:
@@ -223,9 +223,9 @@ class LakeFSVersionStore:
 
     def _tidy(self, repo: Repo, operation: Operation) -> None:
         """What nobody waits for."""
-        self._carrier.drop_scratch(repo, operation)
+        self._executor.drop_scratch(repo, operation)
         self._tags.project(repo)
-        self._repositories.settle(repo.id)
+        self._repositories.sync_metadata(repo.id)
 
 
 def _merged(update: RefUpdate, oid: Oid | None) -> Oid | None:

@@ -18,7 +18,7 @@ from storage.lru import Recent
 from storage.records import Repo
 from storage.versions.lakefs import operations
 from storage.versions.lakefs.client import Denied, LakeFS
-from storage.versions.lakefs.executor import DEFAULT_BRANCH, Carrier
+from storage.versions.lakefs.executor import DEFAULT_BRANCH, Executor
 from storage.versions.lakefs.names import SCRATCH, branch_id, repository_id
 from storage.versions.lakefs.operations import Busy
 from storage.versions.lakefs.reconcile import Reconciler
@@ -38,13 +38,13 @@ class _Look:
     future: "Future[None]"
 
 
-class Watch:
+class LakeSync:
     def __init__(
         self,
         database: Database,
         lakefs: LakeFS,
         reconciler: Reconciler,
-        carrier: Carrier,
+        executor: Executor,
         tags: Tags,
         find_repo: Callable[[str], Repo | None],
         limits: Limits,
@@ -52,7 +52,7 @@ class Watch:
         self._database = database
         self._lakefs = lakefs
         self._reconciler = reconciler
-        self._carrier = carrier
+        self._executor = executor
         self._tags = tags
         self._find_repo = find_repo
         self._limits = limits
@@ -101,7 +101,7 @@ class Watch:
         if not is_there:
             return
         for operation, _ in overdue:
-            self._carrier.recover(repo, operation)
+            self._executor.recover(repo, operation)
         name = repository_id(repo.id)
         heads = {head.id: head.commit for head in self._lakefs.branches(name) if not head.id.startswith(SCRATCH)}
         broken: list[Unavailable] = []
@@ -171,7 +171,7 @@ class Watch:
         try:
             self._reconciler.bring_up(repo, branch, ref)
         except Busy as busy:
-            self._carrier.recover(repo, busy.operation)
+            self._executor.recover(repo, busy.operation)
 
     def _miss(self, repo: Repo, branch: str, row: Row) -> None:
         """A branch that LakeFS has not: believed the second time, a minute later."""
@@ -183,7 +183,7 @@ class Watch:
             try:
                 self._reconciler.lose(repo, branch, bytes(row["ref"]))
             except Busy as busy:
-                self._carrier.recover(repo, busy.operation)
+                self._executor.recover(repo, busy.operation)
 
     def _logged(self, work: Callable[[], None]) -> None:
         try:

@@ -15,7 +15,7 @@ from storage.blobs.base import BlobStore
 from storage.errors import TooLarge, Unavailable
 from storage.lru import Recent
 from storage.records import ZERO_OID, BlobRef, Oid, RefUpdate, Repo
-from storage.versions.git_side import Changes, Contents, Placed
+from storage.versions.git_side import Changes, Contents, StagedFile
 from storage.versions.lakefs.client import Denied, LakeFS
 from storage.versions.lakefs.names import SCRATCH, repository_id
 from storage.versions.lakefs.operations import Operation, Step
@@ -153,7 +153,7 @@ class Writer:
         except TooLarge as error:
             raise Overtaken(error.message) from error
 
-    def _place(self, name: str, scratch: str, placed: Placed, branch: "Future[None]") -> None:
+    def _place(self, name: str, scratch: str, placed: StagedFile, branch: "Future[None]") -> None:
         if placed.read is not None:
             self._pool(placed.blob, placed.read)
         branch.result()
@@ -172,7 +172,7 @@ class Writer:
                 self._blobs.keep(read())
             self._pooled.keep(blob.sha256, True)
 
-    def _all(self, work: Callable[[Placed], None], things: Iterable[Placed]) -> None:
+    def _all(self, work: Callable[[StagedFile], None], things: Iterable[StagedFile]) -> None:
         """Some at a time; the first failure stops the rest."""
         running: set[Future[None]] = set()
         try:
