@@ -260,10 +260,10 @@ def open_ref_work(settings: Settings, around: Around, versions: VersionStore, pa
 
 
 def open_packing(settings: Settings, packs: PackStore, objects: ObjectStores, versions: VersionStore, prepared: FileCache) -> PackWork:
-    limits, process_pool = settings.make_limits(), ProcessPool(settings.process_pool_processes)
+    limits, process_pool = settings.make_limits(), ProcessPool(settings.workshop_processes)
     pack_cache = PackCache(prepared, packs.incoming, process_pool, limits)
     paths = PathIndex(prepared, packs.incoming, process_pool, lambda repo_id: _commits(versions, repo_id), limits)
-    receive_runner = ReceiveRunner(process_pool, limits, settings.process_pool_processes)
+    receive_runner = ReceiveRunner(process_pool, limits, settings.workshop_processes)
 
     def prepare(objects: Objects) -> None:
         pack_cache.enqueue(objects)

@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     ssh_host_key: Path | None = None
     workers: int = Field(default=1, ge=1, le=64)
     threads: int = Field(default=32, ge=2, le=512)
-    process_pool_processes: int = Field(default=min(4, os.cpu_count() or 1), ge=1, le=64)
+    workshop_processes: int = Field(default=min(4, os.cpu_count() or 1), ge=1, le=64)
     base_url: str = ""
     ui_origins: str = ""
     trust_proxy: bool = False

@@ -32,7 +32,7 @@ class _Known:
 
 
 class Authenticator:
-    """A Doorman (accounts.endpoint). A credential that was right is remembered for 5 seconds, so that a burst of requests asks once,
+    """Whom a credential stands for. A credential that was right is remembered for 5 seconds, so that a burst of requests asks once,
     but no longer than until it, or any other, is taken back."""
 
     def __init__(self, users: Users, tokens: Tokens, sessions: Sessions, throttle: Throttle, revocations: Revocations) -> None:

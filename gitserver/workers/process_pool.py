@@ -29,8 +29,8 @@ class ProcessPool:
         self._processes = processes
         self._pool: ProcessPoolExecutor | None = None
         self._alone: dict[Future[Any], ProcessPoolExecutor] = {}
-        self._queue = ThreadPoolExecutor(1, "workshop")
-        self._after = ThreadPoolExecutor(1, "workshop-after")
+        self._queue = ThreadPoolExecutor(1, "process-pool")
+        self._after = ThreadPoolExecutor(1, "process-pool-after")
         self._is_closed = False
         self._lock = threading.Lock()
 

@@ -73,7 +73,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 def children(pid: int) -> list[int]:
-    """The workshop's processes. Threads and processes may end while they are looked at."""
+    """The process pool's processes. Threads and processes may end while they are looked at."""
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         with suppress(OSError):

@@ -136,7 +136,7 @@ def test_direct_commits_that_came_during_an_outage_appear_after_it(place: Place,
 
 
 def test_repositories_that_came_and_went_during_an_outage(place: Place) -> None:
-    """The janitor of the next start makes them, tells LakeFS their new names, and deletes them."""
+    """The recovery of the next start makes them, tells LakeFS their new names, and deletes them."""
     hub = place.hub
     gone, old = hub.repo(), hub.repo()
     new = f"alice/r{uuid.uuid4().hex[:8]}"

@@ -1,7 +1,7 @@
 """SIGKILL of the hub before and after each call to LakeFS: then git, Hugging Face and LakeFS agree, and nothing acknowledged is lost.
 
 The rows of the crash table in the contract, for every operation that moves refs. The hub is ended once for all stops of an operation.
-What was cut short is ended by the next request for the ref, or by the janitor of a hub that starts.
+What was cut short is ended by the next request for the ref, or by the recovery of a hub that starts.
 """
 
 import os
@@ -21,7 +21,7 @@ GONE = ""
 
 def recoveries(first: str) -> pytest.MarkDecorator:
     """Both ways in which what was cut short is ended; the short tier has the `first` alone."""
-    (second,) = {"request", "janitor"} - {first}
+    (second,) = {"request", "recovery"} - {first}
     return pytest.mark.parametrize("recovery", [first, pytest.param(second, marks=pytest.mark.long)])
 
 
@@ -72,7 +72,7 @@ def survive(place: Place, tmp_path: Path) -> Callable[[Sequence[Case], str], Non
 
     def run(cases: Sequence[Case], recovery: str) -> None:
         place.kill_at_all(cases)
-        if recovery == "janitor":
+        if recovery == "recovery":
             place.rows.end_leases()
         place.start()
         if recovery == "request":
@@ -136,7 +136,7 @@ def test_a_push_to_a_branch(make: Any, survive: Any, recovery: str) -> None:
     survive(cases, recovery)
 
 
-@recoveries("janitor")
+@recoveries("recovery")
 def test_a_force_push(make: Any, survive: Any, recovery: str) -> None:
     cases = make(UPDATE[-8:])
     for case in cases:
@@ -157,7 +157,7 @@ def test_a_first_push(make: Any, survive: Any, recovery: str) -> None:
     survive(cases, recovery)
 
 
-@recoveries("janitor")
+@recoveries("recovery")
 def test_a_new_branch_with_commits(make: Any, survive: Any, recovery: str) -> None:
     stops = [
         *around("POST /branches$", False, False),
@@ -184,7 +184,7 @@ def test_a_new_branch_at_a_known_commit(make: Any, survive: Any, recovery: str) 
     survive(cases, recovery)
 
 
-@recoveries("janitor")
+@recoveries("recovery")
 def test_a_branch_deleted(make: Any, survive: Any, recovery: str) -> None:
     cases = make([*around("GET /branches/side", False, False), *around("DELETE /branches/side", False, True)])
     for case in cases:
@@ -213,7 +213,7 @@ def test_a_commit_of_a_hugging_face_client(place: Place, make: Any, survive: Any
         case.wanted = dict(case.before)
         case.act = committing(place, "by hf")
     place.kill_at_all(cases)
-    if recovery == "janitor":
+    if recovery == "recovery":
         place.rows.end_leases()
     place.start()
     if recovery == "request":
@@ -230,7 +230,7 @@ def test_a_commit_of_a_hugging_face_client(place: Place, make: Any, survive: Any
 
 
 def recovered(place: Place, case: Case) -> dict[str, str]:
-    """The refs when the operation is over: while the janitor is the one who ends it, a reader sees them as they were."""
+    """The refs when the operation is over: while the recovery is the one who ends it, a reader sees them as they were."""
     case.work.remote()
     wait_until(lambda: place.rows.operations(case.name) == 0, case.stop)
     return case.work.remote()
@@ -242,7 +242,7 @@ def finish(place: Place, survive: Any, cases: Sequence[Case]) -> None:
         case.stop = Stop("GET /none", case.stop.moment, True)
         case.held.set()
         case.act = lambda case: True
-    survive(cases, "janitor")
+    survive(cases, "recovery")
 
 
 SEVERAL = [
@@ -254,7 +254,7 @@ SEVERAL = [
 ]
 
 
-@recoveries("janitor")
+@recoveries("recovery")
 @pytest.mark.parametrize("empty", [False, True], ids=["", "first"])
 def test_several_refs_atomically(make: Any, survive: Any, recovery: str, empty: bool) -> None:
     """All or none: what had been done in LakeFS is undone there by one commit more, and git never sees it."""
@@ -290,7 +290,7 @@ def done_of(stop: Stop) -> tuple[str, ...]:
     return ("main", "side")
 
 
-@recoveries("janitor")
+@recoveries("recovery")
 def test_a_tag(make: Any, survive: Any, recovery: str) -> None:
     """Git's rows are the truth: the push stands, and LakeFS shows it at the next update at the latest."""
     cases = make(around("POST /tags", True, True))
@@ -333,7 +333,7 @@ def test_commits_made_in_lakefs(place: Place, make: Any, tmp_path: Path, recover
             case.lake.commit("work", f"direct {path}")
         case.act = has_work
     place.kill_at_all(cases)
-    if recovery == "janitor":
+    if recovery == "recovery":
         place.rows.end_leases()
     place.start()
     place.rows.end_leases()

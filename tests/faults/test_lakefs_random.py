@@ -78,7 +78,7 @@ class Judge:
         return agreement.check(self._world.name)
 
     def check_end(self) -> None:
-        """No private branch is left after the janitor (I5, I6), and all ids come again when the maps are lost (I3)."""
+        """No private branch is left after the recovery (I5, I6), and all ids come again when the maps are lost (I3)."""
         world = self._world
         agreement = Agreement(world.rows, world.lakefs, world.hubs[0], self._folder / "end")
         world.rows.wait_for_the_end_of_operations()

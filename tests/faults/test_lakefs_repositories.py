@@ -1,4 +1,4 @@
-"""SIGKILL while a repository is made, moved or deleted in LakeFS, too: the next hub's janitor brings it in line with the rows."""
+"""SIGKILL while a repository is made, moved or deleted in LakeFS, too: the next hub's recovery brings it in line with the rows."""
 
 import threading
 import uuid
@@ -35,7 +35,7 @@ MAKING = [
 
 @pytest.mark.parametrize(("what", "stop"), MAKING, ids=lambda value: str(value).replace("/repositories", "")[:40])
 def test_a_repository_made_moved_or_deleted(place: Place, tmp_path: Path, what: str, stop: Stop) -> None:
-    """The rows say what is wanted, and the janitor of the next hub brings LakeFS in line."""
+    """The rows say what is wanted, and the recovery of the next hub brings LakeFS in line."""
     hub = place.hub
     name = f"alice/m{uuid.uuid4().hex[:10]}" if what == "create" else str(hub.repo())
     known = "h-[a-z2-7]*" if what == "create" else repository_id(place.rows.repo_id(name))

@@ -26,7 +26,7 @@ def place(new_cluster: Callable[..., Any], lakefs: Any) -> Iterator[Place]:
     yield from behind_proxy(new_cluster, lakefs)
 
 
-@pytest.mark.parametrize("recovery", ["twice", *(pytest.param(one, marks=pytest.mark.long) for one in ("request", "janitor"))])
+@pytest.mark.parametrize("recovery", ["twice", *(pytest.param(one, marks=pytest.mark.long) for one in ("request", "recovery"))])
 def test_a_push_that_is_being_taken_back(place: Place, tmp_path: Path, recovery: str) -> None:
     cases = [made(place, stop, tmp_path / f"work{number}") for number, stop in enumerate(STOPS)]
     place.kill_at_all(cases)
@@ -36,7 +36,7 @@ def test_a_push_that_is_being_taken_back(place: Place, tmp_path: Path, recovery:
             case.held.clear()
             case.act = lambda case: reads(place, case)
         place.kill_at_all([case for case in cases if "merge" in case.stop.pattern and case.stop.moment is Moment.BEFORE], again=True)
-    if recovery == "janitor":
+    if recovery == "recovery":
         place.rows.end_leases()
     place.start()
     place.rows.end_leases()
@@ -58,7 +58,7 @@ def test_a_push_that_is_being_taken_back(place: Place, tmp_path: Path, recovery:
 
 
 def reads(place: Place, case: Case) -> bool:
-    """The one that asks ends the operation and dies, or the janitor does and the one that asks sees the refs as they were."""
+    """The one that asks ends the operation and dies, or the recovery does and the one that asks sees the refs as they were."""
     place.rows.end_leases()
     asked = case.work.run("ls-remote", "origin", "main")
     if asked.returncode == 0:

@@ -53,6 +53,16 @@ def test_folders_are_small_and_flat() -> None:
     assert [str(folder) for folder in folders if len(folder.relative_to(ROOT).parts) > FOLDER_DEPTH] == []
 
 
+def test_public_class_names_are_unique() -> None:
+    places: dict[str, list[str]] = {}
+    for path in CODE:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 def test_no_drawers() -> None:
     assert [str(path) for path in CODE if path.stem in BANNED] == []
 
