@@ -92,7 +92,7 @@ def test_a_closed_background_repack_takes_no_more(shelf: Any) -> None:
     shelf.merge()
     worker = shelf.worker()
     worker.close()
-    worker.note(shelf.repo.id)
+    worker.enqueue(shelf.repo.id)
     worker.merge(shelf.repo.id)
 
     assert len(shelf.stored()) == 1
