@@ -59,7 +59,7 @@ def test_who_waited_for_a_look_that_failed_does_not_wait_again(monkeypatch: pyte
             came.release()
             return cls.now
 
-    monkeypatch.setattr("gitserver.objects.store.store.time", Clock)
+    monkeypatch.setattr("gitserver.objects.store.time", Clock)
     with ThreadPoolExecutor(8) as pool:
         calls = [pool.submit(objects.refresh) for _ in range(8)]
         assert all(came.acquire(timeout=30) for _ in range(8))

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -13,6 +14,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 def test_o4_the_first_block_of_the_readme_runs_as_pasted(tmp_path: Path) -> None:
     """In an empty home, without an identity for git; the port and what is installed already are all that differ."""
+    subprocess.run(["make", "-s", "install"], cwd=ROOT, check=True)  # else the block would install a folder without packages
     block = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)[0]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -36,7 +38,8 @@ def test_o4_the_first_block_of_the_readme_runs_as_pasted(tmp_path: Path) -> None
     try:
         shown, _ = shell.communicate(timeout=120)
     finally:
-        os.killpg(shell.pid, signal.SIGTERM)  # the hub goes on
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGTERM)  # the hub goes on
 
     assert shell.returncode == 0, shown
     assert shown.splitlines()[-1] == "Ann", shown
