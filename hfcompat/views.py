@@ -9,7 +9,7 @@ from gitserver.commit.committer import Committer
 from gitserver.history.browser import Browser
 from gitserver.history.paths import PathHistory
 from gitserver.objects.store import ObjectStores
-from gitserver.update.pusher import Pusher
+from gitserver.update.ref_writer import RefWriter
 from hfcompat.client_probes import MiscViews
 from hfcompat.reading.info import InfoViews
 from hfcompat.reading.resolve import ResolveViews
@@ -28,7 +28,7 @@ from storage.versions.base import VersionStore
 
 
 class HfViews:
-    """`HfViews(repos, packs, objects, browser, history, versions, pusher, committer, tokens, blobs, limits, origin)`."""
+    """`HfViews(repos, packs, objects, browser, history, versions, writer, committer, tokens, blobs, limits, origin)`."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class HfViews:
         browser: Browser,
         history: PathHistory,
         versions: VersionStore,
-        pusher: Pusher,
+        writer: RefWriter,
         committer: Committer,
         tokens: XetTokens,
         blobs: BlobStore,
@@ -48,7 +48,7 @@ class HfViews:
         self._parts = (
             RepoViews(repos, packs, objects, committer, versions, limits, origin),
             TreeViews(browser, history, limits, origin),
-            RefViews(browser, versions, pusher, committer, limits, origin),
+            RefViews(browser, versions, writer, committer, limits, origin),
             ResolveViews(browser, blobs, origin),
             PreuploadViews(browser, blobs.space, limits),
             CommitViews(committer, browser, packs, limits, origin),

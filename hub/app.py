@@ -131,7 +131,7 @@ def _hf_views(services: Services, origin: Origin) -> HfViews:
         services.browser,
         services.history,
         services.versions,
-        services.pusher,
+        services.ref_writer,
         services.committer,
         services.xet_tokens,
         services.blobs,

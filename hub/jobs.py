@@ -11,6 +11,8 @@ from gitserver.mirror.target_views import TargetViews
 from gitserver.mirror.views import MirrorViews, checked_interval, find_or_create, read_source
 from gitserver.receive.severities import Strictness
 from gitserver.update.pusher import Pusher
+from gitserver.update.ref_updater import RefUpdater
+from gitserver.update.ref_writer import RefWriter
 from httpapi.endpoint import Endpoint
 from hub.services import Services
 from lfs.objects.large_files import LargeFiles
@@ -93,6 +95,7 @@ class Mirroring:
 def _here(services: Services) -> Here:
     """The services as a mirror uses them: its pushes are forbidden to nobody, by no branch rule, and old odd objects are taken."""
     it, strictness = services, Strictness(services.settings.strictness.severities.of_imports)
-    pusher = Pusher(it.objects, it.packs, it.background_repack, it.versions, it.possession, None, it.receive_runner, it.limits, strictness)
+    updater = RefUpdater(it.objects, it.packs, it.background_repack, it.versions, None, it.receive_runner, it.limits)
+    pusher, writer = Pusher(updater, it.possession, strictness), RefWriter(updater, strictness)
     large = LargeFiles(it.database, it.blobs, it.possession)
-    return Here(it.users, it.repos, it.objects, it.packs, it.versions, pusher, it.possession, large, it.blobs)
+    return Here(it.users, it.repos, it.objects, it.packs, it.versions, pusher, writer, it.possession, large, it.blobs)

@@ -32,6 +32,8 @@ from gitserver.pack_cache.cache import PackCache
 from gitserver.update.branch_rules import BranchRules
 from gitserver.update.creation import PushCreation
 from gitserver.update.pusher import Pusher
+from gitserver.update.ref_updater import RefUpdater
+from gitserver.update.ref_writer import RefWriter
 from gitserver.workers.process_pool import ProcessPool
 from gitserver.workers.receive_runner import ReceiveRunner
 from hub.settings import Settings
@@ -99,6 +101,7 @@ class RefWork:
     rules: BranchRules
     locks: FileLocks
     pusher: Pusher
+    writer: RefWriter
     creation: PushCreation | None
 
 
@@ -140,6 +143,10 @@ class Services:
     @property
     def pusher(self) -> Pusher:
         return self.refs.pusher
+
+    @property
+    def ref_writer(self) -> RefWriter:
+        return self.refs.writer
 
     @property
     def creation(self) -> PushCreation | None:
@@ -219,7 +226,7 @@ def build(settings: Settings) -> Services:
         actions=Actions(secret, limits.action_seconds),
         multipart=Multipart(stores.parts, stores.quarantine, possession, limits.body_seconds),
         browser=browser,
-        committer=Committer(objects, browser, refs.pusher, versions, large, limits),
+        committer=Committer(objects, browser, refs.writer, versions, large, limits),
         xet=xet,
         xet_tokens=XetTokens(secret, xet.index.epoch(), limits.action_seconds),
         mirrors=mirrors,
@@ -243,20 +250,10 @@ def open_accounts(database: Database, limits: Limits, repos: Repositories) -> Ac
 def open_ref_work(settings: Settings, around: Around, versions: VersionStore, packing: PackWork, mirrors: Mirrors) -> RefWork:
     limits, rules = settings.make_limits(), BranchRules(around.database)
     locks = FileLocks(around.database, limits)
-    pusher = Pusher(
-        around.objects,
-        around.packs,
-        packing.background_repack,
-        versions,
-        around.possession,
-        rules,
-        packing.receive_runner,
-        limits,
-        settings.strictness,
-        forbids=mirrors.forbids,
-        locks=locks,
-    )
-    return RefWork(rules, locks, pusher, PushCreation(around.repos, versions) if settings.create_on_push else None)
+    work = (around.objects, around.packs, packing.background_repack, versions, rules, packing.receive_runner, limits)
+    updater = RefUpdater(*work, forbids=mirrors.forbids, locks=locks)
+    pusher, writer = Pusher(updater, around.possession, settings.strictness), RefWriter(updater, settings.strictness)
+    return RefWork(rules, locks, pusher, writer, PushCreation(around.repos, versions) if settings.create_on_push else None)
 
 
 def open_packing(settings: Settings, packs: PackStore, objects: ObjectStores, versions: VersionStore, prepared: FileCache) -> PackWork:

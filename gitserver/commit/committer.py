@@ -15,7 +15,8 @@ from gitserver.history.browser import Browser, Snapshot
 from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.serialize import make_commit
 from gitserver.objects.store import Kind, ObjectStores, RawObject
-from gitserver.update.pusher import Pusher, check_made
+from gitserver.update.ref_updater import check_made
+from gitserver.update.ref_writer import RefWriter
 from lfs.objects.large_files import LargeFiles
 from storage.errors import Stale, Unavailable
 from storage.limits import Limits
@@ -29,11 +30,11 @@ _PLAIN = Beginning()
 
 class Committer:
     def __init__(
-        self, objects: ObjectStores, browser: Browser, pusher: Pusher, versions: VersionStore, large: LargeFiles, limits: Limits
+        self, objects: ObjectStores, browser: Browser, writer: RefWriter, versions: VersionStore, large: LargeFiles, limits: Limits
     ) -> None:
         self._objects = objects
         self._browser = browser
-        self._pusher = pusher
+        self._writer = writer
         self._versions = versions
         self._large = large
         self._limits = limits
@@ -71,7 +72,7 @@ class Committer:
             ChangeSet(repo, principal, given, self._large, self._limits).apply(draft, self._browser, None)
             return [RefUpdate(repo.head, ZERO_OID, _first(draft, principal))]
 
-        results = self._pusher.store(repo, principal, fill)
+        results = self._writer.store(repo, principal, fill)
         if self._head(repo, repo.head) == ZERO_OID:  # else somebody was faster
             check_made(results)
 
@@ -104,7 +105,7 @@ class Committer:
             commit = make_commit(draft.finish(), (before,), signature(principal, when), request.message)
             return [RefUpdate(request.branch, head, draft.add(commit))]
 
-        return self._pusher.store(repo, principal, fill, request=request.digest)
+        return self._writer.store(repo, principal, fill, request=request.digest)
 
 
 def signature(principal: Principal, when: int) -> Signature:

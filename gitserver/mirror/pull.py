@@ -22,6 +22,7 @@ from gitserver.mirror.source import Listing, MirrorSource
 from gitserver.objects.store import ObjectStores
 from gitserver.receive.commands import PushRequest
 from gitserver.update.pusher import Pusher
+from gitserver.update.ref_writer import RefWriter
 from lfs.objects.large_files import LargeFiles
 from lfs.objects.possession import Possession
 from storage.blobs.base import BlobStore
@@ -38,7 +39,7 @@ _MOST_SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """Where the hub keeps what is fetched. `pusher` takes updates of mirrors, and old odd objects."""
+    """Where the hub keeps what is fetched. `pusher` and `writer` take updates of mirrors, and old odd objects."""
 
     users: Users
     repos: Repositories
@@ -46,6 +47,7 @@ class Here:
     packs: PackStore
     versions: VersionStore
     pusher: Pusher
+    writer: RefWriter
     possession: Possession
     large: LargeFiles
     blobs: BlobStore
@@ -115,7 +117,7 @@ class Puller:
             with suppress(Unavailable):  # the row has it; what stands outside is brought in line later
                 self._here.versions.sync_metadata(repo.id)
         if plan.late:
-            results += self._here.pusher.move(repo, principal, plan.late)
+            results += self._here.writer.move(repo, principal, plan.late)
         _check_results(results)
         pack.forget()
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from gitserver.protocol.pktline import FLUSH, pkt, side_band
 from gitserver.receive.commands import PushRequest
-from gitserver.update.pusher import IS_DEFAULT, Pusher, PushResult, how_to_change_default
+from gitserver.update.pusher import Pusher, PushResult
+from gitserver.update.ref_policy import IS_DEFAULT, how_to_change_default
 from storage.disk_space import DiskSpace
 from storage.errors import DiskFull, HubError
 from storage.limits import Limits

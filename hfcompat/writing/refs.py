@@ -1,4 +1,4 @@
-"""Branches, tags and commits: `RefViews(browser, versions, pusher, limits, origin)`."""
+"""Branches, tags and commits: `RefViews(browser, versions, writer, limits, origin)`."""
 
 import asyncio
 import time
@@ -17,7 +17,9 @@ from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.serialize import make_commit, make_tag
 from gitserver.objects.store import Kind, RawObject, object_id
 from gitserver.update.namespaces import NO_NAME
-from gitserver.update.pusher import Pusher, check_made, how_to_change_default
+from gitserver.update.ref_policy import how_to_change_default
+from gitserver.update.ref_updater import check_made
+from gitserver.update.ref_writer import RefWriter
 from hfcompat import wire
 from httpapi.endpoint import Call, Endpoint
 from httpapi.errors import render_json
@@ -36,14 +38,14 @@ class RefViews:
         self,
         browser: Browser,
         versions: VersionStore,
-        pusher: Pusher,
+        writer: RefWriter,
         committer: Committer,
         limits: Limits,
         origin: Callable[[web.Request], str],
     ) -> None:
         self._browser = browser
         self._versions = versions
-        self._pusher = pusher
+        self._writer = writer
         self._committer = committer
         self._limits = limits
         self._origin = origin
@@ -124,10 +126,10 @@ class RefViews:
                 writer.add(RawObject(Kind.TREE, b""))
                 return [RefUpdate(name, old, writer.add(raw))]
 
-            _check_named(self._pusher.store(call.repo, call.principal, fill))
+            _check_named(self._writer.store(call.repo, call.principal, fill))
         elif found is None or (asked.start and old != snapshot.commit):
             update = RefUpdate(name, old, snapshot.commit)
-            _check_named(self._pusher.move(call.repo, call.principal, [update]))
+            _check_named(self._writer.move(call.repo, call.principal, [update]))
 
     def _create_tag(self, call: Call, name: bytes, start: str, message: str) -> None:
         self._committer.begin(call.repo, call.principal)
@@ -136,9 +138,9 @@ class RefViews:
             raise _exists(name)
         if message:
             raw = make_tag(snapshot.commit, Kind.COMMIT, name.removeprefix(_TAGS), signature(call.principal, int(time.time())), message)
-            results = self._pusher.store(call.repo, call.principal, lambda writer: [RefUpdate(name, ZERO_OID, writer.add(raw))])
+            results = self._writer.store(call.repo, call.principal, lambda writer: [RefUpdate(name, ZERO_OID, writer.add(raw))])
         else:
-            results = self._pusher.move(call.repo, call.principal, [RefUpdate(name, ZERO_OID, snapshot.commit)])
+            results = self._writer.move(call.repo, call.principal, [RefUpdate(name, ZERO_OID, snapshot.commit)])
         _check_named(results)
 
     def _delete_branch(self, repo: Repo, principal: Principal, name: bytes) -> None:
@@ -157,7 +159,7 @@ class RefViews:
         self._delete(repo, principal, found)
 
     def _delete(self, repo: Repo, principal: Principal, ref: Ref) -> None:
-        check_made(self._pusher.move(repo, principal, [RefUpdate(ref.name, ref.oid, ZERO_OID)]))
+        check_made(self._writer.move(repo, principal, [RefUpdate(ref.name, ref.oid, ZERO_OID)]))
 
 
 @dataclass(frozen=True, slots=True)

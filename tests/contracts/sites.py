@@ -11,6 +11,8 @@ from gitserver.maintenance.repack import Repacker
 from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.store import Kind, ObjectStores, RawObject, object_id
 from gitserver.update.pusher import Pusher
+from gitserver.update.ref_updater import RefUpdater
+from gitserver.update.ref_writer import RefWriter
 from hub.services import Services
 from storage.limits import Limits
 from storage.packs import PackStore
@@ -38,16 +40,9 @@ class Site:
         background_repack = BackgroundRepack(self.packs, self.stores, self.repacker, self.limits)
         background_repack.close()
         self.repacker = Repacker(self.packs, self.stores, self.versions, self.limits)
-        self.pusher = Pusher(
-            self.stores,
-            self.packs,
-            background_repack,
-            self.versions,
-            self.services.possession,
-            None,
-            self.services.receive_runner,
-            self.limits,
-        )
+        work = (self.stores, self.packs, background_repack, self.versions, None, self.services.receive_runner, self.limits)
+        updater = RefUpdater(*work)
+        self.pusher, self.writer = Pusher(updater, self.services.possession), RefWriter(updater)
 
     def ref(self, name: str) -> Oid:
         found = self.versions.find(self.repo.id, [b"refs/heads/" + name.encode()])
@@ -75,13 +70,13 @@ class Site:
                 writer.add(raw, unless=lambda oid: objects.peek(oid) is not None)
             return [update]
 
-        results = self.pusher.store(self.repo, self.actor, fill)
+        results = self.writer.store(self.repo, self.actor, fill)
         assert [result.reason for result in results] == [""]
         self.made |= {object_id(raw.kind, raw.data): raw for raw in new}
 
     def move(self, branch: str, oid: Oid) -> str:
         """Why it was refused, or empty."""
-        (result,) = self.pusher.move(self.repo, self.actor, [RefUpdate(b"refs/heads/" + branch.encode(), self.ref(branch), oid)])
+        (result,) = self.writer.move(self.repo, self.actor, [RefUpdate(b"refs/heads/" + branch.encode(), self.ref(branch), oid)])
         return result.reason
 
     def repack(self, grace: int | None = None) -> Any:

@@ -147,7 +147,7 @@ def test_a_pack_is_pushed_again_after_its_objects_went(site: Site) -> None:
     first = site.commit("main", b"first")
     blob = RawObject(Kind.BLOB, b"away")
     site.store([blob], RefUpdate(b"refs/tags/t", ZERO_OID, object_id(blob.kind, blob.data)))
-    site.pusher.move(site.repo, site.actor, [RefUpdate(b"refs/tags/t", object_id(blob.kind, blob.data), ZERO_OID)])
+    site.writer.move(site.repo, site.actor, [RefUpdate(b"refs/tags/t", object_id(blob.kind, blob.data), ZERO_OID)])
     assert site.repack(0).dropped == 1
     site.store([blob], RefUpdate(b"refs/tags/t", ZERO_OID, object_id(blob.kind, blob.data)))
 

@@ -39,7 +39,7 @@ def main() -> None:
         )
         return [RefUpdate(b"refs/heads/main", ZERO_OID, commit)]
 
-    (result,) = services.pusher.store(repo, alice, fill)
+    (result,) = services.ref_writer.store(repo, alice, fill)
     assert not result.reason
     print(f"{before} packs before, {len(services.packs.list(repo.id))} after")  # noqa: T201
     services.close()

@@ -218,7 +218,7 @@ class Shelf:
                 writer.add(raw)
             return [update]
 
-        results = self.services.pusher.store(self.repo, self.actor, fill)
+        results = self.services.ref_writer.store(self.repo, self.actor, fill)
         assert [result.reason for result in results] == [""]
         self.made |= {object_id(raw.kind, raw.data): raw for raw in new}
 

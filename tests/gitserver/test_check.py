@@ -34,7 +34,7 @@ def filled(services: Any, actor: Any, content: bytes) -> Repo:
         *_, new = [writer.add(raw) for raw in (blob, tree, commit)]
         return [RefUpdate(b"refs/heads/main", ZERO_OID, new)]
 
-    results = services.pusher.store(repo, actor, fill)
+    results = services.ref_writer.store(repo, actor, fill)
     assert [result.reason for result in results] == [""]
     return repo
 
@@ -66,7 +66,7 @@ def test_what_a_tree_names_is_missing(services: Any, actor: Any, monkeypatch: py
         *_, new = [writer.add(raw) for raw in (tree, commit)]
         return [RefUpdate(b"refs/heads/main", ZERO_OID, new)]
 
-    assert [result.reason for result in services.pusher.store(repo, actor, fill)] == [""]
+    assert [result.reason for result in services.ref_writer.store(repo, actor, fill)] == [""]
 
     assert any("05" * 20 in finding for finding in findings(services, repo))
 

@@ -10,7 +10,8 @@ from gitserver.commit.changes import Change, CommitRequest, CopiedFile, Put, Rem
 from gitserver.commit.committer import Committer
 from gitserver.history.browser import Browser
 from gitserver.objects.store import BaseCache, Kind, Objects, ObjectStores, RawObject
-from gitserver.update.pusher import Pusher
+from gitserver.update.ref_updater import RefUpdater
+from gitserver.update.ref_writer import RefWriter
 from lfs.objects.large_files import LargeFiles
 from storage.packs import PackStore
 from storage.records import Oid, Principal, Repo, RepoKind, RepoName, Scope
@@ -55,17 +56,10 @@ class Bench:
         self.services = services
         self.stores = CountingStores(services.packs)
         browser = Browser(self.stores, services.versions, services.possession)
-        rest = (
-            services.background_repack,
-            services.versions,
-            services.possession,
-            services.rules,
-            services.receive_runner,
-            services.limits,
-        )
-        pusher = Pusher(self.stores, services.packs, *rest)
+        rest = (services.background_repack, services.versions, services.rules, services.receive_runner, services.limits)
+        writer = RefWriter(RefUpdater(self.stores, services.packs, *rest))
         large = LargeFiles(services.database, services.blobs, services.possession)
-        self.committer = Committer(self.stores, browser, pusher, services.versions, large, services.limits)
+        self.committer = Committer(self.stores, browser, writer, services.versions, large, services.limits)
         self.commit(*[Put(b"f%d/g/x.txt" % number, 0, 1) for number in range(FOLDERS)])
 
     def commit(self, *changes: Change) -> Counter[str]:

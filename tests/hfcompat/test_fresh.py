@@ -167,7 +167,7 @@ def test_a_large_object_that_comes_after_its_pointer(site: Site) -> None:
             writer.add(raw)
         return [RefUpdate(b"refs/heads/large", ZERO_OID, commit)]
 
-    assert site.other.pusher.store(site.repo(), site.alice, fill)[0].reason == ""
+    assert site.other.ref_writer.store(site.repo(), site.alice, fill)[0].reason == ""
     assert site.seen("large") == [(200, commit.hex(), made[0].data.decode())]
     upload = site.other.blobs.upload(blob)
     upload.write(data)
