@@ -105,7 +105,7 @@ class Committer:
             commit = make_commit(draft.finish(), (before,), signature(principal, when), request.message)
             return [RefUpdate(request.branch, head, draft.add(commit))]
 
-        return self._writer.store(repo, principal, fill, request=request.digest)
+        return self._writer.store(repo, principal, fill, idempotency_key=request.digest)
 
 
 def signature(principal: Principal, when: int) -> Signature:

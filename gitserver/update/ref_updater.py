@@ -39,7 +39,7 @@ class UpdateRequest:
     request: PushRequest
     ingested: Ingested | None = None
     pack: Path | None = None
-    made_for: str = ""
+    idempotency_key: str = ""
 
     @property
     def is_new(self) -> bool:
@@ -145,7 +145,7 @@ class RefUpdater:
                 atomic=request.has(b"atomic"),
                 store=store,
                 rows=rows,
-                request=asked.made_for,
+                idempotency_key=asked.idempotency_key,
             )
             made = {result.update: result for result in results}
             # The refs have moved, whatever happens to S3 or the disk now; the next reader looks again.

@@ -21,22 +21,24 @@ class RefWriter:
         self._strictness = strictness
 
     def store(
-        self, repo: Repo, principal: Principal, fill: Callable[[PackWriter], Sequence[RefUpdate]], *, request: str = ""
+        self, repo: Repo, principal: Principal, fill: Callable[[PackWriter], Sequence[RefUpdate]], *, idempotency_key: str = ""
     ) -> list[RefResult]:
         """Objects made by the hub itself: `fill` writes them and tells which refs move onto them. Raises BadPack if they are wrong.
 
         `fill` may be asked once more: where it counted on objects that were removed meanwhile.
         """
         try:
-            return self._store(repo, principal, fill, request)
+            return self._store(repo, principal, fill, idempotency_key)
         except Dropped:
-            return self._store(repo, principal, fill, request)
+            return self._store(repo, principal, fill, idempotency_key)
 
     def move(self, repo: Repo, principal: Principal, updates: Sequence[RefUpdate]) -> list[RefResult]:
         """Refs onto objects that are here already."""
         return self._updater.update(repo, principal, UpdateRequest(PushRequest(tuple(updates), _ATOMIC)), self._updater.look(repo))
 
-    def _store(self, repo: Repo, principal: Principal, fill: Callable[[PackWriter], Sequence[RefUpdate]], made_for: str) -> list[RefResult]:
+    def _store(
+        self, repo: Repo, principal: Principal, fill: Callable[[PackWriter], Sequence[RefUpdate]], idempotency_key: str
+    ) -> list[RefResult]:
         drops = self._updater.look(repo)
         folder = self._updater.packs.quarantine()
         try:
@@ -54,7 +56,7 @@ class RefWriter:
                 self._updater.packs.upkeep.check(repo.id, drops, error)
                 raise
             return self._updater.update(
-                repo, principal, UpdateRequest(PushRequest(tuple(updates), _ATOMIC), ingested, pack, made_for), drops
+                repo, principal, UpdateRequest(PushRequest(tuple(updates), _ATOMIC), ingested, pack, idempotency_key), drops
             )
         finally:
             shutil.rmtree(folder, ignore_errors=True)

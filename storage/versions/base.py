@@ -96,19 +96,19 @@ class VersionStore(Protocol):
         atomic: bool,
         rows: Callable[[Tx], None],
         store: Callable[[], None] = lambda: None,
-        request: str = "",
+        idempotency_key: str = "",
     ) -> list[RefResult]:
         """Compare-and-swap every ref in one transaction together with `rows` (which names the pack, links …). `store` writes the bytes
         that they name, once, before anything of it is begun (I4).
 
         `peeled` gives what each new annotated tag leads to. A stale old value, a name that conflicts with another (`a` and
         `a/b`) or a duplicate is refused with a reason; with `atomic` one refusal refuses all and nothing is written.
-        If no update succeeds, `rows` is not run. The first branch pushed becomes HEAD while HEAD is unborn. `request` is kept in the
-        journal beside the updates.
+        If no update succeeds, `rows` is not run. The first branch pushed becomes HEAD while HEAD is unborn. `idempotency_key` is kept in
+        the journal beside the updates.
         """
 
-    def made_for(self, repo_id: str, ref: bytes, request: str, seconds: int) -> Oid | None:
-        """Where `ref` was moved by the newest update of the last `seconds` that carried `request`."""
+    def made_for(self, repo_id: str, ref: bytes, idempotency_key: str, seconds: int) -> Oid | None:
+        """Where `ref` was moved by the newest update of the last `seconds` that carried `idempotency_key`."""
 
     def moved(self, repo_id: str, seconds: int) -> Sequence[Ref]:
         """Where refs stood that were moved or deleted in the last `seconds`, newest first; not peeled. A bounded number."""

@@ -66,7 +66,7 @@ class TableVersionStore:
         atomic: bool,
         rows: Callable[[Tx], None],
         store: Callable[[], None] = lambda: None,
-        request: str = "",
+        idempotency_key: str = "",
     ) -> list[RefResult]:
         store()
 
@@ -74,7 +74,7 @@ class TableVersionStore:
             results = judge_updates(tx, repo, updates)
             made = accepted(results, atomic=atomic)
             rows(tx)
-            move_refs(tx, repo, made, peeled, actor.user_id, request)
+            move_refs(tx, repo, made, peeled, actor.user_id, idempotency_key)
             return results
 
         try:
@@ -110,12 +110,12 @@ class TableVersionStore:
         rows = self._database.all(_MOVED, {"repo": repo_id, "since": since, "most": _MOST_MOVED})
         return [Ref(bytes(row["name"]), bytes(row["old"])) for row in rows if bytes(row["old"]) != ZERO_OID]
 
-    def made_for(self, repo_id: str, ref: bytes, request: str, seconds: int) -> Oid | None:
+    def made_for(self, repo_id: str, ref: bytes, idempotency_key: str, seconds: int) -> Oid | None:
         since = time.time_ns() // 1000 - seconds * 1_000_000
         row = self._database.one(
-            "SELECT new FROM ref_log WHERE request = :request AND request <> '' AND repo_id = :repo AND name = :ref AND at > :since"
-            " ORDER BY at DESC LIMIT 1",
-            {"repo": repo_id, "ref": ref, "request": request, "since": since},
+            "SELECT new FROM ref_log WHERE idempotency_key = :idempotency_key AND idempotency_key <> ''"
+            " AND repo_id = :repo AND name = :ref AND at > :since ORDER BY at DESC LIMIT 1",
+            {"repo": repo_id, "ref": ref, "idempotency_key": idempotency_key, "since": since},
         )
         return bytes(row["new"]) if row else None
 
@@ -155,12 +155,12 @@ def accepted(results: list[RefResult], *, atomic: bool) -> list[RefUpdate]:
     return made
 
 
-def move_refs(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], peeled: Mapping[Oid, Oid], user_id: int, request: str) -> None:
+def move_refs(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], peeled: Mapping[Oid, Oid], user_id: int, idempotency_key: str) -> None:
     """What was judged before in the same transaction, or is nobody else's to move; with the journal and HEAD."""
     _move(tx, repo, updates, peeled)
     _adopt_head(tx, repo)
     _date(tx, repo, updates)
-    _journal(tx, repo, updates, user_id, request)
+    _journal(tx, repo, updates, user_id, idempotency_key)
     wake_followers(tx, repo.id)
 
 
@@ -227,9 +227,10 @@ def _date(tx: Tx, repo: Repo, updates: Sequence[RefUpdate]) -> None:
         tx.run("UPDATE repos SET updated_at = :now WHERE id = :id", {"now": now, "id": repo.id})
 
 
-def _journal(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], user_id: int, request: str) -> None:
-    row = {"repo": repo.id, "user": user_id, "at": time.time_ns() // 1000, "request": request}
+def _journal(tx: Tx, repo: Repo, updates: Sequence[RefUpdate], user_id: int, idempotency_key: str) -> None:
+    row = {"repo": repo.id, "user": user_id, "at": time.time_ns() // 1000, "idempotency_key": idempotency_key}
     tx.many(
-        "INSERT INTO ref_log (repo_id, name, old, new, user_id, at, request) VALUES (:repo, :name, :old, :new, :user, :at, :request)",
+        "INSERT INTO ref_log (repo_id, name, old, new, user_id, at, idempotency_key)"
+        " VALUES (:repo, :name, :old, :new, :user, :at, :idempotency_key)",
         [row | {"name": u.ref, "old": u.old, "new": u.new} for u in updates],
     )

@@ -40,7 +40,7 @@ class Operation:
     owner: str
     is_atomic: bool
     user_id: int
-    request: str
+    idempotency_key: str
     steps: tuple[Step, ...]
 
     @property
@@ -62,7 +62,7 @@ class RefsRequest:
     """Who moves refs, and how."""
 
     user_id: int
-    request: str
+    idempotency_key: str
     is_atomic: bool
     peeled: Mapping[Oid, Oid]
 
@@ -97,7 +97,7 @@ def begin(
     made = accepted(results, atomic=asked.is_atomic)
     known = _known_branches(tx, repo.id)
     steps = tuple(_step(update, asked.peeled, known, place) for place, update in enumerate(made))
-    operation = Operation(uuid.uuid4().hex, repo.id, uuid.uuid4().hex, asked.is_atomic, asked.user_id, asked.request, steps)
+    operation = Operation(uuid.uuid4().hex, repo.id, uuid.uuid4().hex, asked.is_atomic, asked.user_id, asked.idempotency_key, steps)
     _insert(tx, operation)
     rows(tx)
     return operation, results
@@ -152,7 +152,7 @@ def finish(tx: Tx, repo: Repo, operation: Operation, done: Sequence[Done]) -> No
     moves = [RefUpdate(one.step.update.ref, one.step.update.old, one.oid) for one in done if one.oid != one.step.update.old]
     if moves:
         peeled = {one.oid: one.step.peeled for one in done if one.step.peeled is not None}
-        move_refs(tx, repo, moves, peeled, operation.user_id, operation.request)
+        move_refs(tx, repo, moves, peeled, operation.user_id, operation.idempotency_key)
     for one in done:
         if one.step.branch:
             note_branch(tx, repo.id, one.step.branch, one.step.update.ref, one.commit)
@@ -271,8 +271,8 @@ def _step(update: RefUpdate, peeled: Mapping[Oid, Oid], known: Mapping[bytes, tu
 
 def _insert(tx: Tx, operation: Operation) -> None:
     tx.run(
-        "INSERT INTO operations (id, repo_id, owner, lease, is_atomic, user_id, request)"
-        " VALUES (:id, :repo, :owner, :lease, :atomic, :user, :request)",
+        "INSERT INTO operations (id, repo_id, owner, lease, is_atomic, user_id, idempotency_key)"
+        " VALUES (:id, :repo, :owner, :lease, :atomic, :user, :idempotency_key)",
         {
             "id": operation.id,
             "repo": operation.repo_id,
@@ -280,7 +280,7 @@ def _insert(tx: Tx, operation: Operation) -> None:
             "lease": _lease(),
             "atomic": int(operation.is_atomic),
             "user": operation.user_id,
-            "request": operation.request,
+            "idempotency_key": operation.idempotency_key,
         },
     )
     tx.many(
@@ -308,7 +308,13 @@ def _load(tx: Tx, operation_id: str) -> Operation:
     assert row is not None
     steps = tx.all("SELECT * FROM operation_refs WHERE operation = :id ORDER BY place", {"id": operation_id})
     return Operation(
-        row["id"], row["repo_id"], row["owner"], bool(row["is_atomic"]), row["user_id"], row["request"], tuple(map(_loaded_step, steps))
+        row["id"],
+        row["repo_id"],
+        row["owner"],
+        bool(row["is_atomic"]),
+        row["user_id"],
+        row["idempotency_key"],
+        tuple(map(_loaded_step, steps)),
     )
 
 

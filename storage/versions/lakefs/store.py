@@ -111,8 +111,8 @@ class LakeFSVersionStore:
     def moved(self, repo_id: str, seconds: int) -> Sequence[Ref]:
         return self._table.moved(repo_id, seconds)
 
-    def made_for(self, repo_id: str, ref: bytes, request: str, seconds: int) -> Oid | None:
-        return self._table.made_for(repo_id, ref, request, seconds)
+    def made_for(self, repo_id: str, ref: bytes, idempotency_key: str, seconds: int) -> Oid | None:
+        return self._table.made_for(repo_id, ref, idempotency_key, seconds)
 
     def roots(self, repo_id: str) -> set[Oid]:
         """Also what LakeFS's commits are in git: its history only grows, and what was pushed away can be asked for there for ever."""
@@ -163,7 +163,7 @@ class LakeFSVersionStore:
         atomic: bool,
         rows: Callable[[Tx], None],
         store: Callable[[], None] = lambda: None,
-        request: str = "",
+        idempotency_key: str = "",
     ) -> list[RefResult]:
         """As in the port. LakeFS is asked where the branches stand while `store` is at work. `rows` are written before LakeFS changes
         anything, so that an operation that was cut short can be ended by anybody.
@@ -176,7 +176,7 @@ class LakeFSVersionStore:
                     self._check(repo, heads)
                 finally:
                     stored.result()
-            operation, results = self._begin(repo, updates, RefsRequest(actor.user_id, request, atomic, peeled), rows)
+            operation, results = self._begin(repo, updates, RefsRequest(actor.user_id, idempotency_key, atomic, peeled), rows)
         except Refused as refused:
             return self._arrived(repo, refused.results, atomic=atomic)
         except Denied as error:
