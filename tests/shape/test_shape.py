@@ -73,6 +73,14 @@ def test_modules_say_what_they_are() -> None:
     assert silent == []
 
 
+def test_the_paths_of_the_architecture_page_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    paths = set(re.findall(r"`((?:accounts|docs|gitserver|hfcompat|httpapi|hub|hubapi|lfs|storage|tests)/[\w/.]*)`", text))
+
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    assert {"storage/limits.py", "hub/jobs.py", "hub/app.py", "gitserver/update/ref_policy.py"} <= paths
+
+
 def test_every_setting_is_documented() -> None:
     text = (ROOT / "docs" / "settings.md").read_text("utf-8")
 
