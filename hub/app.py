@@ -14,6 +14,8 @@ from gitserver.http.branch_rules import RuleViews
 from gitserver.http.go_import import go_import_page
 from gitserver.http.receive_pack import PushViews
 from gitserver.http.upload_pack import GitViews
+from gitserver.mirror.target_views import TargetViews
+from gitserver.mirror.views import MirrorViews
 from gitserver.protocol.bundle_uri import BundleLink
 from hfcompat.reading.one_word import OneWordViews
 from hfcompat.views import HfViews
@@ -23,7 +25,6 @@ from httpapi.errors import render_json
 from hub import VERSION
 from hub.cors import add_cors, answer_options, own_origins
 from hub.health import HealthViews
-from hub.jobs import Mirroring
 from hub.log import log_request
 from hub.probe import ProbeViews
 from hub.public_address import Origin
@@ -85,7 +86,7 @@ def endpoints(services: Services) -> list[Endpoint]:
         *account_views.endpoints(),
         *KeyViews(services.keys, limits).endpoints(),
         *xet_views.endpoints(),
-        *Mirroring(services).endpoints(),
+        *_mirror_rows(services),
         *_hf_views(services, origin).endpoints(),
         *RuleViews(services.rules, limits).endpoints(),
         *_git_views(services, origin).endpoints(),
@@ -96,6 +97,14 @@ def endpoints(services: Services) -> list[Endpoint]:
         *MultipartViews(services.multipart, services.actions, services.repos, limits).endpoints(),
         *OneWordViews().endpoints(),
         *RepositoryViews(origin).endpoints(),
+    ]
+
+
+def _mirror_rows(it: Services) -> list[Endpoint]:
+    allow = it.settings.import_private
+    return [
+        *MirrorViews(it.mirrors, it.jobs, it.repos, it.versions, it.limits, allow_private=allow).endpoints(),
+        *TargetViews(it.mirrors, it.jobs, it.limits, allow_private=allow).endpoints(),
     ]
 
 

@@ -55,6 +55,7 @@ from storage.encryption import SecretBox
 from storage.errors import HubError, Unavailable
 from storage.filecache import FileCache
 from storage.files import make_durable_dir, sync_dir, sync_file
+from storage.jobs.queue import Jobs
 from storage.limits import Limits
 from storage.packs import PackStore
 from storage.records import Oid
@@ -127,6 +128,7 @@ class Services:
     xet: XetIngest
     xet_tokens: XetTokens
     mirrors: Mirrors
+    jobs: Jobs
 
     @property
     def blobs(self) -> BlobStore:
@@ -230,6 +232,7 @@ def build(settings: Settings) -> Services:
         xet=xet,
         xet_tokens=XetTokens(secret, xet.index.epoch(), limits.action_seconds),
         mirrors=mirrors,
+        jobs=Jobs(database, limits),
     )
 
 

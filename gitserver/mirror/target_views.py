@@ -4,8 +4,9 @@ import asyncio
 
 from aiohttp import web
 
+from gitserver.mirror.imports import read_source
 from gitserver.mirror.mirrors import Mirror, Mirrors
-from gitserver.mirror.views import check_owner, read_source, show
+from gitserver.mirror.views import check_owner, show
 from httpapi.bodies import read_json
 from httpapi.endpoint import Call, Endpoint
 from httpapi.errors import render_json

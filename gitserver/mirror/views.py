@@ -1,30 +1,28 @@
 """Imports and pull mirrors through the API: `MirrorViews(mirrors, jobs, repos, versions, limits, allow_private)`."""
 
 import asyncio
-import logging
 from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
-from accounts.access import may_create_in, require
+from accounts.access import may_create_in
 from accounts.repositories import Repositories
+from gitserver.mirror.imports import checked_interval, find_or_create, read_source
 from gitserver.mirror.mirrors import Mirror, Mirrors
 from httpapi.bodies import read_json
 from httpapi.endpoint import Call, Endpoint
 from httpapi.errors import render_json
-from storage.errors import Forbidden, Invalid, NotFound, Unavailable
+from storage.errors import Forbidden, Invalid, NotFound
 from storage.jobs.base import JobState
 from storage.jobs.queue import Jobs
 from storage.limits import Limits
 from storage.outbound.address import resolve
-from storage.outbound.url import Url, UrlCredentials, parse
+from storage.outbound.url import Url, UrlCredentials
 from storage.records import Access, Principal, Repo, RepoKind, RepoName
 from storage.versions.base import VersionStore
 
-log = logging.getLogger(__name__)
 DEFAULT_SECONDS = 8 * 3600
-_MOST_SECONDS = 366 * 86400
 _KINDS = "/api/{kinds:models|datasets|spaces}"
 
 
@@ -109,42 +107,6 @@ def show(jobs: Jobs, mirror: Mirror) -> dict[str, Any]:
         "ended_at": _iso(status.ended_at),
         "next_at": _iso(status.due_at) if status.state is JobState.WAITING else None,
     }
-
-
-def read_source(url: object, user: object, password: object) -> tuple[Url, UrlCredentials | None]:
-    """Credentials beside the URL win over those in it. Raises Invalid, which repeats none of them."""
-    if not isinstance(url, str):
-        raise Invalid("An import needs the url of a git repository.")
-    parsed, login = parse(url)
-    if "?" in parsed.target:
-        raise Invalid("The URL of a git repository has no query.")
-    given = ("" if user is None else user, "" if password is None else password)
-    if not all(isinstance(text, str) and len(text) <= 4096 and text.isprintable() for text in given):
-        raise Invalid("username and password must be short texts without control characters.")
-    if password or user:
-        login = UrlCredentials(str(user or ""), str(password or ""))
-    if login is not None and ":" in login.user:
-        raise Invalid("A user name holds no colon.")
-    return Url(parsed.scheme, parsed.host, parsed.port, parsed.target.rstrip("/")), login
-
-
-def checked_interval(seconds: object, limits: Limits) -> int:
-    if not isinstance(seconds, int) or isinstance(seconds, bool) or not limits.mirror_seconds <= seconds <= _MOST_SECONDS:
-        raise Invalid(f"interval_seconds must be a number from {limits.mirror_seconds} to {_MOST_SECONDS}.")
-    return seconds
-
-
-def find_or_create(repos: Repositories, versions: VersionStore, principal: Principal, name: RepoName, *, is_private: bool) -> Repo:
-    """Raises what `require` and `create` raise."""
-    repo = repos.find(name)
-    if repo is not None:
-        return require(principal, repo, name, Access.WRITE)
-    repo = repos.create(principal, name, is_private=is_private)
-    try:
-        versions.sync_metadata(repo.id)
-    except Unavailable as error:  # the row has it: the rest is done later
-        log.warning("repository %s: %s", repo.name.full, error.message)
-    return repo
 
 
 def check_owner(principal: Principal, name: RepoName) -> None:

@@ -6,8 +6,9 @@ from getpass import getpass
 
 from gitserver.bridge.rebuild import Rebuild
 from gitserver.maintenance.check import check_repository
+from gitserver.mirror.imports import ImportRequest
 from gitserver.update.branch_rules import BranchRule
-from hub.jobs import ImportRequest, Mirroring
+from hub.jobs import BackgroundJobs
 from hub.services import Services
 from lfs.objects.check import check_pool
 from storage.errors import Invalid, NotFound, Unavailable
@@ -66,9 +67,9 @@ def import_repository(services: Services, url: str, name: str, kind: str, *, use
     """With `username`, its password is asked for. Prints progress, and at the end where the repository is."""
     namespace, _, short = name.partition("/")
     password = _password(is_new=False) if username else ""
-    wish = ImportRequest(url, _parsed(RepoKind(kind), name, namespace, short), username, password, is_private, every)
-    Mirroring(services).run_now(wish)
-    print(f"{wish.name.path} is here.")
+    request = ImportRequest(url, _parsed(RepoKind(kind), name, namespace, short), username, password, is_private, every)
+    BackgroundJobs(services).foreground_import().run(request, allow_private=services.settings.import_private)
+    print(f"{request.name.path} is here.")
 
 
 def repack(services: Services, name: str, *, prunes: bool) -> None:

@@ -12,7 +12,6 @@ from hub.command import admin
 from hub.deployment import environment
 from hub.deployment.doctor import doctor
 from hub.services import Services, build, is_hub
-from hub.serving import serve
 from hub.settings import Settings, problems
 from storage.errors import HubError, Invalid
 from storage.records import Scope
@@ -47,7 +46,9 @@ def carry_out(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, settings: Settings) -> int:
     log.set_up(settings.log_format, settings.log_level)
     if options.verb == "serve":
-        serve.serve(settings)
+        from hub.serving.serve import serve  # aiohttp, which no other verb needs
+
+        serve(settings)
         return 0
     logging.getLogger().setLevel(logging.WARNING)
     _refuse_elsewhere(options, settings)

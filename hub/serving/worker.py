@@ -14,7 +14,7 @@ from aiohttp import web
 from httpapi.bodies import LINGER_SECONDS
 from httpapi.endpoint import STOPPING
 from hub.app import LEAVING, RUNNING, make_app
-from hub.jobs import Mirroring
+from hub.jobs import BackgroundJobs
 from hub.services import Services, build
 from hub.serving.connections import Addresses, Connection
 from hub.serving.housekeeping import run_maintenance_loop
@@ -61,7 +61,7 @@ async def _work(services: Services, listeners: Sequence[socket.socket], beat: Be
     shell = await open_ssh(services, ssh, listeners[0], app[RUNNING]) if ssh is not None else None
     beating = asyncio.create_task(_beat(beat, told))
     house = asyncio.create_task(run_maintenance_loop(services, told))
-    jobs = Mirroring(services).runner()
+    jobs = BackgroundJobs(services).runner()
     jobs.start()
     await told.wait()
     if shell is not None:

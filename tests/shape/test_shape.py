@@ -108,6 +108,14 @@ def test_the_command_imports_little_before_it_is_called() -> None:
     assert {"aiohttp", "asyncio", "dulwich", "pydantic", "hub.services"} & set(loaded) == set()
 
 
+def test_verbs_import_no_web_server() -> None:
+    """An operator's verb starts in a third of a second."""
+    code = "import sys, hub.command.verbs, hub.command.admin; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout.split()
+
+    assert {"aiohttp", "asyncssh", "boto3", "lakefs_sdk", "psycopg"} & set(loaded) == set()
+
+
 def test_no_machine_path_in_the_repository() -> None:
     pattern = re.compile(r"/(?:home|root|work)/[a-z]")
     found = [str(path) for path in [*CODE, ROOT / "README.md", ROOT / "Makefile"] if pattern.search(path.read_text("utf-8"))]
