@@ -15,18 +15,18 @@ from gitserver.fetch.session import PackJob, PackOrder
 from gitserver.objects import Objects
 from gitserver.prepare.answer import PreparedJob
 from gitserver.prepare.jobs import Made, make_answer, make_reach, ready, stock_of
+from gitserver.prepare.resting import Resting
 from gitserver.prepare.workshop import Workshop
 from gitserver.reach.table import reach_name
 from storage.errors import Unavailable
 from storage.filecache import FileCache
 from storage.limits import Limits
 from storage.packs import PackFile
-from storage.recent import Recent
+from storage.recent import FACT_BYTES, Recent, fact
 from storage.versions.base import Refs
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-_REST_SECONDS = 5.0
 _NO_PROCESS = (Unavailable, OSError, RuntimeError)  # the last: no thread can be started, or processes were killed
 _FAILED = 1000  # names of what could not be made, for which nobody waits again
 _LONG_OBJECTS = 50_000  # of a pack whose reachability takes a second and more
@@ -41,28 +41,16 @@ class Preparer:
         self._workshop = workshop
         self._least = limits.prepared_objects
         self._seconds = limits.answer_seconds
-        self._is_closed = False
-        self._resting: dict[str, threading.Timer] = {}  # by repository
+        self._resting = Resting(self._make_reach)
         self._reaching: dict[str, _Reaching] = {}  # by name
-        self._failed: Recent[str, bool] = Recent(_FAILED)
+        self._failed: Recent[str, bool] = Recent(_FAILED * FACT_BYTES, fact)
         self._growing: dict[str, tuple[Path, Future[Made]]] = {}
         self._lock = threading.Lock()
 
     def note(self, objects: Objects) -> None:
         """Packs were added: reachability is made in a moment, unless it is there. Pushes come in groups, and each may bring a new pack."""
-        if self._lacking(objects) is None:
-            return
-        with self._lock:
-            if objects.repo_id in self._resting or self._is_closed:
-                return
-            timer = self._resting[objects.repo_id] = threading.Timer(_REST_SECONDS, self._rested, (objects,))
-        timer.daemon = True
-        timer.start()
-
-    def _rested(self, objects: Objects) -> None:
-        with self._lock:
-            self._resting.pop(objects.repo_id, None)
-        self._make_reach(objects)
+        if self._lacking(objects) is not None:
+            self._resting.note(objects)
 
     def _lacking(self, objects: Objects) -> PackFile | None:
         """The large pack, if it has no reachability yet and there is room to keep it."""
@@ -114,11 +102,7 @@ class Preparer:
         return job
 
     def close(self) -> None:
-        with self._lock:
-            self._is_closed = True
-            timers = list(self._resting.values())
-        for timer in timers:
-            timer.cancel()
+        self._resting.close()
         self._workshop.close()
         for name in list(self._reaching):
             self._end_reaching(name)
@@ -178,7 +162,7 @@ class Preparer:
         if done.cancelled() or (error := done.exception()) is not None:
             out.unlink(missing_ok=True)
             self._failed.keep(name, True)
-            if not done.cancelled() and not isinstance(error, FileNotFoundError):  # of a pack that was merged away meanwhile
+            if not (done.cancelled() or self._resting.is_closed or isinstance(error, FileNotFoundError)):  # of a pack that was merged away
                 log.warning("%s could not be prepared: %r", name, error)
             return
         self.files.keep(out, name)
