@@ -13,6 +13,7 @@ from accounts.endpoint import Call, Endpoint
 from accounts.errors import render_json
 from accounts.repos import Repos
 from gitserver.browse import Browser, Snapshot
+from gitserver.history.file_counts import FileCounts
 from hfcompat import wire
 from hfcompat.reading.card import Cards, tags_of
 from hfcompat.reading.fields import EXPANDABLE
@@ -29,6 +30,7 @@ class InfoViews:
         self._repos = repos
         self._browser = browser
         self._cards = Cards(browser, limits)
+        self._counts = FileCounts()
         self._limits = limits
         self._origin = origin
 
@@ -94,14 +96,14 @@ class InfoViews:
         shown |= more
         if expand and "siblings" not in expand:
             return iter((_dumps(shown).encode(),))
-        return _gathered(_with_siblings(shown, self._siblings(snapshot, blobs=blobs) if snapshot is not None else ()))
+        if snapshot is None:
+            return _gathered(_with_siblings(shown, ()))
+        if self._counts.of(snapshot, most := self._limits.listed_files) > most:
+            raise TooLarge(f"{repo.name.full} has more than {most:,} files, which are not listed at once. List its tree in pages instead.")
+        return _gathered(_with_siblings(shown, self._siblings(snapshot, blobs=blobs)))
 
     def _siblings(self, snapshot: Snapshot, *, blobs: bool) -> Iterator[list[dict[str, Any]]]:
-        count = 0
         for run in self._browser.files(snapshot) if blobs else self._browser.file_paths(snapshot):
-            count += len(run)
-            if count > self._limits.listed_files:
-                raise TooLarge(f"The repository has more than {self._limits.listed_files} files. List its tree in pages instead.")
             yield [self._sibling(snapshot, file) for file in run]
 
     def _sibling(self, snapshot: Snapshot, file: bytes | FileEntry) -> dict[str, Any]:

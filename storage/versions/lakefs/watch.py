@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from storage.database.base import Database, Row, Tx
 from storage.errors import Unavailable
 from storage.limits import Limits
-from storage.recent import Recent
+from storage.recent import FACT_BYTES, Recent, fact
 from storage.records import Repo
 from storage.versions.lakefs import journal
 from storage.versions.lakefs.carrier import DEFAULT_BRANCH, Carrier
@@ -56,7 +56,7 @@ class Watch:
         self._tags = tags
         self._find_repo = find_repo
         self._limits = limits
-        self._looked: Recent[str, float] = Recent(_KEPT)
+        self._looked: Recent[str, float] = Recent(_KEPT * FACT_BYTES, fact)
         self._running: dict[str, _Look] = {}
         self._paused_until = 0.0
         self._lock = threading.Lock()
