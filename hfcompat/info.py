@@ -19,7 +19,7 @@ from hfcompat.reading.card import Cards, tags_of
 from hfcompat.reading.fields import EXPANDABLE
 from storage.errors import Invalid, TooLarge
 from storage.limits import Limits
-from storage.records import Access, FileEntry, Principal, Repo, RepoKind
+from storage.records import Access, Principal, Repo, RepoKind
 
 _PIECE_BYTES = 256 * 1024
 _UNSCANNED = {"scansDone": False, "filesWithIssues": []}
@@ -103,13 +103,17 @@ class InfoViews:
         return _gathered(_with_siblings(shown, self._siblings(snapshot, blobs=blobs)))
 
     def _siblings(self, snapshot: Snapshot, *, blobs: bool) -> Iterator[list[dict[str, Any]]]:
-        for run in self._browser.files(snapshot) if blobs else self._browser.file_paths(snapshot):
-            yield [self._sibling(snapshot, file) for file in run]
-
-    def _sibling(self, snapshot: Snapshot, file: bytes | FileEntry) -> dict[str, Any]:
-        if isinstance(file, bytes):
-            return wire.sibling_json(self._browser.spelling(snapshot, file))
-        return wire.sibling_blob_json(file, self._browser.spelling(snapshot, file.path))
+        spelling = self._browser.spelling
+        if blobs:
+            for files in self._browser.files(snapshot):
+                yield [wire.sibling_blob_json(file, spelling(snapshot, file.path)) for file in files]
+            return
+        for run in self._browser.file_paths(snapshot):
+            try:
+                names = b"\0".join(run).decode().split("\0") if run else []
+            except UnicodeDecodeError:
+                names = [spelling(snapshot, path) for path in run]
+            yield [wire.sibling_json(name) for name in names]
 
     def _contents(self, repo: Repo, snapshot: Snapshot) -> dict[str, Any]:
         card = self._cards.of(snapshot)

@@ -9,6 +9,7 @@ from storage.limits import MIB
 from storage.recent import Recent
 from storage.records import Oid
 
+_PLAIN = b"100644"  # of most files
 _KEPT_BYTES, _COUNT_BYTES = 4 * MIB, 250
 
 
@@ -54,8 +55,11 @@ class FileCounts:
         known = self._known.get((objects.repo_id, tree))
         if known is not None:
             return _Visit(tree, [], known)
+        entries = TREE_ENTRIES.findall(objects.tree_data(tree))
+        if all(mode == _PLAIN for mode, _, _ in entries):
+            return _Visit(tree, [], len(entries))
         folders, files = [], 0
-        for padded, _, oid in TREE_ENTRIES.findall(objects.tree_data(tree)):
+        for padded, _, oid in entries:
             mode = padded.lstrip(b"0")
             if mode == TREE:
                 folders.append(oid)
