@@ -48,7 +48,7 @@ class HfViews:
         self._parts = (
             RepoViews(repos, packs, objects, committer, versions, limits, origin),
             TreeViews(browser, history, limits, origin),
-            RefViews(browser, versions, writer, committer, limits, origin),
+            RefViews(browser, history, versions, writer, committer, limits, origin),
             ResolveViews(browser, blobs, origin),
             PreuploadViews(browser, blobs.space, limits),
             CommitViews(committer, browser, packs, limits, origin),

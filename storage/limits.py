@@ -85,7 +85,7 @@ class Limits:
     search_words: int = 10
     paths_info: int = 1000
     page: int = 1000
-    listed_files: int = 2_000_000  # of one answer without pages; it breaks off, so that nobody takes a part for the whole
+    listed_files: int = 2_000_000  # of one answer without pages; more are refused before it begins
     # SSH, of one worker
     ssh_connections: int = 512
     ssh_user_connections: int = 64

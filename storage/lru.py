@@ -9,10 +9,18 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Recent(Generic[K, V]):
-    """Holds `most` values; with `weigh`, as many as come to `most` together. A value of more than half of that is not held."""
+FACT_BYTES = 400  # what is held of one small fact under a short key
 
-    def __init__(self, most: int, weigh: Callable[[V], int] | None = None) -> None:
+
+def fact(value: object) -> int:
+    """Weighs what is a number, a time or a yes, and has an id for its key."""
+    return FACT_BYTES
+
+
+class Recent(Generic[K, V]):
+    """Holds as many values as come to `most` bytes together, as `weigh` has it. A value of more than half of that is not held."""
+
+    def __init__(self, most: int, weigh: Callable[[V], int]) -> None:
         self._most = most
         self._weigh = weigh
         self._held = 0
@@ -35,16 +43,13 @@ class Recent(Generic[K, V]):
             return value
 
     def keep(self, key: K, value: V) -> None:
-        weight = self._weight(value)
+        weight = self._weigh(value)
         with self._lock:
             if (old := self._kept.pop(key, None)) is not None:
-                self._held -= self._weight(old)
-            if self._weigh is not None and weight > self._most // 2:
+                self._held -= self._weigh(old)
+            if weight > self._most // 2:
                 return
             self._kept[key] = value
             self._held += weight
             while self._held > self._most:
-                self._held -= self._weight(self._kept.popitem(last=False)[1])
-
-    def _weight(self, value: V) -> int:
-        return self._weigh(value) if self._weigh is not None else 1
+                self._held -= self._weigh(self._kept.popitem(last=False)[1])

@@ -23,7 +23,7 @@ from storage.disk_space import is_full
 from storage.errors import HubError, Invalid, Unavailable
 from storage.files import claim_folder
 from storage.limits import Limits
-from storage.lru import Recent
+from storage.lru import FACT_BYTES, Recent, fact
 from storage.packs import PackStore
 from storage.versions.base import Refs, VersionStore
 
@@ -65,8 +65,8 @@ class Bundles:
         self._limits = limits
         self._supply = supply
         self._waiting: set[str] = set()
-        self._tried: Recent[str, float] = Recent(1000)
-        self._judged: Recent[tuple[str, bytes], bool] = Recent(1000)
+        self._tried: Recent[str, float] = Recent(1000 * FACT_BYTES, fact)
+        self._judged: Recent[tuple[str, bytes], bool] = Recent(1000 * FACT_BYTES, fact)
         self._is_closed = False
         self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(1, "bundle")

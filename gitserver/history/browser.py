@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from gitserver.fetch.graph import peel
-from gitserver.history.listing import list_files
+from gitserver.history.listing import list_files, list_paths
 from gitserver.history.tree_table import TreeTable
 from gitserver.objects.parse import TreeItem
 from gitserver.objects.store import Kind, Objects, ObjectStores
@@ -135,8 +135,7 @@ class Browser:
 
     def file_paths(self, snapshot: Snapshot) -> Iterator[list[bytes]]:
         """The paths of all files, in git's order, some at a time."""
-        for run in list_files(snapshot.objects, snapshot.tree):
-            yield [file.path for file in run]
+        return list_paths(snapshot.objects, snapshot.tree)
 
     def files(self, snapshot: Snapshot) -> Iterator[list[FileEntry]]:
         """The same with what is known of each."""

@@ -19,6 +19,7 @@ from gitserver.history.build import NewSegments, SegmentBuilder, find_missing
 from gitserver.history.segment import PathSegment
 from gitserver.objects.store import BaseCache, Objects
 from gitserver.workers.process_pool import ProcessPool
+from gitserver.workers.resting import Resting
 from gitserver.workers.tasks import Stock, open_stock, stock_of
 from storage.errors import HubError, ObjectNotFound, Unavailable
 from storage.filecache import FileCache
@@ -27,7 +28,6 @@ from storage.records import Oid
 
 log = logging.getLogger(__name__)
 _PREFIX = "paths-"
-_REST_SECONDS = 5.0
 _FEW = 64  # commits that are compared faster than a process is asked
 _MANY = 2000  # commits for which a process of its own is worth its start
 _OPEN = 32  # repositories
@@ -48,9 +48,8 @@ class PathIndex:
         self._tips = tips
         self._limits = limits
         self._open: OrderedDict[str, _Opened] = OrderedDict()
-        self._resting: dict[str, threading.Timer] = {}
+        self._resting = Resting(self._rested)
         self._making: dict[str, Future[NewSegments]] = {}
-        self._is_closed = False
         self._lock = threading.Lock()
 
     @property
@@ -63,12 +62,8 @@ class PathIndex:
 
     def enqueue(self, objects: Objects) -> None:
         """Refs moved: what is new is indexed in a moment, if it is much. Pushes come in groups."""
-        with self._lock:
-            if objects.repo_id in self._resting or self._is_closed or not self.is_kept:
-                return
-            timer = self._resting[objects.repo_id] = threading.Timer(_REST_SECONDS, self._rested, (objects,))
-        timer.daemon = True
-        timer.start()
+        if self.is_kept:
+            self._resting.note(objects)
 
     def make(self, objects: Objects, tips: Sequence[Oid]) -> "Future[NewSegments] | None":
         """Index in the background what leads from `tips` and has none yet. None where that is little, or nothing can be made now."""
@@ -105,11 +100,7 @@ class PathIndex:
 
     def close(self) -> None:
         """The process_pool is closed by whoever made it."""
-        with self._lock:
-            self._is_closed = True
-            timers = list(self._resting.values())
-        for timer in timers:
-            timer.cancel()
+        self._resting.close()
 
     def _segments(self, repo_id: str) -> Mapping[str, PathSegment]:
         with self._lock:
@@ -120,14 +111,12 @@ class PathIndex:
         return opened.look(self.files, repo_id)
 
     def _rested(self, objects: Objects) -> None:
-        with self._lock:
-            self._resting.pop(objects.repo_id, None)
         try:
             self.make(objects, list(self._tips(objects.repo_id)))
         except HubError as error:  # the repository is deleted, or its packs are being merged
             log.info("the paths of repository %s are not indexed now: %s", objects.repo_id, error.message)
         except Exception:
-            if not self._is_closed:
+            if not self._resting.is_closed:
                 log.exception("the paths of repository %s are not indexed now", objects.repo_id)
 
     def _made(self, repo_id: str, folder: Path, done: "Future[NewSegments]", kept: "Future[NewSegments]") -> None:
@@ -135,7 +124,7 @@ class PathIndex:
         try:
             error = done.exception() if not done.cancelled() else None
             if done.cancelled() or error is not None:
-                is_known = self._is_closed or done.cancelled() or isinstance(error, FileNotFoundError | ObjectNotFound)
+                is_known = self._resting.is_closed or done.cancelled() or isinstance(error, FileNotFoundError | ObjectNotFound)
                 if not is_known:  # else the hub is stopping, or a pack was merged away meanwhile
                     log.warning("the paths of repository %s could not be indexed: %r", repo_id, error)
             else:

@@ -46,14 +46,14 @@ class PathHistory:
         commits = {oid: read_commit(snapshot, oid) for oid in set(found.values())}
         return {name: commits[oid] for name, oid in found.items()}
 
-    def of_path(self, snapshot: Snapshot, path: bytes, most: int) -> list[Commit]:
-        """The newest commits that changed the file or folder, at most so many, in git's order; also of one that is there no longer.
-        Raises Unavailable while that takes too long.
+    def of_path(self, snapshot: Snapshot, path: bytes, most: int, after: int = 0) -> list[Commit]:
+        """Commits that changed the file or folder (b"" is the root), at most so many behind the newest `after`, in git's order; also of
+        one that is there no longer. Raises Unavailable while that takes too long.
         """
         if not path:
-            return list(islice(log(snapshot), most))
+            return list(islice(log(snapshot), after, after + most))
         folder, _, name = path.rpartition(b"/")
-        found = self._answer(snapshot, lambda walk: list(islice(walk.history(snapshot.commit, folder, name), most)))
+        found = self._answer(snapshot, lambda walk: list(islice(walk.history(snapshot.commit, folder, name), after, after + most)))
         return [read_commit(snapshot, oid) for oid in found]
 
     def _answer(self, snapshot: Snapshot, ask: Callable[[PathWalk], T]) -> T:

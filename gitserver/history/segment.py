@@ -5,7 +5,6 @@ So the newest change of a path that a commit sees along first parents is a binar
 itself: what it says of a commit follows from that commit's id and is true for ever. Numbers are in this machine's own byte order.
 """
 
-import mmap
 import struct
 import zlib
 from array import array
@@ -13,14 +12,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
+from storage.columns import Columns, padded
 from storage.records import Oid
 
 _MAGIC = b"KHPATHS1"
 _HEAD = struct.Struct("=8sI4x8Q")
 OUTSIDE = 1 << 31  # of `parents`: what is below it is the place in `outside`, else it is a rank
-_Code = Literal["B", "I", "Q"]
 
 
 @dataclass(slots=True)
@@ -52,9 +51,7 @@ class SegmentArrays:
     def write(self, out: BinaryIO) -> None:
         data = bytearray()
         for name in self.__slots__:
-            part = memoryview(getattr(self, name)).cast("B")
-            data += part
-            data += bytes(-len(part) % 8)
+            data += padded(getattr(self, name))
         counted = (self.order, self.starts, self.parents, self.outside, self.large, self.merges, self.cell_starts, self.name_starts)
         out.write(_HEAD.pack(_MAGIC, zlib.crc32(data), *map(len, counted)))
         out.write(data)
@@ -65,31 +62,29 @@ class PathSegment:
 
     def __init__(self, file: BinaryIO) -> None:
         """Raises ValueError for a file that is damaged or of another version of the hub."""
-        with file:
-            self._view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        columns = Columns(file, _HEAD.size)
         try:
-            magic, crc, commits, chains, parents, outside, large, merges, cells, paths = _HEAD.unpack_from(self._view)
+            magic, crc, commits, chains, parents, outside, large, merges, cells, paths = _HEAD.unpack_from(columns.view)
         except struct.error as error:
             raise ValueError("the file is cut off") from error
-        if magic != _MAGIC or zlib.crc32(self._view[_HEAD.size :]) != crc:
+        if magic != _MAGIC or zlib.crc32(columns.view[_HEAD.size :]) != crc:
             raise ValueError("not a file of changed paths, or damaged")
-        self._at = _HEAD.size
         self.commits = commits
-        self._oids = self._next("B", commits * 20)
-        self._order = self._next("I", commits)
-        self._starts = self._next("I", chains)
-        self._firsts = self._next("I", commits + 1)
-        self._parents = self._next("I", parents)
-        self._outside = self._next("B", outside)
-        self._large = self._next("I", large)
-        self._merges = self._next("I", merges)
-        self._cells = self._next("I", merges)
-        self._cell_starts = self._next("I", cells)
-        self._cell_paths = self._next("I", self._cell_starts[-1])
-        self._name_starts = self._next("Q", paths)
-        self._names = self._next("B", self._name_starts[-1])
-        self._change_starts = self._next("I", paths)
-        self._changes = self._next("I", self._change_starts[-1])
+        self._oids = columns.next("B", commits * 20)
+        self._order = columns.next("I", commits)
+        self._starts = columns.next("I", chains)
+        self._firsts = columns.next("I", commits + 1)
+        self._parents = columns.next("I", parents)
+        self._outside = columns.next("B", outside)
+        self._large = columns.next("I", large)
+        self._merges = columns.next("I", merges)
+        self._cells = columns.next("I", merges)
+        self._cell_starts = columns.next("I", cells)
+        self._cell_paths = columns.next("I", self._cell_starts[-1])
+        self._name_starts = columns.next("Q", paths)
+        self._names = columns.next("B", self._name_starts[-1])
+        self._change_starts = columns.next("I", paths)
+        self._changes = columns.next("I", self._change_starts[-1])
         self.changes = len(self._changes) + len(self._cell_paths)
 
     def rank(self, oid: Oid) -> int | None:
@@ -162,14 +157,6 @@ class PathSegment:
         first = self._cells[bisect_left(self._merges, rank)]
         bounds = [self._cell_starts[first + at] for at in range(len(self.parents(rank)))]
         return [self._cell_paths[low:high].tolist() for low, high in pairwise(bounds)]
-
-    def _next(self, code: _Code, count: int) -> "memoryview[int]":
-        size = count * struct.calcsize(code)
-        found = self._view[self._at : self._at + size].cast(code)
-        if len(found) != count:
-            raise ValueError("the file is cut off")
-        self._at += size + -size % 8
-        return found
 
 
 def _newest(ranks: "memoryview[int]", rank: int, low: int, high: int) -> int:

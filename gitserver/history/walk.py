@@ -62,6 +62,7 @@ class PathWalk:
                     heapq.heappush(heap, (-self.objects.commit(found).time, len(seen), found))
             if not heap:
                 return
+            self._check_time()
             _, _, oid = heapq.heappop(heap)
             yield oid
             starts = self.objects.commit(oid).parents
@@ -85,6 +86,9 @@ class PathWalk:
             self.compared += 1
             if self.compared > self._most:
                 raise NotIndexed
+        self._check_time()
+
+    def _check_time(self) -> None:
         if time.monotonic() > self._until:
             raise WalkTooSlow("The history of this path takes too long to be looked up now. Try again in a moment.")
 

@@ -3,17 +3,17 @@
 Objects are named by their position in the pack's order. The numbers are in this machine's own byte order: a file is never moved.
 """
 
-import mmap
 import os
 import struct
 import zlib
 from array import array
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from gitserver.objects.marks import Marks
 from gitserver.objects.parse import CommitNode
+from storage.columns import Columns, padded
 from storage.filecache import FileCache
 from storage.packs import PackFile
 from storage.records import Oid
@@ -22,7 +22,6 @@ _MAGIC = b"KHREACH1"
 _HEAD = struct.Struct("=8s5Q")
 NOTHING = 0xFFFFFFFF  # no base
 KIND, BY_ID = 7, 8  # of `kinds`: the object's kind; the entry is a delta that names its base by id
-_Code = Literal["B", "I", "Q", "q"]
 
 
 @dataclass(slots=True)
@@ -50,9 +49,7 @@ class Arrays:
         counted = (self.kinds, self.commits, self.parents, self.selected, self.marks)
         out.write(_HEAD.pack(_MAGIC, *map(len, counted)))
         for name in self.__slots__:
-            data = memoryview(getattr(self, name)).cast("B")
-            out.write(data)
-            out.write(bytes(-len(data) % 8))
+            out.write(padded(getattr(self, name)))
 
 
 class Reach:
@@ -61,25 +58,23 @@ class Reach:
     def __init__(self, pack: PackFile, file: BinaryIO) -> None:
         """Raises ValueError for a file that is none, or not this pack's."""
         self.pack = pack
-        with file:
-            self._view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        magic, self.size, commits, parents, selected, marks = _HEAD.unpack_from(self._view)
+        columns = Columns(file, _HEAD.size)
+        magic, self.size, commits, parents, selected, marks = _HEAD.unpack_from(columns.view)
         if magic != _MAGIC or self.size != pack.info.objects:
             raise ValueError("not a file of this pack's reachability")
-        self._at = _HEAD.size
-        self.offsets = self._next("Q", self.size + 1)
-        self.bases = self._next("I", self.size)
-        self.kinds = self._next("B", self.size)
-        self._oids = self._next("B", self.size * 20)
-        self.commits = self._next("I", commits)
-        self._trees = self._next("I", commits)
-        self._times = self._next("q", commits)
-        self.generations = self._next("I", commits)
-        self._firsts = self._next("I", commits + 1)
-        self._parents = self._next("I", parents)
-        self._selected = self._next("I", selected)
-        self._starts = self._next("Q", selected + 1)
-        self._marks = self._next("B", marks)
+        self.offsets = columns.next("Q", self.size + 1)
+        self.bases = columns.next("I", self.size)
+        self.kinds = columns.next("B", self.size)
+        self._oids = columns.next("B", self.size * 20)
+        self.commits = columns.next("I", commits)
+        self._trees = columns.next("I", commits)
+        self._times = columns.next("q", commits)
+        self.generations = columns.next("I", commits)
+        self._firsts = columns.next("I", commits + 1)
+        self._parents = columns.next("I", parents)
+        self._selected = columns.next("I", selected)
+        self._starts = columns.next("Q", selected + 1)
+        self._marks = columns.next("B", marks)
         self.blobs = bytes(self.kinds).translate(_BLOBS)
 
     def position(self, oid: Oid) -> int | None:
@@ -118,14 +113,6 @@ class Reach:
         if at == len(self._selected) or self._selected[at] != rank:
             return None
         return bytearray(zlib.decompress(self._marks[self._starts[at] : self._starts[at + 1]], bufsize=self.size))
-
-    def _next(self, code: _Code, count: int) -> memoryview:
-        size = count * struct.calcsize(code)
-        found = self._view[self._at : self._at + size].cast(code)
-        if len(found) != count:
-            raise ValueError("the file is cut off")
-        self._at += size + -size % 8
-        return found
 
 
 def open_reach(prepared: FileCache, repo_id: str, pack: PackFile) -> Reach | None:

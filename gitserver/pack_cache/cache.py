@@ -16,17 +16,17 @@ from gitserver.objects.reachability import reach_name
 from gitserver.objects.store import Objects
 from gitserver.pack_cache.cached_pack import PreparedJob
 from gitserver.workers.process_pool import ProcessPool
+from gitserver.workers.resting import Resting
 from gitserver.workers.tasks import PackedResult, make_answer, make_reach, ready, stock_of
 from storage.errors import Unavailable
 from storage.filecache import FileCache
 from storage.limits import Limits
-from storage.lru import Recent
+from storage.lru import FACT_BYTES, Recent, fact
 from storage.packs import PackFile
 from storage.versions.base import Refs
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-_REST_SECONDS = 5.0
 _NO_PROCESS = (Unavailable, OSError, RuntimeError)  # the last: no thread can be started, or processes were killed
 _FAILED = 1000  # names of what could not be made, for which nobody waits again
 _LONG_OBJECTS = 50_000  # of a pack whose reachability takes a second and more
@@ -41,28 +41,16 @@ class PackCache:
         self._process_pool = process_pool
         self._least = limits.prepared_objects
         self._seconds = limits.answer_seconds
-        self._is_closed = False
-        self._resting: dict[str, threading.Timer] = {}  # by repository
+        self._resting = Resting(self._make_reach)
         self._reaching: dict[str, _Reaching] = {}  # by name
-        self._failed: Recent[str, bool] = Recent(_FAILED)
+        self._failed: Recent[str, bool] = Recent(_FAILED * FACT_BYTES, fact)
         self._growing: dict[str, tuple[Path, Future[PackedResult]]] = {}
         self._lock = threading.Lock()
 
     def enqueue(self, objects: Objects) -> None:
         """Packs were added: reachability is made in a moment, unless it is there. Pushes come in groups, and each may bring a new pack."""
-        if self._lacking(objects) is None:
-            return
-        with self._lock:
-            if objects.repo_id in self._resting or self._is_closed:
-                return
-            timer = self._resting[objects.repo_id] = threading.Timer(_REST_SECONDS, self._rested, (objects,))
-        timer.daemon = True
-        timer.start()
-
-    def _rested(self, objects: Objects) -> None:
-        with self._lock:
-            self._resting.pop(objects.repo_id, None)
-        self._make_reach(objects)
+        if self._lacking(objects) is not None:
+            self._resting.note(objects)
 
     def _lacking(self, objects: Objects) -> PackFile | None:
         """The large pack, if it has no reachability yet and there is room to keep it."""
@@ -114,11 +102,7 @@ class PackCache:
         return job
 
     def close(self) -> None:
-        with self._lock:
-            self._is_closed = True
-            timers = list(self._resting.values())
-        for timer in timers:
-            timer.cancel()
+        self._resting.close()
         self._process_pool.close()
         for name in list(self._reaching):
             self._end_reaching(name)
@@ -178,7 +162,7 @@ class PackCache:
         if done.cancelled() or (error := done.exception()) is not None:
             out.unlink(missing_ok=True)
             self._failed.keep(name, True)
-            if not done.cancelled() and not isinstance(error, FileNotFoundError):  # of a pack that was merged away meanwhile
+            if not (done.cancelled() or self._resting.is_closed or isinstance(error, FileNotFoundError)):  # of a pack that was merged away
                 log.warning("%s could not be prepared: %r", name, error)
             return
         self.files.keep(out, name)

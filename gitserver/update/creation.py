@@ -8,7 +8,7 @@ import logging
 from accounts.access import require
 from accounts.repositories import Repositories
 from storage.errors import AlreadyExists, Unavailable
-from storage.lru import Recent
+from storage.lru import FACT_BYTES, Recent, fact
 from storage.records import Access, Principal, Repo, RepoName
 from storage.versions.base import Refs, VersionStore
 
@@ -21,7 +21,7 @@ class PushCreation:
     def __init__(self, repos: Repositories, versions: VersionStore) -> None:
         self._repos = repos
         self._versions = versions
-        self._made: Recent[str, bool] = Recent(_KEPT)
+        self._made: Recent[str, bool] = Recent(_KEPT * FACT_BYTES, fact)
 
     def create(self, principal: Principal, name: RepoName) -> Repo:
         """A private repository; the one of that name where somebody was faster. Raises Forbidden, RepoNotFound."""

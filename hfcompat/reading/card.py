@@ -16,20 +16,18 @@ from storage.records import FileEntry, Oid
 _MOST_TAGS = 200
 _PIECE = 64 * 1024
 _OVERLAP = 64  # a closing line may lie in two pieces
-_SMALL = 64 * 1024
-_KEPT_SMALL, _KEPT_LARGE = 256, 4
+_CARD_BYTES = 400  # of one that is kept, besides its text
 _BEGINS = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:-{0,2}\Z|---)")
 _END = re.compile(rb"[\r\n]---[ \t]*[\r\n]")
 
 
 class Cards:
-    """Cards by the id of the README's blob, kept as JSON: a bounded number of small and of large ones."""
+    """Cards by the id of the README's blob, kept as JSON, of the last ones as much as two of the largest."""
 
     def __init__(self, browser: Browser, limits: Limits) -> None:
         self._browser = browser
         self._limits = limits
-        self._small: Recent[Oid, str] = Recent(_KEPT_SMALL)
-        self._large: Recent[Oid, str] = Recent(_KEPT_LARGE)
+        self._kept: Recent[Oid, str] = Recent(2 * limits.card_expanded_bytes, lambda shown: _CARD_BYTES + len(shown))
 
     def of(self, snapshot: Snapshot) -> dict[str, Any]:
         """The card; empty when there is none that can be read."""
@@ -39,7 +37,7 @@ class Cards:
             return {}
         if entry.lfs is not None or entry.is_symlink or not entry.is_file:
             return {}
-        kept = self._small.get(entry.oid) or self._large.get(entry.oid)
+        kept = self._kept.get(entry.oid)
         return dict(json.loads(kept or self._read(snapshot, entry)))
 
     def _read(self, snapshot: Snapshot, entry: FileEntry) -> str:
@@ -49,7 +47,7 @@ class Cards:
             shown = json.dumps(parse(text, self._limits) or {}, allow_nan=False)
         except CardError:
             shown = "{}"
-        (self._small if len(shown) <= _SMALL else self._large).keep(entry.oid, shown)
+        self._kept.keep(entry.oid, shown)
         return shown
 
 

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from accounts.repositories import Repositories
 from gitserver.history.browser import Browser, Snapshot
+from gitserver.history.file_counts import FileCounts
 from hfcompat import wire
 from hfcompat.reading.card import Cards, tags_of
 from hfcompat.reading.fields import EXPANDABLE
@@ -18,7 +19,7 @@ from httpapi.errors import render_json
 from httpapi.ranges import Download, Span
 from storage.errors import Invalid, TooLarge
 from storage.limits import Limits
-from storage.records import Access, FileEntry, Principal, Repo, RepoKind
+from storage.records import Access, Principal, Repo, RepoKind
 
 _PIECE_BYTES = 256 * 1024
 _UNSCANNED = {"scansDone": False, "filesWithIssues": []}
@@ -29,6 +30,7 @@ class InfoViews:
         self._repos = repos
         self._browser = browser
         self._cards = Cards(browser, limits)
+        self._counts = FileCounts()
         self._limits = limits
         self._origin = origin
 
@@ -94,20 +96,24 @@ class InfoViews:
         shown |= more
         if expand and "siblings" not in expand:
             return iter((_dumps(shown).encode(),))
-        return _gathered(_with_siblings(shown, self._siblings(snapshot, blobs=blobs) if snapshot is not None else ()))
+        if snapshot is None:
+            return _gathered(_with_siblings(shown, ()))
+        if self._counts.of(snapshot, most := self._limits.listed_files) > most:
+            raise TooLarge(f"{repo.name.full} has more than {most:,} files, which are not listed at once. List its tree in pages instead.")
+        return _gathered(_with_siblings(shown, self._siblings(snapshot, blobs=blobs)))
 
     def _siblings(self, snapshot: Snapshot, *, blobs: bool) -> Iterator[list[dict[str, Any]]]:
-        count = 0
-        for run in self._browser.files(snapshot) if blobs else self._browser.file_paths(snapshot):
-            count += len(run)
-            if count > self._limits.listed_files:
-                raise TooLarge(f"The repository has more than {self._limits.listed_files} files. List its tree in pages instead.")
-            yield [self._sibling(snapshot, file) for file in run]
-
-    def _sibling(self, snapshot: Snapshot, file: bytes | FileEntry) -> dict[str, Any]:
-        if isinstance(file, bytes):
-            return wire.sibling_json(self._browser.spelling(snapshot, file))
-        return wire.sibling_blob_json(file, self._browser.spelling(snapshot, file.path))
+        spelling = self._browser.spelling
+        if blobs:
+            for files in self._browser.files(snapshot):
+                yield [wire.sibling_blob_json(file, spelling(snapshot, file.path)) for file in files]
+            return
+        for run in self._browser.file_paths(snapshot):
+            try:
+                names = b"\0".join(run).decode().split("\0") if run else []
+            except UnicodeDecodeError:
+                names = [spelling(snapshot, path) for path in run]
+            yield [wire.sibling_json(name) for name in names]
 
     def _contents(self, repo: Repo, snapshot: Snapshot) -> dict[str, Any]:
         card = self._cards.of(snapshot)

@@ -1,10 +1,9 @@
-"""Branches, tags and commits: `RefViews(browser, versions, writer, limits, origin)`."""
+"""Branches, tags and commits: `RefViews(browser, history, versions, writer, limits, origin)`."""
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from aiohttp import web
@@ -12,7 +11,7 @@ from aiohttp import web
 from gitserver.commit.committer import Committer, signature
 from gitserver.history.browser import Browser
 from gitserver.history.counts import CommitCounts
-from gitserver.history.log import log
+from gitserver.history.paths import PathHistory
 from gitserver.objects.pack_writer import PackWriter
 from gitserver.objects.serialize import make_commit, make_tag
 from gitserver.objects.store import Kind, RawObject, object_id
@@ -37,6 +36,7 @@ class RefViews:
     def __init__(
         self,
         browser: Browser,
+        history: PathHistory,
         versions: VersionStore,
         writer: RefWriter,
         committer: Committer,
@@ -44,6 +44,7 @@ class RefViews:
         origin: Callable[[web.Request], str],
     ) -> None:
         self._browser = browser
+        self._history = history
         self._versions = versions
         self._writer = writer
         self._committer = committer
@@ -74,14 +75,19 @@ class RefViews:
         page = int(shown) if (shown := request.query.get("p", "0")).isascii() and shown.isdigit() and len(shown) < 7 else 0
         formatted = "formatted" in [*request.query.getall("expand[]", []), *request.query.getall("expand", [])]
 
-        def read() -> tuple[list[dict[str, Any]], int]:
-            snapshot = self._browser.at(call.repo, request.match_info["rev"])
-            found = islice(log(snapshot), page * limit, page * limit + limit + 1)
-            return [wire.commit_json(commit, formatted=formatted) for commit in found], self._counts.of(snapshot)
+        path = wire.as_path(request.query.get("path", ""))
 
-        rows, count = await asyncio.to_thread(read)
-        headers = wire.next_link(request, self._origin(request), p=str(page + 1)) if len(rows) > limit else {}
-        return web.json_response(rows[:limit], headers={**headers, "X-Total-Count": str(count)})
+        def read() -> tuple[list[dict[str, Any]], dict[str, str]]:
+            """How many commits changed a path is known only when all of them are found: of paths there is no count."""
+            snapshot = self._browser.at(call.repo, request.match_info["rev"])
+            found = self._history.of_path(snapshot, self._browser.stored(snapshot, path), limit + 1, page * limit)
+            count = {"X-Total-Count": str(self._counts.of(snapshot))} if not path else {}
+            return [wire.commit_json(commit, formatted=formatted) for commit in found], count
+
+        rows, headers = await asyncio.to_thread(read)
+        if len(rows) > limit:
+            headers |= wire.next_link(request, self._origin(request), p=str(page + 1))
+        return web.json_response(rows[:limit], headers=headers)
 
     async def create_branch(self, request: web.Request, call: Call) -> web.Response:
         body = await wire.json_object(request, self._limits, may_be_empty=True)

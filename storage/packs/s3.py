@@ -15,7 +15,7 @@ from storage.blobs.s3 import RangedObject, pieces_of
 from storage.errors import ObjectNotFound, Unavailable
 from storage.filecache import FileCache
 from storage.limits import MIB
-from storage.lru import Recent
+from storage.lru import FACT_BYTES, Recent, fact
 from storage.packs.base import COUNT_AT, COUNT_END, ENDINGS, Ending, count_of, file_name, old_ids, whole_packs
 from storage.packs.packfile import file_size, is_sound
 from storage.records import PackInfo
@@ -35,7 +35,7 @@ class S3PackFiles:
         self._bucket = bucket
         self._cache = cache
         self._incoming = incoming
-        self._touched: Recent[str, float] = Recent(_TOUCHED)
+        self._touched: Recent[str, float] = Recent(_TOUCHED * FACT_BYTES, fact)
 
     def add(self, repo_id: str, info: PackInfo, pack: Path, index: Path) -> None:
         """Written though it may be there: what is being pushed must look new to a sweep. Cached only when it is in the bucket."""

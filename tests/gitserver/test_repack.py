@@ -236,7 +236,7 @@ def test_the_process_goes_when_its_hub_does(work: Any) -> None:
 
 STUCK = """
 import time
-from gitserver.merge import repack
+from gitserver.maintenance import worker as repack
 repack.repack = lambda job: time.sleep(600)
 repack.main()
 """

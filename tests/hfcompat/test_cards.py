@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hfcompat.reading.card import _head, problems
+from hfcompat.reading.card import Cards, _head, problems
 from hfcompat.reading.fields import EXPANDABLE
 from hfcompat.reading.frontmatter import CardError, parse
 from hfcompat.reading.licenses import LICENSES
@@ -277,3 +277,13 @@ def test_w17_front_matter_of_any_usual_size() -> None:
 )
 def test_where_front_matter_begins_and_ends(text: str, shown: object) -> None:
     assert parse(text, LIMITS) == shown
+
+
+def test_s5_cards_that_are_kept_are_bounded_in_bytes() -> None:
+    limits = Limits(card_expanded_bytes=1000)
+    kept = Cards(None, limits)._kept  # type: ignore[arg-type]
+    for number in range(20):
+        kept.keep(bytes([number]) * 20, "x" * 500)
+
+    assert kept.held <= 2000
+    assert kept.get(bytes([19]) * 20) == "x" * 500

@@ -114,6 +114,18 @@ def test_commits(hub: Any, filled: Any) -> None:
     assert found[1][0]["authors"] == [{"user": "Ann"}]
 
 
+def test_s1_commits_of_a_path(hub: Any, filled: Any) -> None:
+    """Pages as of all commits; of a path that is there no longer or never was, too."""
+    asked = f"/api/models/{filled.name}/commits/main?limit=1&path="
+    found = {path: [row["id"] for page in pages(hub, asked + path) for row in page] for path in ("a", "a/z.txt", "a/b/one.txt", "no", "")}
+
+    assert found["a"] == [filled.second, filled.first]
+    assert (found["a/z.txt"], found["a/b/one.txt"], found["no"]) == ([filled.second], [filled.first], [])
+    assert found[""] == found["a"]
+    assert "X-Total-Count" not in hub.call("GET", asked + "a").headers
+    assert [row["id"] for row in hub.call("GET", f"/api/models/{filled.name}/commits/v1?path=a%2F").json()] == [filled.first]
+
+
 def test_refs(hub: Any, filled: Any) -> None:
     refs = hub.call("GET", f"/api/models/{filled.name}/refs?include_prs=1").json()
 

@@ -4,7 +4,7 @@ from storage.lru import Recent
 
 
 def test_the_longest_unused_goes_first() -> None:
-    kept: Recent[str, int] = Recent(2)
+    kept: Recent[str, int] = Recent(2, lambda value: 1)
     kept.keep("a", 1)
     kept.keep("b", 2)
     assert kept.get("a") == 1

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from storage.database.base import Database, Row, Tx
 from storage.errors import Unavailable
 from storage.limits import Limits
-from storage.lru import Recent
+from storage.lru import FACT_BYTES, Recent, fact
 from storage.records import Repo
 from storage.versions.lakefs import operations
 from storage.versions.lakefs.client import Denied, LakeFS
@@ -56,7 +56,7 @@ class LakeSync:
         self._tags = tags
         self._find_repo = find_repo
         self._limits = limits
-        self._looked: Recent[str, float] = Recent(_KEPT)
+        self._looked: Recent[str, float] = Recent(_KEPT * FACT_BYTES, fact)
         self._running: dict[str, _Look] = {}
         self._paused_until = 0.0
         self._lock = threading.Lock()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from storage.blobs.base import BlobStore
 from storage.errors import TooLarge, Unavailable
-from storage.lru import Recent
+from storage.lru import FACT_BYTES, Recent, fact
 from storage.records import ZERO_OID, BlobRef, Oid, RefUpdate, Repo
 from storage.versions.git_side import Changes, Contents, StagedFile
 from storage.versions.lakefs.client import Denied, LakeFS
@@ -56,7 +56,7 @@ class Writer:
         self._blobs = blobs
         self._address = address
         self._protected = protected
-        self._pooled: Recent[str, bool] = Recent(_KEPT)
+        self._pooled: Recent[str, bool] = Recent(_KEPT * FACT_BYTES, fact)
         self._threads = ThreadPoolExecutor(_IN_FLIGHT, "lakefs")
         self._branching = ThreadPoolExecutor(_IN_FLIGHT, "lakefs-branch")
         self._large = threading.Lock()
