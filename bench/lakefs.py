@@ -64,7 +64,9 @@ class Bare:
         if with_bytes:
             self.bucket.put(f"pool/sha256/{sha256[:2]}/{sha256[2:4]}/{sha256}", io.BytesIO(data), len(data))
         metadata = {"git-mode": "100644", "git-oid": sha256[:40], "git-kind": "blob"}
-        self.lakefs.link(self.name, branch, Link(path, f"{self.place}/pool/sha256/{sha256[:2]}/{sha256[2:4]}/{sha256}", sha256, 200, metadata))
+        self.lakefs.link(
+            self.name, branch, Link(path, f"{self.place}/pool/sha256/{sha256[:2]}/{sha256[2:4]}/{sha256}", sha256, 200, metadata)
+        )
 
 
 def timed(work) -> float:  # noqa: ANN001
@@ -79,7 +81,10 @@ def one_file(hub, bare: Bare, rounds: int) -> None:  # noqa: ANN001
     session.headers["Authorization"] = f"Bearer {hub.token}"
 
     def commit(n: int) -> None:
-        lines = [{"key": "header", "value": {"summary": "s"}}, {"key": "file", "value": {"path": f"f{n}", "content": str(n), "encoding": "utf-8"}}]
+        lines = [
+            {"key": "header", "value": {"summary": "s"}},
+            {"key": "file", "value": {"path": f"f{n}", "content": str(n), "encoding": "utf-8"}},
+        ]
         body = "\n".join(map(json.dumps, lines))
         answer = session.post(f"{hub.url}/api/models/{name}/commit/main", body, headers={"Content-Type": "application/x-ndjson"})
         assert answer.status_code == 200, answer.text

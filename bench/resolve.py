@@ -1,6 +1,6 @@
 """Requests a second of /resolve on one file of a running hub: HEAD and GET, small and LFS; with --pid the server's CPU for each, too.
 
-    resolve.py URL REPOSITORY TOKEN PATH... [--revision main] [--connections 16] [--seconds 4] [--pid PID]
+resolve.py URL REPOSITORY TOKEN PATH... [--revision main] [--connections 16] [--seconds 4] [--pid PID]
 """
 
 import argparse

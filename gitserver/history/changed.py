@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from gitserver.fetch.trees import Entries, TreeReader
-from gitserver.objects.parse import TREE, CommitNode
+from gitserver.history.middles import TreeMiddles
+from gitserver.objects.parse import TREE, TREE_ENTRIES, CommitNode
 from gitserver.objects.store import Objects
 from storage.records import Oid
 
@@ -24,6 +25,7 @@ class PathComparer:
         """`most` paths of one commit are listed."""
         self._objects = objects
         self._trees = TreeReader(objects)
+        self._wide = TreeMiddles(objects)
         self._most = most
 
     def changed(self, commit: CommitNode) -> list[list[bytes]]:
@@ -51,12 +53,21 @@ class PathComparer:
 
     def _differing(self, tree: Oid | None, others: Sequence[Oid | None]) -> "_Differing":
         """The entries of a folder that are not as in the first of `others`."""
-        here, there = self._entries(tree), self._entries(others[0])
-        own, first = file_states(here - there), file_states(there - here)
+        here, there = self._changes(tree, others[0])
+        own, first = file_states(here), file_states(there)
         names = [name for name in own.keys() | first.keys() if own.get(name) != first.get(name)]
         wanted = frozenset(names) if len(others) > 1 else frozenset()
         further = [file_states(entry for entry in self._entries(other) if entry[1] in wanted) if names else {} for other in others[1:]]
         return _Differing(names, own, [first, *further])
+
+    def _changes(self, tree: Oid | None, other: Oid | None) -> tuple[Entries, Entries]:
+        """What only the one has, and what only the other."""
+        if tree is not None and other is not None:
+            here, there = self._wide.middles(tree, other)
+            own, first = frozenset(TREE_ENTRIES.findall(here)), frozenset(TREE_ENTRIES.findall(there))
+        else:
+            own, first = self._entries(tree), self._entries(other)
+        return own - first, first - own
 
     def _entries(self, tree: Oid | None) -> Entries:
         return self._trees.entries(tree) if tree is not None else _NOTHING

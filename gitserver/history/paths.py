@@ -22,6 +22,7 @@ from storage.records import Commit, Oid
 T = TypeVar("T")
 _FEW = 64  # compared commits of one answer that are worth an index
 _TRIES = 3
+_PATIENCE = 10  # a part of the time for an answer: comparing commits longer than that is worth an index, however few they are
 _KNOWN_BYTES = 8 * MIB
 _NAME_BYTES = 150  # of one that is known, besides its own
 _ALL = 1 << 62
@@ -60,8 +61,10 @@ class PathHistory:
         """Ask; where too much has to be compared, first have it indexed and wait for that."""
         until = time.monotonic() + self._limits.history_seconds
         most = self._limits.history_walk_commits if self._index.is_kept else _ALL
+        patience = self._limits.history_seconds / _PATIENCE if self._index.is_kept else float("inf")
         for _ in range(_TRIES):
-            walk = PathWalk(snapshot.objects, self._index.segments(snapshot.repo.id), most, until)
+            patient_until = time.monotonic() + patience
+            walk = PathWalk(snapshot.objects, self._index.segments(snapshot.repo.id), most, until, patient_until)
             try:
                 found = ask(walk)
             except NotIndexed:
@@ -69,6 +72,8 @@ class PathHistory:
                 with suppress(TimeoutError):
                     if making is not None:
                         making.result(max(0.0, until - time.monotonic()))
+                    else:
+                        patience = float("inf")
                 continue
             if walk.compared >= _FEW:
                 self._index.make(snapshot.objects, [snapshot.commit])

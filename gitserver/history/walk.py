@@ -30,13 +30,18 @@ class _Place:
 
 
 class PathWalk:
-    """`most` commits that the index does not have may be compared for one answer, until the monotonic time `until`."""
+    """`most` commits that the index does not have may be compared for one answer, and until the monotonic time `patient_until`; an
+    answer as a whole takes until `until`.
+    """
 
-    def __init__(self, objects: Objects, segments: Sequence[PathSegment], most: int, until: float) -> None:
+    def __init__(
+        self, objects: Objects, segments: Sequence[PathSegment], most: int, until: float, patient_until: float = float("inf")
+    ) -> None:
         self.objects = objects
         self._segments = segments
         self._most = most
         self._until = until
+        self._patient_until = patient_until
         self._numbers: dict[tuple[PathSegment, bytes], int | None] = {}
         self._states: dict[Oid, Mapping[bytes, FileState]] = {}
         self._count = 0
@@ -84,7 +89,7 @@ class PathWalk:
         """One more commit is compared."""
         if not is_indexed:
             self.compared += 1
-            if self.compared > self._most:
+            if self.compared > self._most or time.monotonic() > self._patient_until:
                 raise NotIndexed
         self._check_time()
 

@@ -113,3 +113,12 @@ def test_s1_where_nothing_is_kept_all_is_compared(fetch_hub: Any, tmp_path: Path
 
 def refuse(*arguments: object) -> None:
     raise OSError("no room for a process")
+
+
+def test_s1_slow_comparing_has_the_index_made(indexed: Indexed, work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a folder of very many entries a few commits take as long to compare as an answer may."""
+    commits = indexed.fill(work, 70)
+    monkeypatch.setattr("gitserver.history.paths._PATIENCE", 1e9)
+
+    assert indexed.last() == {b"old": commits[0], b"new": commits[-1]}
+    assert len(indexed.stored()) == 1
