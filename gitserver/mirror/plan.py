@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gitserver.fetch.graph import peel
-from gitserver.mirror.source import TAKEN, Listing
+from gitserver.mirror.source import Listing
 from gitserver.objects.store import Kind, Objects
+from gitserver.update.namespaces import is_open
 from storage.errors import ObjectNotFound
 from storage.records import ZERO_OID, Oid, RefUpdate
 from storage.versions.base import Refs
@@ -22,8 +23,8 @@ class Plan:
 
 
 def make_plan(here: Refs, there: Listing) -> Plan:
-    """Afterwards the branches, tags and notes here are those of the source, no more and no others."""
-    have = {ref.name: ref.oid for ref in here.refs if ref.name.startswith(TAKEN)}
+    """Afterwards the refs here are those of the source but for the hub's own namespaces, no more and no others."""
+    have = {ref.name: ref.oid for ref in here.refs if is_open(ref.name)}
     wanted = {ref.name: ref.oid for ref in there.refs}
     updates = [RefUpdate(name, have.get(name, ZERO_OID), oid) for name, oid in wanted.items() if have.get(name) != oid]
     gone = [RefUpdate(name, oid, ZERO_OID) for name, oid in have.items() if name not in wanted]

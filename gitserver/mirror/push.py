@@ -15,7 +15,6 @@ from gitserver.fetch.session import FetchSession
 from gitserver.mirror.batch import PAGE, TYPE, Item, LfsServer, action_of, fault_of
 from gitserver.mirror.mirrors import Mirror, Mirrors
 from gitserver.mirror.pull import Here
-from gitserver.mirror.source import TAKEN
 from gitserver.mirror.target import Shown, Target
 from gitserver.objects.store import Kind, Objects
 from lfs.pointer import MOST_BYTES, parse
@@ -27,6 +26,7 @@ from storage.records import ZERO_OID, Access, BlobRef, Oid, RefUpdate, Repo, Sco
 from storage.versions.base import Refs
 from storage.versions.ref_names import Names
 
+_SENT = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
 _BATCH = 1000  # refs of one push
 _REPLY_BYTES = 1 << 20
 _MOST_SHOWN = 20
@@ -148,8 +148,8 @@ class _Uploads:
 
 def _updates(refs: Refs, shown: Shown) -> list[RefUpdate]:
     """What makes the target's branches, tags and notes those of the hub: what stands in the way of others goes first, the rest last."""
-    have = {name: oid for name, oid in shown.refs.items() if name.startswith(TAKEN)}
-    wanted = {ref.name: ref.oid for ref in refs.refs if ref.name.startswith(TAKEN)}
+    have = {name: oid for name, oid in shown.refs.items() if name.startswith(_SENT)}
+    wanted = {ref.name: ref.oid for ref in refs.refs if ref.name.startswith(_SENT)}
     moved = [RefUpdate(name, have.get(name, ZERO_OID), oid) for name, oid in wanted.items() if have.get(name) != oid]
     gone = [RefUpdate(name, oid, ZERO_OID) for name, oid in have.items() if name not in wanted]
     names = Names(wanted)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import IO, BinaryIO, cast
 
 from gitserver.protocol.pktline import DELIM, FLUSH, Special, pkt, read_pkt
+from gitserver.update.namespaces import is_open
 from storage.errors import HubError, Invalid, TooLarge, Unavailable
 from storage.limits import MIB, Limits
 from storage.outbound.client import Outbound, OutboundReply, Request, check_status
@@ -15,7 +16,6 @@ from storage.records import Oid
 from storage.versions.base import Ref
 
 _SERVICE = "/info/refs?service=git-upload-pack"
-TAKEN = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
 _OID = rb"[0-9a-f]{40}"
 _REF = re.compile(rb"(%s|unborn) ([^ \n]+)((?: [^ \n]+)*)\n?" % _OID)
 _CAPABILITIES_BYTES = 1 << 20
@@ -71,13 +71,13 @@ class MirrorSource:
                 more = dict(word.partition(b":")[::2] for word in match[3].split())
                 if match[2] == b"HEAD":
                     head = more.get(b"symref-target", b"")
-                elif match[2].startswith(TAKEN) and match[1] != b"unborn":
+                elif is_open(match[2]) and match[1] != b"unborn":
                     refs.append(Ref(match[2], bytes.fromhex(match[1].decode())))
                 else:
                     skipped += 1
         if len(refs) > self._limits.import_refs:
             raise TooLarge(
-                f"The source has {len(refs)} branches, tags and notes; {self._limits.import_refs} are taken (limit import_refs)."
+                f"The source has {len(refs)} branches, tags and other refs; {self._limits.import_refs} are taken (limit import_refs)."
             )
         return Listing(head, tuple(refs), skipped)
 

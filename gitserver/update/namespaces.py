@@ -20,3 +20,8 @@ def refusal_of(update: RefUpdate) -> str:
     if update.ref.startswith(_HIDDEN):
         return "deny deleting a hidden ref" if update.new == ZERO_OID else "deny updating a hidden ref"  # git's words
     return next((reason for prefix, reason in _OWN.items() if update.ref.startswith(prefix)), "")
+
+
+def is_open(ref: bytes) -> bool:
+    """Clients may write in the namespace of `ref`, so a mirror of another repository has its refs there too."""
+    return not refusal_of(RefUpdate(ref, ZERO_OID, ZERO_OID))

@@ -22,6 +22,7 @@ from storage.limits import Limits
 from storage.records import Access, FileEntry, Repo, RepoKind
 
 _SAMPLE = 512
+_LARGE_COPIES = 2  # xorbs and parts lie beside the object that is made of them
 _TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b")
 
 
@@ -79,13 +80,19 @@ class PreuploadViews:
         attributes = Attributes(found.attributes(is_dataset=repo.name.kind is RepoKind.DATASET), self._limits)
         entries = [found.entry(file.path) for file in files]
         if self._space is not None:  # a file that is here with this size is most likely not sent again
-            news = (file.size for file, entry in zip(files, entries, strict=True) if entry is None or _size(entry) != file.size)
-            self._space.check(sum(news))
+            news = [file for file, entry in zip(files, entries, strict=True) if entry is None or _size(entry) != file.size]
+            self._space.check(sum(file.size * (_LARGE_COPIES if self._goes_to_lfs(file, attributes) else 1) for file in news))
         return [self._row(file, entry, attributes, ignores) for file, entry in zip(files, entries, strict=True)]
 
+    def _goes_to_lfs(self, file: _Asked, attributes: Attributes) -> bool:
+        return file.size > 0 and (attributes.is_lfs(file.path) or self._is_large(file))
+
     def _row(self, file: _Asked, entry: FileEntry | None, attributes: Attributes, ignores: Ignores) -> dict[str, Any]:
-        is_large = file.size > 0 and (attributes.is_lfs(file.path) or self._is_large(file))
-        shown = {"path": file.text, "uploadMode": "lfs" if is_large else "regular", "shouldIgnore": ignores.has(file.path)}
+        shown = {
+            "path": file.text,
+            "uploadMode": "lfs" if self._goes_to_lfs(file, attributes) else "regular",
+            "shouldIgnore": ignores.has(file.path),
+        }
         if entry is not None and entry.mode & 0o100000:
             shown["oid"] = entry.lfs.sha256 if entry.lfs is not None else entry.oid.hex()
         return shown

@@ -141,6 +141,19 @@ def test_o1_every_door_says_that_the_disk_is_full_and_recovers(disk: SmallDisk, 
     check_that_it_recovers(disk, name, work)
 
 
+def test_o1_a_large_file_needs_room_for_its_parts_too(disk: SmallDisk) -> None:
+    """Xorbs lie beside the object that is made of them: a client that is told so late tries for minutes without a word."""
+    if not disk.is_mounted:
+        return
+    name, room = disk.hub.repo(), os.statvfs(disk.data)
+    sample = base64.b64encode(DATA[:512]).decode()
+    file = {"path": "a.bin", "size": room.f_bavail * room.f_frsize * 2 // 3, "sample": sample}
+
+    answer = disk.hub.call("POST", f"/api/models/{name}/preupload/main", {"files": [file]})
+
+    assert (answer.status, FULL in answer.body.decode()) == (507, True)
+
+
 def a_commit(hub: Any, name: str, folder: Path) -> Path:
     assert git("clone", "-q", hub.git_url(name), "work", folder=folder).returncode == 0
     work = folder / "work"

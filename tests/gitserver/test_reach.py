@@ -114,7 +114,7 @@ def test_a_closure_goes_through_newer_packs(reached, history, fetch_hub):
 @pytest.mark.parametrize("rules", [Rules(ofs_delta=True, thin=True), Rules(ofs_delta=True, thin=False), Rules(ofs_delta=False, thin=True)])
 @pytest.mark.parametrize("chosen", [Filter(), Filter(blob_limit=0), Filter(blob_limit=500)], ids=["all", "none", "limit"])
 def test_packs_made_by_it(reached, history, fetch_hub, tmp_path, monkeypatch, rules, chosen):
-    monkeypatch.setattr("gitserver.fetch.session._NEAR", 0)  # as if every fetch were a large one
+    monkeypatch.setattr("gitserver.fetch.pack_job._NEAR", 0)  # as if every fetch were a large one
     ids, dice = commits(history), random.Random(4)
     spec = {None: [], 0: ["--filter=blob:none"], 500: ["--filter=blob:limit=500"]}[chosen.blob_limit]
     for number in range(8):

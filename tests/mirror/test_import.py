@@ -59,6 +59,15 @@ def test_everything_comes(follower: Any, elsewhere: Elsewhere, tmp_path: Path) -
     assert large.body == (elsewhere.work / "large3.bin").read_bytes()
 
 
+def test_g3_converts_and_other_namespaces_come(follower: Any, elsewhere: Elsewhere, tmp_path: Path) -> None:
+    for name in ("refs/convert/parquet", "refs/changes/01/1/1", "refs/meta/config"):
+        git(elsewhere.bare, "update-ref", name, "refs/heads/side")
+    follower.call("POST", PATH, {"url": elsewhere.repository})
+    assert wait(follower, "done", "failed")["state"] == "done"
+
+    assert served(follower, tmp_path / "copy.git") == expected(elsewhere)
+
+
 def test_an_import_takes_pushes_and_is_not_done_twice(follower: Any, elsewhere: Elsewhere, tmp_path: Path) -> None:
     follower.call("POST", PATH, {"url": elsewhere.repository})
     assert wait(follower, "done", "failed")["state"] == "done"
