@@ -207,7 +207,7 @@ def test_the_process_that_checks_a_push_is_killed(hub: Any, name: str, work: Wor
 
 def test_a_process_that_stands_still(launch: Callable[..., Any], tmp_path: Path) -> None:
     """A clone is made without it; a push that it should check is refused, and goes when it is sent again."""
-    limits = {"prepared_objects": 50, "apart_pack_objects": 1, "answer_seconds": 1, "check_seconds": 2}
+    limits = {"prepared_objects": 50, "apart_pack_objects": 1, "answer_seconds": 1, "check_seconds": 6}
     hub = launch(LIMITS=json.dumps(limits))
     name = str(hub.repo())
     work = Work(tmp_path / "work", hub.git_url(name))
@@ -226,7 +226,7 @@ def test_a_process_that_stands_still(launch: Callable[..., Any], tmp_path: Path)
         wait_for(lambda: {*children(hub.process.pid)} - {*standing})
         (checking,) = {*children(hub.process.pid)} - {*standing}
         os.kill(checking, signal.SIGSTOP)
-        assert "took longer than 2 seconds. Push fewer commits at a time." in refused.result(60)
+        assert "took longer than 6 seconds. Push fewer commits at a time." in refused.result(60)
     wait_for(lambda: not Path(f"/proc/{checking}").exists())
     work.push("main")
     assert hub.stop() == 0
