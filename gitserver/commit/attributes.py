@@ -1,10 +1,11 @@
 """What .gitattributes and .gitignore of a revision say of a path: whether large storage holds it, and whether it is left out."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gitserver.commit.lines import AttributeState, parse_line
+from gitserver.commit.lines import MOST_LINE_BYTES, AttributeState, parse_line
 from gitserver.commit.patterns import Pattern, parse_pattern
 from storage.errors import TooLarge
 from storage.limits import Limits
@@ -19,6 +20,7 @@ _DATASET_NAMES = (
 )
 _TRACKED = b" filter=lfs diff=lfs merge=lfs -text\n"
 _SPECIAL = frozenset(b"*?[\\")
+_ODD = re.compile(rb"[*?\[\\ \t\r\n\v\f]")
 _FILTER = b"filter"
 
 
@@ -119,7 +121,13 @@ def default_attributes(*, is_dataset: bool) -> bytes:
 def track(text: bytes, paths: Iterable[bytes]) -> bytes:
     """`text` with a line for each of `paths`, so that git and git-lfs see them as large files."""
     head = text if not text or text.endswith(b"\n") else text + b"\n"
-    return head + b"".join(b"/" + _quoted(path) + _TRACKED for path in paths)
+    return head + b"".join(map(_tracked, paths))
+
+
+def _tracked(path: bytes) -> bytes:
+    """A line that git would pass over for its length has a `?` for every byte that needs more than itself."""
+    line = b"/" + _quoted(path) + _TRACKED
+    return line if len(line) <= MOST_LINE_BYTES else b"/" + _ODD.sub(b"?", path) + _TRACKED
 
 
 def _quoted(path: bytes) -> bytes:
