@@ -7,7 +7,7 @@ later lines win (decision 0024).
 import urllib.parse
 from collections.abc import Iterable, Iterator
 
-from gitserver.commit.attributes import Attributes, track
+from gitserver.commit.attributes import Attributes, attributes_path, track_nearest
 from gitserver.commit.draft import Draft
 from gitserver.objects.parse import TreeItem
 from gitserver.objects.store import Kind, Objects, RawObject
@@ -26,12 +26,19 @@ _TRAILER = "Hub-Attributes: "
 def cover(draft: Draft, paths: Iterable[bytes], limits: Limits) -> set[bytes]:
     """Add a line for each of `paths` that is a pointer and that nothing tracks; the files that were written."""
     attributes = Attributes(lambda folder: attributes_of(draft, folder), limits)
-    missing: dict[bytes, list[bytes]] = {}
+    untracked = []
     for path in sorted(set(paths)):
         item = draft.edit.find(path)
         if item is not None and _is_file(item) and not is_tracked(attributes, path):
-            missing.setdefault(_nearest(draft, path), []).append(path)
-    return {_at(folder) for folder, found in missing.items() if _add(draft, folder, found)}
+            untracked.append(path)
+    written = set()
+    for path, text in track_nearest(lambda folder: attributes_of(draft, folder), untracked).items():
+        item = draft.edit.find(path)
+        was_pointer = item is not None and parse(draft.blob(item.oid)) is not None
+        if not was_pointer and not any(True for _ in gitattributes_faults(text)):  # else git does not read it
+            draft.edit.put(path, draft.add(RawObject(Kind.BLOB, text), remember=True))
+            written.add(path)
+    return written
 
 
 def pointers_below(objects: Objects, tree: Oid | None, folders: Iterable[bytes]) -> Iterator[bytes]:
@@ -66,7 +73,7 @@ def is_tracked(attributes: Attributes, path: bytes) -> bool:
 
 
 def attributes_of(draft: Draft, folder: bytes) -> bytes | None:
-    item = draft.edit.find(_at(folder))
+    item = draft.edit.find(attributes_path(folder))
     return draft.blob(item.oid) if item is not None and _is_file(item) else None
 
 
@@ -87,28 +94,6 @@ def told_by(objects: Objects, commit: Oid | None) -> set[bytes]:
 
 def says_attributes(path: bytes) -> bool:
     return path.rpartition(b"/")[2] == ATTRIBUTES
-
-
-def _add(draft: Draft, folder: bytes, paths: list[bytes]) -> bool:
-    """False where git would not read the file: it is too large, or a pointer itself."""
-    text, nul, rest = (attributes_of(draft, folder) or b"").partition(b"\0")  # git stops at the NUL
-    new = track(text, [path[len(folder) + 1 :] if folder else path for path in paths]) + nul + rest
-    if parse(text) is not None or any(True for _ in gitattributes_faults(new)):
-        return False
-    draft.edit.put(_at(folder), draft.add(RawObject(Kind.BLOB, new), remember=True))
-    return True
-
-
-def _nearest(draft: Draft, path: bytes) -> bytes:
-    """The deepest folder of `path` with a .gitattributes, else the root."""
-    folder = path.rpartition(b"/")[0]
-    while folder and attributes_of(draft, folder) is None:
-        folder = folder.rpartition(b"/")[0]
-    return folder
-
-
-def _at(folder: bytes) -> bytes:
-    return folder + b"/" + ATTRIBUTES if folder else ATTRIBUTES
 
 
 def _is_file(item: TreeItem) -> bool:

@@ -22,6 +22,7 @@ _TRACKED = b" filter=lfs diff=lfs merge=lfs -text\n"
 _SPECIAL = frozenset(b"*?[\\")
 _ODD = re.compile(rb"[*?\[\\ \t\r\n\v\f]")
 _FILTER = b"filter"
+_FILE = b".gitattributes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,27 @@ def track(text: bytes, paths: Iterable[bytes]) -> bytes:
     """`text` with a line for each of `paths`, so that git and git-lfs see them as large files."""
     head = text if not text or text.endswith(b"\n") else text + b"\n"
     return head + b"".join(map(_tracked, paths))
+
+
+def track_nearest(read: Callable[[bytes], bytes | None], paths: Iterable[bytes]) -> dict[bytes, bytes]:
+    """By their paths, the .gitattributes that get a line for one of `paths`: the nearest above each, since deeper files win, else the
+    root's. `read` as in `Attributes`.
+    """
+    found: dict[bytes, list[bytes]] = {}
+    for path in paths:
+        folder = path.rpartition(b"/")[0]
+        while folder and read(folder) is None:
+            folder = folder.rpartition(b"/")[0]
+        found.setdefault(folder, []).append(path[len(folder) + 1 :] if folder else path)
+    files = {}
+    for folder, names in found.items():
+        text, nul, rest = (read(folder) or b"").partition(b"\0")  # git stops at the NUL
+        files[attributes_path(folder)] = track(text, names) + nul + rest
+    return files
+
+
+def attributes_path(folder: bytes) -> bytes:
+    return folder + b"/" + _FILE if folder else _FILE
 
 
 def _tracked(path: bytes) -> bytes:
