@@ -6,6 +6,7 @@ from functools import partial
 
 from dulwich.refs import Ref, check_ref_format
 
+from gitserver.bridge.coverage import told_by
 from gitserver.bridge.path_count import check_paths
 from gitserver.bridge.synthesis import Intake
 from gitserver.bridge.tree_diff import Changed, differences
@@ -35,6 +36,7 @@ class GitContents:
         old, new = (objects.commit(oid).tree if oid is not None else None for oid in (before, after))
         check_paths(objects, old, new, self._most_paths)
         changed = list(differences(objects, old, new, KEY_BYTES))
+        changed += _unlike(objects, before, new, {one.path for one in changed})
         placed = [(path, item) for path, item in ((one.path, one.new) for one in changed) if item is not None and fits(path, item)]
         removed = [one.path.decode() for one in changed if one.new is None and one.old is not None and fits(one.path, one.old)]
         left_out = sum(one.new is not None for one in changed) - len(placed)
@@ -75,6 +77,22 @@ class GitContents:
                 yield StagedFile(path.decode(), pointer.blob, item.mode, item.oid, None)
             else:
                 yield StagedFile(path.decode(), blob, item.mode, item.oid, partial(_data, objects, item.oid))
+
+
+def _unlike(objects: Objects, before: Oid | None, tree: Oid | None, known: set[bytes]) -> Iterator[Changed]:
+    """The .gitattributes that LakeFS has otherwise at `before`: with the next push it gets them as git has them."""
+    for path in sorted(told_by(objects, before) - known):
+        item = _find(objects, tree, path)
+        if item is not None:
+            yield Changed(path, None, item)
+
+
+def _find(objects: Objects, tree: Oid | None, path: bytes) -> TreeItem | None:
+    item = None
+    for name in path.split(b"/"):
+        item = next((one for one in objects.tree(tree) if one.name == name), None) if tree is not None else None
+        tree = item.oid if item is not None and item.is_tree else None
+    return item if item is not None and not item.is_tree else None
 
 
 def _read(objects: Objects, oid: Oid) -> tuple[BlobRef, Pointer | None]:

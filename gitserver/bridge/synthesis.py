@@ -6,6 +6,7 @@ Large files become LFS pointers. Keys that no tree of git may hold are left out 
 import logging
 import shutil
 
+from gitserver.bridge.coverage import pointers_below, told_by, trailers
 from gitserver.bridge.tree_import import Taking
 from gitserver.bridge.unprojected import carry_over
 from gitserver.commit.draft import Draft
@@ -18,7 +19,7 @@ from storage.blobs.base import BlobStore
 from storage.database.base import Database, Tx
 from storage.limits import Limits
 from storage.packs import PackStore
-from storage.records import Oid, PackInfo, Repo, Signature
+from storage.records import BlobRef, Oid, PackInfo, Repo, Signature
 from storage.versions.git_side import Foreign
 
 log = logging.getLogger(__name__)
@@ -63,13 +64,24 @@ class Intake:
         self._packs.record(tx, repo.id, info)
 
     def _fill(self, repo: Repo, draft: Draft, objects: Objects, foreign: Foreign) -> Oid:
-        taking = Taking(draft, foreign.reader, self._blobs, lambda blob: self._possession.link(repo.id, blob))
+        def own(blob: BlobRef) -> None:
+            self._possession.link(repo.id, blob)
+
+        taking = Taking(draft, foreign.reader, self._blobs, own, is_covered=foreign.is_covered)
         skipped = taking.apply(foreign.differences)
         if foreign.joined is not None:
             carry_over(draft, objects, _tree(objects, foreign.joined_on), objects.commit(foreign.joined).tree)
         if skipped:
             log.warning("LakeFS: %d keys of commit %s in %s cannot be in git and are left out", skipped, foreign.commit.id, repo.name.full)
-        return draft.add(make_commit(draft.finish(), foreign.parents, _author(foreign), _message(foreign, skipped)))
+        unlike = _cover(taking, objects, foreign) if foreign.is_covered else set()
+        return draft.add(make_commit(draft.finish(), foreign.parents, _author(foreign), _message(foreign, skipped, unlike)))
+
+
+def _cover(taking: Taking, objects: Objects, foreign: Foreign) -> set[bytes]:
+    """The .gitattributes that are not as LakeFS has them. What one covered before LakeFS changed it may need a line."""
+    folders = [path.rpartition(b"/")[0] for path in taking.attributes]
+    added = taking.cover(pointers_below(objects, _tree(objects, foreign.base), folders))
+    return told_by(objects, foreign.base) - taking.attributes | added
 
 
 def _tree(objects: Objects, commit: Oid | None) -> Oid | None:
@@ -81,8 +93,8 @@ def _author(foreign: Foreign) -> Signature:
     return Signature(foreign.commit.committer.encode("utf-8", "replace") or b"lakefs", _EMAIL, foreign.commit.created)
 
 
-def _message(foreign: Foreign, skipped: int) -> str:
+def _message(foreign: Foreign, skipped: int, unlike: set[bytes]) -> str:
     lines = [foreign.commit.message.strip() or "Commit in LakeFS", "", f"LakeFS-Commit: {foreign.commit.id}"]
     if skipped:
         lines.append(f"Hub-Skipped: {skipped}")
-    return "\n".join(lines)
+    return "\n".join(lines + trailers(unlike))

@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
+from gitserver.bridge.coverage import attributes_of, cover, is_tracked, says_attributes
 from gitserver.commit.attributes import Attributes
 from gitserver.commit.draft import Draft
 from gitserver.commit.paths import name_fault
@@ -14,7 +15,7 @@ from gitserver.receive.fsck import gitattributes_faults, gitmodules_faults
 from gitserver.receive.names import GITATTRIBUTES, GITIGNORE, GITMODULES, MAILMAP
 from lfs.pointer import Pointer, serialize
 from storage.blobs.base import BlobStore
-from storage.errors import TooLarge, Unavailable
+from storage.errors import Unavailable
 from storage.limits import MIB, Limits
 from storage.records import BlobRef
 from storage.versions.git_side import Reader
@@ -27,7 +28,6 @@ _TARGET_BYTES = 4096  # of a symbolic link
 _MOST_PATHS = 1_000_000
 _PIECE = 8 * MIB
 _AT_ONCE = 16
-_ATTRIBUTES = b".gitattributes"
 _FILE, _EXECUTABLE, _SYMLINK = 0o100644, 0o100755, 0o120000
 _MODES = {f"{mode:o}": mode for mode in (_FILE, _EXECUTABLE, _SYMLINK)}
 _CONTROL_FILES = (GITMODULES, GITATTRIBUTES, GITIGNORE, MAILMAP)
@@ -44,14 +44,17 @@ class _Fetched:
 
 
 class Taking:
-    """`own` is told of each large object that the repository has from now on."""
+    """`own` is told of each large object that the repository has from now on. `is_covered` as in `Foreign` (I1)."""
 
-    def __init__(self, draft: Draft, reader: Reader, blobs: BlobStore, own: Callable[[BlobRef], None]) -> None:
+    def __init__(self, draft: Draft, reader: Reader, blobs: BlobStore, own: Callable[[BlobRef], None], *, is_covered: bool = False) -> None:
         self._draft = draft
         self._reader = reader
         self._blobs = blobs
         self._own = own
+        self._is_covered = is_covered
         self._skipped = 0
+        self._large: list[bytes] = []
+        self.attributes: set[bytes] = set()  # the .gitattributes that LakeFS changed
 
     def apply(self, differences: Iterable[LakeDifference]) -> int:
         """How many keys were left out. Raises Unavailable."""
@@ -61,17 +64,22 @@ class Taking:
         wanted = []
         for one in found:
             path = one.path.encode("utf-8", "surrogatepass")
+            if says_attributes(path):
+                self.attributes.add(path)
             if one.is_removed:
                 self._remove(path)
             elif _is_possible(path):
                 wanted.append(path)
             else:
                 self._skipped += 1
-        self._put_all([path for path in wanted if _says_attributes(path)])  # they say which of the others are large
-        self._put_all(
-            [path for path in wanted if not _says_attributes(path)], Attributes(self._attributes, _LIMITS, has_macros=False)
-        )  # (I1)
+        self._put_all([path for path in wanted if says_attributes(path)])  # they say which of the others are large
+        attributes = Attributes(lambda folder: attributes_of(self._draft, folder), _LIMITS, has_macros=self._is_covered)
+        self._put_all([path for path in wanted if not says_attributes(path)], attributes)
         return self._skipped
+
+    def cover(self, others: Iterable[bytes]) -> set[bytes]:
+        """Track what became a pointer, and `others` if they are some; the .gitattributes that were written."""
+        return cover(self._draft, chain(self._large, others), _LIMITS)
 
     def _remove(self, path: bytes) -> None:
         item = self._draft.edit.find(path) if path else None
@@ -89,7 +97,9 @@ class Taking:
 
     def _put(self, file: _Fetched) -> None:
         item = self._draft.edit.find(file.path)
-        if _is_dangerous(file) or (item is not None and item.is_tree and not self._draft.edit.is_empty(file.path)):
+        # Git would take the text of a pointer for patterns.
+        is_unread = self._is_covered and file.large is not None and says_attributes(file.path)
+        if is_unread or _is_dangerous(file) or (item is not None and item.is_tree and not self._draft.edit.is_empty(file.path)):
             self._skipped += 1  # of a file and a folder of one name the folder stays
             return
         for folder in _folders(file.path):
@@ -99,8 +109,9 @@ class Taking:
                 self._skipped += 1
         if file.large is not None:
             self._own(file.large)
+            self._large.append(file.path)
         data = file.data if file.data is not None else _pointer(file.large)
-        oid = self._draft.add(RawObject(Kind.BLOB, data), remember=_says_attributes(file.path))
+        oid = self._draft.add(RawObject(Kind.BLOB, data), remember=says_attributes(file.path))
         self._draft.edit.put(file.path, oid, file.mode)
 
     def _stat(self, path: bytes) -> LakeObject:
@@ -118,7 +129,7 @@ class Taking:
             return False
         if kind == "lfs" or found.size > _REGULAR_BYTES:
             return True
-        return found.size > 0 and attributes is not None and _is_tracked(attributes, found.path.encode("utf-8", "surrogatepass"))
+        return found.size > 0 and attributes is not None and is_tracked(attributes, found.path.encode("utf-8", "surrogatepass"))
 
     def _pooled(self, found: LakeObject) -> BlobRef | None:
         """Its bytes, where they are the pool's: nothing has to be read."""
@@ -146,27 +157,11 @@ class Taking:
         for start in range(0, found.size, _PIECE):
             yield self._reader.read(found.path, start, min(start + _PIECE, found.size))
 
-    def _attributes(self, folder: bytes) -> bytes | None:
-        item = self._draft.edit.find(folder + b"/" + _ATTRIBUTES if folder else _ATTRIBUTES)
-        return self._draft.blob(item.oid) if item is not None and not item.is_tree and not item.is_gitlink else None
-
-
-def _says_attributes(path: bytes) -> bool:
-    return path.rpartition(b"/")[2] == _ATTRIBUTES
-
 
 def _mode(found: LakeObject) -> int | None:
     """As a push left it. None where somebody wrote the file in LakeFS: then an executable stays one."""
     mode = _MODES.get(found.metadata.get("git-mode", ""))
     return _FILE if mode == _SYMLINK and found.size > _TARGET_BYTES else mode
-
-
-def _is_tracked(attributes: Attributes, path: bytes) -> bool:
-    """Patterns that take too long to match say nothing."""
-    try:
-        return attributes.is_lfs(path)
-    except TooLarge:
-        return False
 
 
 def _is_possible(path: bytes) -> bool:

@@ -1,10 +1,11 @@
 """What .gitattributes and .gitignore of a revision say of a path: whether large storage holds it, and whether it is left out."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gitserver.commit.lines import AttributeState, parse_line
+from gitserver.commit.lines import MOST_LINE_BYTES, AttributeState, parse_line
 from gitserver.commit.patterns import Pattern, parse_pattern
 from storage.errors import TooLarge
 from storage.limits import Limits
@@ -19,7 +20,9 @@ _DATASET_NAMES = (
 )
 _TRACKED = b" filter=lfs diff=lfs merge=lfs -text\n"
 _SPECIAL = frozenset(b"*?[\\")
+_ODD = re.compile(rb"[*?\[\\ \t\r\n\v\f]")
 _FILTER = b"filter"
+_FILE = b".gitattributes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,34 @@ def default_attributes(*, is_dataset: bool) -> bytes:
 def track(text: bytes, paths: Iterable[bytes]) -> bytes:
     """`text` with a line for each of `paths`, so that git and git-lfs see them as large files."""
     head = text if not text or text.endswith(b"\n") else text + b"\n"
-    return head + b"".join(b"/" + _quoted(path) + _TRACKED for path in paths)
+    return head + b"".join(map(_tracked, paths))
+
+
+def track_nearest(read: Callable[[bytes], bytes | None], paths: Iterable[bytes]) -> dict[bytes, bytes]:
+    """By their paths, the .gitattributes that get a line for one of `paths`: the nearest above each, since deeper files win, else the
+    root's. `read` as in `Attributes`.
+    """
+    found: dict[bytes, list[bytes]] = {}
+    for path in paths:
+        folder = path.rpartition(b"/")[0]
+        while folder and read(folder) is None:
+            folder = folder.rpartition(b"/")[0]
+        found.setdefault(folder, []).append(path[len(folder) + 1 :] if folder else path)
+    files = {}
+    for folder, names in found.items():
+        text, nul, rest = (read(folder) or b"").partition(b"\0")  # git stops at the NUL
+        files[attributes_path(folder)] = track(text, names) + nul + rest
+    return files
+
+
+def attributes_path(folder: bytes) -> bytes:
+    return folder + b"/" + _FILE if folder else _FILE
+
+
+def _tracked(path: bytes) -> bytes:
+    """A line that git would pass over for its length has a `?` for every byte that needs more than itself."""
+    line = b"/" + _quoted(path) + _TRACKED
+    return line if len(line) <= MOST_LINE_BYTES else b"/" + _ODD.sub(b"?", path) + _TRACKED
 
 
 def _quoted(path: bytes) -> bytes:

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from gitserver.commit.attributes import Attributes, track
+from gitserver.commit.attributes import Attributes, attributes_path, track_nearest
 from gitserver.commit.changes import CommitRequest, CopiedFile, Put, PutLarge, Remove
 from gitserver.commit.trees import TreeEdit
 from gitserver.history.browser import Browser, Snapshot
@@ -102,8 +102,8 @@ class ChangeSet:
             else:
                 draft.edit.put(path, draft.add_blob(self._stored(change, attributes)))
         if untracked:
-            text = self._attributes(draft, puts, b"") or b""
-            draft.edit.put(_ATTRIBUTES, draft.add_blob(track(text, untracked)))
+            for path, text in track_nearest(lambda folder: self._attributes(draft, puts, folder), untracked).items():
+                draft.edit.put(path, draft.add_blob(text))
         self._own(list(blobs.values()))
 
     def _settle_copies(self, draft: Draft, puts: Mapping[bytes, Put | PutLarge], attributes: Attributes) -> list[bytes]:
@@ -158,7 +158,7 @@ class ChangeSet:
 
     def _attributes(self, draft: Draft, puts: Mapping[bytes, Put | PutLarge], folder: bytes) -> bytes | None:
         """As they will be after the commit."""
-        path = folder + b"/" + _ATTRIBUTES if folder else _ATTRIBUTES
+        path = attributes_path(folder)
         change = puts.get(path)
         if isinstance(change, Put):
             return self._request.content(change)

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-_MOST_BYTES = 2047  # git passes over longer lines
+MOST_LINE_BYTES = 2047  # git passes over longer lines
 _BLANK = b" \t\r\n"
 _MACRO = b"[attr]"
 _NAME = re.compile(rb"(?!-)[-A-Za-z0-9_.]+")
@@ -30,7 +30,7 @@ class Line(NamedTuple):
 
 def parse_line(line: bytes) -> Line | None:
     line = line.lstrip(_BLANK)
-    if not line or line.startswith(b"#") or len(line) > _MOST_BYTES:
+    if not line or line.startswith(b"#") or len(line) > MOST_LINE_BYTES:
         return None
     name, rest = _first(line)
     is_macro = name.startswith(_MACRO) and len(name) > len(_MACRO)

@@ -50,6 +50,7 @@ class Foreign:
     """A LakeFS commit that was not made by the hub as it stands. `base` is the commit whose tree `differences` start from.
 
     `joined` is the commit of a push that was made on `joined_on` and met somebody else's changes; what only git holds comes from there.
+    `is_covered`: .gitattributes covers what becomes a pointer, and has macros (decision 0024).
     """
 
     commit: LakeCommit
@@ -59,6 +60,7 @@ class Foreign:
     reader: Reader
     joined: Oid | None = None
     joined_on: Oid | None = None
+    is_covered: bool = False
 
 
 class Contents(Protocol):

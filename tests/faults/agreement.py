@@ -3,6 +3,7 @@
 import hashlib
 import re
 import subprocess
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,11 @@ class Agreement:
     def _check_branch(self, clone: Work, lake: Lake, branch: str, head: str, oid: str) -> None:
         in_git = clone.files(oid)
         in_lake = lake.files(head)
+        for line in clone("log", "-1", "--format=%B", oid).splitlines():
+            if line.startswith("Hub-Attributes: "):  # LakeFS has another one, or none (decision 0024)
+                path = urllib.parse.unquote(line.partition(" ")[2])
+                text = in_git.pop(path)
+                assert text.startswith(lake.read(head, path) if in_lake.pop(path, None) else b"")
         assert set(in_git) == set(in_lake), f"{branch}: other paths"
         for path, data in in_git.items():
             row = in_lake[path]

@@ -113,6 +113,16 @@ def test_a_tracked_path_is_tracked_and_its_neighbours_are_not(tmp_path: Path, pa
     assert [attributes.is_lfs(name) for name in [raw, *others]] == [True, False, False, False]
 
 
+def test_g10_a_path_is_tracked_whose_line_would_be_too_long_for_git(tmp_path: Path) -> None:
+    git, raw = Git(tmp_path), b"/".join([b" *" * 100] * 5)
+    text = track(b"", [raw])
+    (tmp_path / ".gitattributes").write_bytes(text)
+    attributes = Attributes({b"": text}.get, Limits())
+
+    assert git.tracked([raw, b"other"]) == {raw: True, b"other": False}
+    assert attributes.is_lfs(raw)
+
+
 def test_default_attributes() -> None:
     for is_dataset, name, expected in ((False, b"a/b.safetensors", True), (False, b"x.png", False), (True, b"x.png", True)):
         attributes = Attributes({b"": default_attributes(is_dataset=is_dataset)}.get, Limits())

@@ -55,6 +55,14 @@ def test_a_file_that_is_not_tracked_gets_a_line(target: Target) -> None:
     assert (target.read(".gitattributes") or b"").count(b"/plain.txt") == 2
 
 
+def test_g10_the_line_stands_where_no_deeper_file_wins_over_it(target: Target) -> None:
+    content = os.urandom(50)
+    target.upload(content)
+    target.made(put("d/.gitattributes", b"*.dat -filter"), large("d/e/x.dat", content))
+
+    assert target.read("d/.gitattributes") == b"*.dat -filter\n/e/x.dat filter=lfs diff=lfs merge=lfs -text\n"
+
+
 def test_a_tracked_file_sent_inline_becomes_a_pointer(target: Target) -> None:
     target.made(put("x.bin", b"small weights"), put("sub/y.bin", b"more"), put("empty.bin", b""))
     rows = target.tree()

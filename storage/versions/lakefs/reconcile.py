@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from storage.database.base import Database, Tx
 from storage.errors import Unavailable
+from storage.lru import Recent
 from storage.packs.generations import Upkeep
 from storage.records import ZERO_OID, Oid, Repo
 from storage.versions.git_side import Contents, Foreign
@@ -20,12 +21,13 @@ from storage.versions.lakefs.client import Denied, LakeFS
 from storage.versions.lakefs.lease import Leases
 from storage.versions.lakefs.names import branch_ref, repository_id
 from storage.versions.lakefs.operations import Done, Operation
-from storage.versions.lakefs.records import BASE, OID, OPERATION, TREE, LakeCommit, LakeObject
+from storage.versions.lakefs.records import BASE, COVERED_SINCE, OID, OPERATION, TREE, LakeCommit, LakeObject
 from storage.versions.ref_names import Names
 
 log = logging.getLogger(__name__)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_COMMITS = 100_000  # between a head and what is known
+_KEPT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Reconciler:
         self._leases = leases
         self._address = address
         self._upkeep = Upkeep(database)
+        self._covered_since: Recent[str, int] = Recent(_KEPT)
 
     def git_of(self, repo: Repo, commit: str) -> Oid:
         """What a LakeFS commit is in git, made now if need be; ZERO_OID for the empty one. Each is kept as soon as it is made."""
@@ -172,8 +175,22 @@ class Reconciler:
             _Reader(self._lakefs, self._address, name, commit.id),
             joined if joined != ZERO_OID else None,
             joined_on,
+            self._is_covered(repo, commit),
         )
         return self._contents.take_in(repo, foreign)
+
+    def _is_covered(self, repo: Repo, commit: LakeCommit) -> bool:
+        """Whether it is newer than the moment that LakeFS keeps. The commit was read first: a moment that is not there yet
+        will be later than it.
+        """
+        since = self._covered_since.get(repo.id)
+        if since is None:
+            told = self._lakefs.description(repository_id(repo.id)).get(COVERED_SINCE)
+            if told is None:
+                return False
+            since = int(told)
+            self._covered_since.keep(repo.id, since)
+        return commit.created >= since
 
     def _needed(self, repo: Repo, commit: LakeCommit) -> tuple[str, ...]:
         """The commits of LakeFS that must be known in git before this one."""

@@ -7,6 +7,7 @@ OPERATION = "hub.op"  # metadata of a commit that the hub made: the operation's 
 BASE = "hub.base"  # the commit that it was made on
 OID = "git.oid"
 TREE = "git.tree"
+COVERED_SINCE = "hub.covered-since"  # metadata of a repository, in seconds: see docs/decisions/0024-covered-pointers.md
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Each repository of the hub as one of LakeFS: made before its first update, its default branch protected at once."""
 
 import logging
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 
 from storage.database.base import Database, Tx
 from storage.errors import Invalid
@@ -11,9 +12,12 @@ from storage.versions.lakefs import operations
 from storage.versions.lakefs.client import Denied, LakeFS
 from storage.versions.lakefs.description import describe, digest, parse
 from storage.versions.lakefs.names import branch_id, repo_id_of, repository_id
+from storage.versions.lakefs.records import COVERED_SINCE
 
 log = logging.getLogger(__name__)
 _MAIN = b"refs/heads/main"
+_FROM_BIRTH = 0
+_MARGIN_SECONDS = 600  # for the clocks of two servers, and for calls on their way
 
 
 class LakeRepositories:
@@ -39,9 +43,11 @@ class LakeRepositories:
             self._database.write(lambda tx: operations.forget_repository(tx, repo_id))
         elif wanted is not None and told is None:
             self._make(repo_id)
-        elif wanted is not None and digest(wanted) != told:
-            self._lakefs.describe(repository_id(repo_id), wanted)
-            self._database.write(lambda tx: operations.note_description(tx, repo_id, digest(wanted)))
+        elif wanted is not None and told is not None and _noted(wanted, told.get(COVERED_SINCE)) != told:
+            name = repository_id(repo_id)
+            since = told.get(COVERED_SINCE) or self._covered_since(name, is_new=False)
+            self._lakefs.describe(name, {**wanted, COVERED_SINCE: since})
+            self._database.write(lambda tx: operations.note_description(tx, repo_id, _noted(wanted, since)))
 
     def kept(self) -> Iterator[StoredRepository]:
         """Those that the hub made, as LakeFS was last told of them."""
@@ -73,15 +79,35 @@ class LakeRepositories:
         wanted = self._database.read(lambda tx: describe(tx, repo_id))
         if wanted is None:
             return self._lakefs.delete_repository(name)
-        self._lakefs.describe(name, wanted)
         first = self._lakefs.branch(name, main)
         is_new = first is not None and self._lakefs.get_commit(name, first).is_initial
+        since = self._covered_since(name, is_new=is_new)
+        self._lakefs.describe(name, {**wanted, COVERED_SINCE: since})
 
         def work(tx: Tx) -> None:
-            operations.note_description(tx, repo_id, digest(wanted))  # also where it was deleted meanwhile: so it is deleted there later
+            # Also where it was deleted meanwhile: so it is deleted there later.
+            operations.note_description(tx, repo_id, _noted(wanted, since))
             exists = describe(tx, repo_id) is not None
             if exists and is_new and first is not None and main not in operations.known_refs(tx, repo_id, is_tag=False):
                 operations.note_branch(tx, repo_id, main, _MAIN, first)
                 operations.note_commit(tx, repo_id, first, ZERO_OID)
 
         self._database.write(work)
+
+    def _covered_since(self, name: str, *, is_new: bool) -> str:
+        """The moment that LakeFS keeps, or one that is later than every commit that may have an id in git already."""
+        kept = self._lakefs.description(name).get(COVERED_SINCE)
+        if kept is not None:
+            return kept
+        if is_new:
+            return str(_FROM_BIRTH)
+        last = 0
+        for head in self._lakefs.branches(name, hidden=True):
+            for commit in self._lakefs.history(name, head.commit):
+                last = max(last, commit.created)  # anybody may write a date into a commit
+        return str(max(last + 1, int(time.time()) + _MARGIN_SECONDS))
+
+
+def _noted(wanted: Mapping[str, str], since: str | None) -> Mapping[str, str]:
+    """What the row says that LakeFS was told; never equal to it while LakeFS has no moment."""
+    return {**digest(wanted), COVERED_SINCE: since or ""}
