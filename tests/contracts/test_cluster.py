@@ -28,7 +28,7 @@ _SECONDS = 180
 
 
 @pytest.fixture
-def folder(lakefs_program: None) -> Iterator[Path]:
+def folder(lakefs_program: None, nginx_program: None) -> Iterator[Path]:
     """Where PostgreSQL may go when the tests run as root."""
     need(postgres.missing() or s3.missing())
     made = Path(tempfile.mkdtemp(prefix="kohaku-cluster-", dir="/tmp"))

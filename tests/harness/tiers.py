@@ -4,6 +4,7 @@
 """
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -64,11 +65,18 @@ _run = pytest.StashKey[ExitStack]()
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
+    signal.signal(signal.SIGTERM, _interrupt)
     config.stash[_run] = ExitStack()
     made = config.stash[_run].enter_context(run.opened(STARTS))
     missing = [name for name in SCRIPTS if _is_missing(name)]
     late = made.prepare(missing, _PATIENCE) if config.option.set_up else missing
     os.environ[_LATE] = ",".join(late)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """SIGTERM ends a run as Ctrl-C does, so that its servers end too; a second one does not disturb that."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
