@@ -21,7 +21,8 @@ from tests.servers.s3 import S3Server, SeaweedFS
 ROOT = Path(__file__).parent.parent.parent
 CLIENTS = ROOT / ".venv" / "clients"
 SCRIPTS = {
-    **{f"set-up {name}": ("tests/clients/install.sh", name) for name in ("newest", "1.29", "0.36")},
+    **{f"set-up {name}": ("tests/clients/install.sh", name) for name in ("newest", "1.29", "0.36", "pygit2")},
+    **{f"set-up {name}": (f"tests/clients/{name}.sh",) for name in ("node", "gogit")},
     **{f"set-up {name}": (f"tests/servers/{name}.sh",) for name in ("nginx", "versitygw", "lakefs")},
 }
 # What the clients' scripts import that does not read the environment, as the clients' own packages do.
@@ -41,7 +42,13 @@ def _script(command: tuple[str, ...]) -> Start:
         environment = {**os.environ, "PYTHON": os.environ.get("PYTHON", "python3")}
         said = subprocess.PIPE
         with subprocess.Popen(
-            ["sh", *command], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+            ["sh", *command],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         ) as process:
             run.halting.callback(_halt, process)
             return process.communicate()[0].decode("utf-8", "replace")
