@@ -19,7 +19,7 @@ from tests.servers import s3
 from tests.servers import versitygw as versitygw_server
 from tests.servers.buckets import BucketPool
 from tests.servers.lakefs import LakeFS, LakeFSServer
-from tests.servers.needs import need
+from tests.servers.needs import need_program, running
 from tests.servers.postgres import Postgres
 from tests.servers.s3 import S3Server
 from tests.servers.shared import CLIENTS
@@ -71,25 +71,19 @@ def newest_client() -> Path:
 @pytest.fixture(scope="session")
 def postgres() -> Postgres:
     """One PostgreSQL for the run; each test has a database of its own."""
-    need(postgres_server.missing())
-    server: Postgres = shared("postgres")
-    return server
+    return running(Postgres, "postgres", postgres_server.missing)
 
 
 @pytest.fixture(scope="session")
 def s3_server() -> S3Server:
     """One SeaweedFS for the run; each test has a bucket of its own."""
-    need(s3.missing())
-    server: S3Server = shared("s3")
-    return server
+    return running(S3Server, "s3", s3.missing)
 
 
 @pytest.fixture(scope="session")
 def versitygw() -> S3Server:
     """As `s3_server`, by other makers."""
-    need(versitygw_server.missing())
-    server: S3Server = shared("versitygw")
-    return server
+    return running(S3Server, "versitygw", versitygw_server.missing)
 
 
 @pytest.fixture(scope="session")
@@ -111,20 +105,19 @@ def bucket(s3_server: S3Server, buckets: BucketPool) -> Iterator[Bucket]:
 @pytest.fixture(scope="session")
 def lakefs_program() -> None:
     """For tests that start a LakeFS of their own."""
-    need(lakefs_server.missing())
+    need_program("lakefs", lakefs_server.missing)
 
 
 @pytest.fixture(scope="session")
 def nginx_program() -> None:
     """For tests that start an nginx of their own."""
-    need(nginx_server.missing())
+    need_program("nginx", nginx_server.missing)
 
 
 @pytest.fixture(scope="session")
 def lakefs(lakefs_program: None, postgres: Postgres, s3_server: S3Server) -> LakeFS:
     """One LakeFS for the run, on PostgreSQL and S3, set up with its keys."""
-    server: LakeFS = shared("lakefs")
-    return server
+    return running(LakeFS, "lakefs", lakefs_server.missing)
 
 
 @pytest.fixture

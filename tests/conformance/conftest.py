@@ -14,8 +14,14 @@ from tests.servers.s3 import S3Server
 
 # What S3 answers by itself: that it refuses other bytes of the right length before they are verified, and If-Range.
 _OF_THE_HUB = ("test_upload_url_writes_only_its_own_object", "test_if_range")
-# The cases that a hub was started for.
-_ONLY = {"parts_hub": ("TestHfMultipart",), "pair_hub": ("test_two_writers", "test_lock_of_another")}
+# The cases that a hub was started for; those of _SPECIAL run on no other one.
+_ONLY = {
+    "parts_hub": ("TestHfMultipart",),
+    "pair_hub": ("test_two_writers", "test_lock_of_another"),
+    "brief_hub": ("::test_expired",),
+}
+_SPECIAL = ("test_multipart_round_trip", "::test_expired")
+_ACTION_SECONDS = 2
 _EXPECTED_SKIPS = {"": ("not sendable",), "direct_hub": ("not sendable", "objects are on another host")}
 
 
@@ -36,7 +42,7 @@ def _is_left(item: pytest.Item) -> bool:
     hub = _hub(item)
     if hub in _ONLY:
         return not any(name in item.nodeid for name in _ONLY[hub])
-    return any(name in item.nodeid for name in (*LATER, *(_OF_THE_HUB if hub == "direct_hub" else ())))
+    return any(name in item.nodeid for name in (*LATER, *_SPECIAL, *(_OF_THE_HUB if hub == "direct_hub" else ())))
 
 
 def _hub(item: pytest.Item) -> str:
@@ -63,6 +69,16 @@ def pair_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with closing(sqlite3.connect(launcher.data / "hub.sqlite3")) as database, database:
         database.execute("UPDATE users SET is_admin = 1 WHERE name = 'bob'")
     yield from run_guarded(launcher, {})
+
+
+@pytest.fixture(scope="session")
+def brief_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Its action URLs are good for a moment; the suite is told for how long."""
+    launcher = Launcher(tmp_path_factory.mktemp("brief") / "data", {"KOHAKU_HUB_LIMITS": json.dumps({"action_seconds": _ACTION_SECONDS})})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HUB_ACTION_TTL", str(_ACTION_SECONDS))
+        patch.setenv("HUB_ACTION_LEEWAY", "0.5")
+        yield from run_guarded(launcher, {})
 
 
 @pytest.fixture(scope="session")

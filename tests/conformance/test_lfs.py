@@ -16,7 +16,9 @@ pytestmark = pytest.mark.filterwarnings("default")
 _LONG = [pytest.param(name, marks=pytest.mark.long) for name in ("postgres_hub", "s3_hub")]
 
 
-@pytest.fixture(scope="module", params=["embedded_hub", "cluster_hub", "direct_hub", "parts_hub", "pair_hub", *_LONG], autouse=True)
+@pytest.fixture(
+    scope="module", params=["embedded_hub", "cluster_hub", "direct_hub", "parts_hub", "pair_hub", "brief_hub", *_LONG], autouse=True
+)
 def aimed_hub(request: pytest.FixtureRequest) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         hub = request.getfixturevalue(request.param)

@@ -1,9 +1,12 @@
 """`make cluster`: all servers start, keep their data over a stop, and leave no process."""
 
+import inspect
 import json
 import os
+import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,7 +31,7 @@ _SECONDS = 180
 
 
 @pytest.fixture
-def folder(lakefs_program: None) -> Iterator[Path]:
+def folder(lakefs_program: None, nginx_program: None) -> Iterator[Path]:
     """Where PostgreSQL may go when the tests run as root."""
     need(postgres.missing() or s3.missing())
     made = Path(tempfile.mkdtemp(prefix="kohaku-cluster-", dir="/tmp"))
@@ -38,12 +41,17 @@ def folder(lakefs_program: None) -> Iterator[Path]:
 
 
 @contextmanager
-def running(folder: Path) -> "Iterator[subprocess.Popen[str]]":
+def running(folder: Path, **environment: str) -> "Iterator[subprocess.Popen[str]]":
     """Once it has said how to go on."""
-    command = [sys.executable, "-m", "tests.servers.cluster", "--data", str(folder)]
+    with started([sys.executable, "-m", "tests.servers.cluster", "--data", str(folder)], ROOT, **environment) as process:
+        yield process
+
+
+@contextmanager
+def started(command: list[str], where: Path, **environment: str) -> "Iterator[subprocess.Popen[str]]":
     # A shell that starts the tests in the background has Ctrl-C ignored by all that it starts.
     heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=heeds) as process:
+    with subprocess.Popen(command, cwd=where, env=os.environ | environment, stdout=subprocess.PIPE, text=True, preexec_fn=heeds) as process:
         try:
             assert process.stdout is not None
             until = time.monotonic() + _SECONDS
@@ -97,7 +105,9 @@ def family(process: "subprocess.Popen[str]") -> list[psutil.Process]:
 
 def test_the_cluster_keeps_what_it_was_given_and_stops_as_one(folder: Path) -> None:
     """Ctrl-C the first time; the second time one of its servers dies. Each leaves no process."""
-    with running(folder) as process:
+    port = postgres.free_port()
+    with running(folder, KOHAKU_CLUSTER_PORT=str(port)) as process:
+        assert environment(folder)["KOHAKU_HUB_BASE_URL"] == f"http://127.0.0.1:{port}"
         admin(folder, "create-user", "ann", "--email", "ann@example.org", "--password-stdin")
         token = admin(folder, "create-token", "ann", "--name", "laptop", "--scope", "write")
         call(folder, token, "/api/repos/create", {"type": "model", "name": "first"})
@@ -126,3 +136,38 @@ def test_what_is_missing_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("tests.servers.lakefs.PROGRAM", Path("/nowhere"))
 
     assert "tests/servers/lakefs.sh" in cluster._refuse(folder)
+
+
+def test_o3_make_cluster_asks_for_each_program_by_its_own_script() -> None:
+    """Seaweed comes with the extra `test`, as everything of Python."""
+    recipe = re.search(r"^cluster:(.*)\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert recipe is not None
+    told = re.findall(r"\w+\.missing\(\)", inspect.getsource(cluster._refuse))
+
+    assert "$(VENV)/installed-test" in recipe[1]
+    assert {*re.findall(r"sh tests/servers/(\w+)\.sh", recipe[2])} == {word.split(".")[0] for word in told} - {"s3"}
+
+
+def test_o3_a_taken_port_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("KOHAKU_CLUSTER_PORT", str(taken.getsockname()[1]))
+        assert "KOHAKU_CLUSTER_PORT" in cluster._refuse(folder)
+
+    assert cluster._refuse(folder) == ""
+    monkeypatch.setenv("KOHAKU_CLUSTER_PORT", "http")
+    assert "KOHAKU_CLUSTER_PORT" in cluster._refuse(folder)
+
+
+@pytest.mark.long
+def test_o3_make_cluster_from_a_fresh_clone(folder: Path) -> None:
+    """What was committed is enough; only the cache of programs is that of the other tests."""
+    tree, port = folder / "tree", postgres.free_port()
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True, timeout=60)
+    with started(["make", "cluster"], tree, KOHAKU_CLUSTER_PORT=str(port), VIRTUAL_ENV="") as process:
+        members = family(process)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60) as answer:
+            assert answer.status == 200
+        for one in members:
+            if "tests.servers.cluster" in one.cmdline():
+                one.send_signal(signal.SIGINT)  # as a terminal does: to all of them
+    assert [one for one in members if one.is_running()] == []

@@ -24,7 +24,7 @@ def gunicorn_hub(tmp_path_factory: pytest.TempPathFactory, new_launcher: Any) ->
 
 
 @pytest.fixture(scope="session")
-def nginx(tmp_path_factory: pytest.TempPathFactory, gunicorn_hub: Any) -> Iterator[NginxServer]:
+def nginx(tmp_path_factory: pytest.TempPathFactory, gunicorn_hub: Any, nginx_program: None) -> Iterator[NginxServer]:
     server = start_nginx(tmp_path_factory.mktemp("nginx") / "shipped", gunicorn_hub.url)
     yield server
     server.stop()
@@ -36,7 +36,7 @@ def hub(gunicorn_hub: Any, nginx: NginxServer) -> Any:
 
 
 @pytest.fixture
-def make_nginx(tmp_path: Path, gunicorn_hub: Any) -> Iterator[Callable[..., NginxServer]]:
+def make_nginx(tmp_path: Path, gunicorn_hub: Any, nginx_program: None) -> Iterator[Callable[..., NginxServer]]:
     """nginx in front of the same hub, with changed lines."""
     made: list[NginxServer] = []
 

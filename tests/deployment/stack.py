@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 
 from tests.harness.forked import Program
-from tests.servers.needs import need
+from tests.servers.needs import need_program
 from tests.servers.nginx import NginxServer, missing
 
 ROOT = Path(__file__).parent.parent.parent
@@ -20,7 +20,7 @@ GUNICORN = Program({"code": "from gunicorn.app.wsgiapp import run; run()"}, (str
 
 def start_nginx(folder: Path, hub_url: str, text: str = SHIPPED) -> NginxServer:
     """With `text` as its default.conf, in which the two addresses are replaced and nothing else."""
-    need(missing())
+    need_program("nginx", missing)
     server = shipped_nginx(folder, hub_url, text)
     server.start()
     return server

@@ -23,7 +23,7 @@ from tests.deployment.compose import Missing, document, read_env, services
 from tests.deployment.stack import ROOT, behind, start_nginx
 from tests.deployment.test_doctor import doctor, wrong
 from tests.harness.hubs import COMMAND, Hub, Launcher
-from tests.servers import lakefs, postgres, s3
+from tests.servers import postgres, s3
 from tests.servers.lakefs import PROGRAM as LAKEFS
 from tests.servers.needs import need
 from tests.servers.postgres import INSTALLED, PostgresServer, free_port
@@ -197,8 +197,8 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    need(lakefs.missing() or postgres.missing() or s3.missing())
+def deployment(tmp_path_factory: pytest.TempPathFactory, lakefs_program: None, nginx_program: None) -> Iterator[Deployment]:
+    need(postgres.missing() or s3.missing())
     with ExitStack() as started:
         made = Deployment(tmp_path_factory.mktemp("compose"), started)
         made.postgres()

@@ -20,7 +20,7 @@ SIZES = [pytest.param(200 * MIB, id="200"), pytest.param(600 * MIB, id="600", ma
 
 
 @pytest.fixture(scope="module", params=["proxy", "links"])
-def place(request: pytest.FixtureRequest, new_cluster: Any, s3_server: Any, tmp_path_factory: Any) -> Iterator[Any]:
+def place(request: pytest.FixtureRequest, new_cluster: Any, s3_server: Any, tmp_path_factory: Any, nginx_program: None) -> Iterator[Any]:
     """A hub through which all bytes go, and one whose clients read large objects from S3 by signed URLs; with its nginx."""
     more = {"KOHAKU_HUB_S3_PUBLIC_ENDPOINT": s3_server.endpoint} if request.param == "links" else {}
     launcher = new_cluster(**more)

@@ -31,6 +31,7 @@ class Run:
         self.folder = Path(tempfile.mkdtemp(prefix="kohaku-run-"))
         self.folder.chmod(0o755)
         self.closing = ExitStack()  # what ends the things again, in the opposite order
+        self.halting = ExitStack()  # what ends scripts that are still at work, before anybody waits for them
         self._starts = starts
         self._made: dict[str, Future[Any]] = {}
         self._lock = threading.Lock()
@@ -56,6 +57,7 @@ class Run:
     def close(self) -> None:
         with self._lock:
             self._starts = {}  # whoever comes now gets a KeyError
+        self.halting.close()
         self._pool.shutdown(cancel_futures=True)
         self.closing.close()
         shutil.rmtree(self.folder, ignore_errors=True)

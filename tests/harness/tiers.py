@@ -4,12 +4,14 @@
 """
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
+from tests.clients import programs
 from tests.harness import run
 from tests.servers import lakefs, nginx, versitygw
 from tests.servers.shared import CLIENTS, SCRIPTS, STARTS
@@ -23,12 +25,18 @@ _NEEDS = {
     "nginx_program": ["set-up nginx"],
     "cluster_hub": ["set-up lakefs", "set-up nginx"],
     "newest_client": ["set-up newest"],
+    "pygit2_client": ["set-up pygit2"],
+    "node_clients": ["set-up node"],
+    "gogit_client": ["set-up gogit"],
     "machine": ["set-up newest", "set-up 1.29", "set-up 0.36"],
     "make_machine": ["set-up newest", "set-up 1.29", "set-up 0.36"],
 }
 # Folders, modules and fixtures of tests that are not in the fast tier.
 _SLOW_PLACES = (
-    *(f"tests/{name}/" for name in ("acceptance", "conformance", "deployment", "differential", "faults", "lakefs", "mirror", "ssh")),
+    *(
+        f"tests/{name}/"
+        for name in ("acceptance", "clients", "conformance", "deployment", "differential", "faults", "lakefs", "mirror", "ssh")
+    ),
     *(f"tests/gitserver/{name}.py::" for name in ("test_repack", "test_reach", "test_merge_git", "test_commit_cost")),
 )
 _SLOW = {
@@ -55,6 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _is_missing(script: str) -> bool:
     name = script.removeprefix("set-up ")
     servers = {"versitygw": versitygw.missing, "lakefs": lakefs.missing, "nginx": nginx.missing}
+    servers |= programs.MISSING
     return bool(servers[name]()) if name in servers else not (CLIENTS / name).exists()
 
 
@@ -64,11 +73,18 @@ _run = pytest.StashKey[ExitStack]()
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
+    signal.signal(signal.SIGTERM, _interrupt)
     config.stash[_run] = ExitStack()
     made = config.stash[_run].enter_context(run.opened(STARTS))
     missing = [name for name in SCRIPTS if _is_missing(name)]
     late = made.prepare(missing, _PATIENCE) if config.option.set_up else missing
     os.environ[_LATE] = ",".join(late)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """SIGTERM ends a run as Ctrl-C does, so that its servers end too; a second one does not disturb that."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -29,6 +29,7 @@ from tests.servers.s3 import S3Server, SeaweedFS
 BUCKET = "hub-storage"
 _START_SECONDS = 120
 _DOORS = ("postgres", "lakefs", "api", "hub", *(f"s3-{number}" for number in range(SeaweedFS.PORTS)))
+_PORT = "KOHAKU_CLUSTER_PORT"  # of the environment: where nginx is to listen; any free port otherwise
 _SECRETS = ("postgres", "s3_access", "s3_secret")
 
 
@@ -205,6 +206,7 @@ def _kept(path: Path) -> tuple[dict[str, int], dict[str, str]]:
     passwords: dict[str, str] = kept.get("secrets") or {name: secrets.token_hex(20) for name in _SECRETS}
     free = (port for port in s3.free_ports(2 * len(_DOORS)) if port not in before.values())
     ports = {door: before[door] if _is_free(before.get(door, 0)) else next(free) for door in _DOORS}
+    ports["hub"] = int(os.environ.get(_PORT) or ports["hub"])
     path.touch(0o600)
     path.write_text(json.dumps({"ports": ports, "secrets": passwords}, indent=1))
     return ports, passwords
@@ -222,6 +224,8 @@ def _refuse(folder: Path) -> str:
     """Why it cannot run; empty when it can."""
     if reasons := [reason for reason in (postgres.missing(), s3.missing(), lakefs.missing(), nginx.missing()) if reason]:
         return "\n".join(reasons)
+    if (wanted := os.environ.get(_PORT, "")) and not (wanted.isdecimal() and int(wanted) < 65536 and _is_free(int(wanted))):
+        return f"The port {wanted} of {_PORT} is taken, or is no port. Choose another one, or unset {_PORT} for any free port."
     closed = [path for path in (folder.resolve(), *folder.resolve().parents) if path.exists() and not path.stat().st_mode & 0o001]
     if os.geteuid() == 0 and closed:
         return f"PostgreSQL does not run as root, and nobody else may enter {closed[-1]}. Use another folder (--data), or another user."

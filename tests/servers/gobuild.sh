@@ -1,12 +1,15 @@
 #!/bin/sh
-# A server written in Go, built from a Go module of ours, whose go.sum holds the hash of every source.
-#   sh tests/servers/gobuild.sh NAME PACKAGE LDFLAGS
-# makes .venv/bin/NAME. The program lies in the cache, in a folder named by the hash of that go.sum.
+# A program written in Go, built from a Go module of ours, whose go.sum holds the hash of every source.
+#   sh tests/servers/gobuild.sh NAME PACKAGE LDFLAGS [FOLDER]
+# makes .venv/bin/NAME of the module in FOLDER, usually tests/servers/NAME. The program lies in the cache, in a folder named by the hash of that
+# go.sum and of our own sources beside it.
 set -eu
 . tests/servers/cache.sh
 name=$1 package=$2 flags=$3
-module=tests/servers/$name
-kept=$name-$(sha256sum "$module/go.sum" | cut -c1-16)
+module=${4:-tests/servers/$name}
+sources=$(find "$module" -name '*.go' | sort)
+# shellcheck disable=SC2086  none of our sources has a space in its name
+kept=$name-$(cat "$module/go.sum" $sources | sha256sum | cut -c1-16)
 lock "$name"
 if [ ! -x "$cache/$kept/$name" ]; then
     [ -d /usr/local/go/bin ] && PATH="$PATH:/usr/local/go/bin"

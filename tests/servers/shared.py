@@ -1,9 +1,11 @@
 """The servers, fork servers and set-up scripts of a run: how each is started. `tests/harness/run.py` starts them once for all workers."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -19,7 +21,8 @@ from tests.servers.s3 import S3Server, SeaweedFS
 ROOT = Path(__file__).parent.parent.parent
 CLIENTS = ROOT / ".venv" / "clients"
 SCRIPTS = {
-    **{f"set-up {name}": ("tests/clients/install.sh", name) for name in ("newest", "1.29", "0.36")},
+    **{f"set-up {name}": ("tests/clients/install.sh", name) for name in ("newest", "1.29", "0.36", "pygit2")},
+    **{f"set-up {name}": (f"tests/clients/{name}.sh",) for name in ("node", "gogit")},
     **{f"set-up {name}": (f"tests/servers/{name}.sh",) for name in ("nginx", "versitygw", "lakefs")},
 }
 # What the clients' scripts import that does not read the environment, as the clients' own packages do.
@@ -37,12 +40,27 @@ def _script(command: tuple[str, ...]) -> Start:
     def run(run: Run) -> str:
         """What it said. What it could not get is asked for by `missing` of each server."""
         environment = {**os.environ, "PYTHON": os.environ.get("PYTHON", "python3")}
-        done = subprocess.run(
-            ["sh", *command], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-        return done.stdout + done.stderr
+        said = subprocess.PIPE
+        with subprocess.Popen(
+            ["sh", *command],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process:
+            run.halting.callback(_halt, process)
+            return process.communicate()[0].decode("utf-8", "replace")
 
     return run
+
+
+def _halt(process: "subprocess.Popen[bytes]") -> None:
+    """The script and what it started: its process group."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
 
 
 def _postgres(run: Run) -> Postgres:
