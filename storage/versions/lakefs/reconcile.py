@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from storage.database.base import Database, Tx
 from storage.errors import Unavailable
-from storage.lru import Recent
+from storage.lru import FACT_BYTES, Recent, fact
 from storage.packs.generations import Upkeep
 from storage.records import ZERO_OID, Oid, Repo
 from storage.versions.git_side import Contents, Foreign
@@ -67,7 +67,7 @@ class Reconciler:
         self._leases = leases
         self._address = address
         self._upkeep = Upkeep(database)
-        self._covered_since: Recent[str, int] = Recent(_KEPT)
+        self._covered_since: Recent[str, int] = Recent(_KEPT * FACT_BYTES, fact)
 
     def git_of(self, repo: Repo, commit: str) -> Oid:
         """What a LakeFS commit is in git, made now if need be; ZERO_OID for the empty one. Each is kept as soon as it is made."""
