@@ -6,7 +6,7 @@ from hub.command import line
 
 
 def main() -> int:
-    from blockbuster import BlockBuster  # not for the processes of the process_pool, which import this module too
+    from blockbuster import BlockBuster  # not for the processes of the process pool, which import this module too
 
     guard = BlockBuster()
     guard.activate()

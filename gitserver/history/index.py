@@ -152,7 +152,7 @@ class PathIndex:
 
 
 def make_segments(stock: Stock, tips: Sequence[Oid], folder: Path, limits: Limits) -> NewSegments:
-    """In the process_pool. Raises FileNotFoundError, ObjectNotFound when a pack is gone meanwhile."""
+    """In the process pool. Raises FileNotFoundError, ObjectNotFound when a pack is gone meanwhile."""
     objects = open_stock(stock, BaseCache(_BASES_BYTES))
     segments: dict[str, PathSegment] = {}
     if stock.prepared is not None:

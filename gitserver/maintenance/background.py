@@ -1,4 +1,4 @@
-"""Merging in the background: `note` after what may have filled a tier, and the rest happens in threads of its own, one for merges and one
+"""Merging in the background: `enqueue` after what may have filled a tier; the rest happens in threads of its own, one for merges and one
 that waits for whole repacks.
 
 Order of writes (I4): the new pack and its index, synced; then one transaction that puts its row in the place of the sources' rows; then

@@ -1,4 +1,4 @@
-"""A pack that is stored ready, or read while a process of the process_pool writes it; many clients may read the same one."""
+"""A pack that is stored ready, or read while a process of the process pool writes it; many clients may read the same one."""
 
 import os
 import time

@@ -42,7 +42,7 @@ class ProcessPool:
                 self._pool = self._pool or _started(self._processes)
                 return self._pool.submit(work, *args, **kwargs)
             except BrokenProcessPool:  # a process was killed, by a lack of memory for example; its jobs were told so
-                log.warning("a process of the process_pool ended; new ones are started")
+                log.warning("a process of the process pool ended; new ones are started")
                 self._pool = _started(self._processes)
                 return self._pool.submit(work, *args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""What runs in the process_pool: functions of plain data, with packs opened by their paths. Their packs never change."""
+"""What runs in the process pool: functions of plain data, with packs opened by their paths. Their packs never change."""
 
 import os
 from collections.abc import Collection

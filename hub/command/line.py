@@ -1,6 +1,6 @@
 """The `kohakuhub` command line. docs/cli.md describes every verb; only this module reads it.
 
-It imports little before it is called: each process of the process_pool begins with this module, and needs nothing of what the verbs do.
+It imports little before it is called: each process of the process pool begins with this module, and needs nothing of what the verbs do.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What waits for what in the process_pool."""
+"""What waits for what in the process pool."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -100,7 +100,7 @@ def test_every_verb_and_option_is_documented() -> None:
 
 
 def test_the_command_imports_little_before_it_is_called() -> None:
-    """Each process of the process_pool begins with the command's module."""
+    """Each process of the process pool begins with the command's module."""
     loaded = subprocess.run(
         [sys.executable, "-c", "import sys, hub.command.line; print(*sys.modules)"], check=True, capture_output=True, text=True, cwd=ROOT
     ).stdout.split()
